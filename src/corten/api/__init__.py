@@ -1,0 +1,1 @@
+"""The Docker Engine API: routes, JSON shapes, errors to statuses."""

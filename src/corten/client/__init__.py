@@ -1,0 +1,1 @@
+"""The Python library: HTTP over the engine's socket."""

@@ -1,0 +1,287 @@
+"""The values of the engine's records and of the Docker Engine API's requests: decoded once, at the edge.
+
+Field names are the API's in snake case; msgspec renames them to the API's PascalCase. Unknown fields of a
+request are ignored, as dockerd does; a field of the wrong type is an :class:`~corten.errors.InvalidInput`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+Strings = dict[str, str]
+
+
+class Value(Struct, frozen=True, rename="pascal", omit_defaults=False):
+    """Base of the values that travel as JSON objects of the API."""
+
+
+class HealthConfig(Value):
+    """How a container's health is tested; durations are nanoseconds."""
+
+    test: list[str] | None = None
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    start_interval: int = 0
+    retries: int = 0
+
+
+class ContainerConfig(Value):
+    """``Config`` of a container: what does not depend on the host."""
+
+    hostname: str = ""
+    domainname: str = ""
+    user: str = ""
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    exposed_ports: dict[str, dict[str, Any]] | None = None
+    tty: bool = False
+    open_stdin: bool = False
+    stdin_once: bool = False
+    env: list[str] | None = None
+    cmd: list[str] | str | None = None
+    healthcheck: HealthConfig | None = None
+    args_escaped: bool | None = None
+    image: str = ""
+    volumes: dict[str, dict[str, Any]] | None = None
+    working_dir: str = ""
+    entrypoint: list[str] | str | None = None
+    network_disabled: bool | None = None
+    mac_address: str | None = None
+    on_build: list[str] | None = None
+    labels: Strings | None = None
+    stop_signal: str | None = None
+    stop_timeout: int | None = None
+    shell: list[str] | None = None
+
+
+class RestartPolicy(Value):
+    """``no``, ``always``, ``unless-stopped`` or ``on-failure`` with a maximum of retries (0: no limit)."""
+
+    name: str = "no"
+    maximum_retry_count: int = 0
+
+
+class PortBinding(Value):
+    """Where on the host a container's port is published; an empty port is chosen by the engine."""
+
+    host_ip: str | None = ""
+    host_port: str | None = ""
+
+
+class LogConfig(Value):
+    """The log driver and its options."""
+
+    type: str = ""
+    config: Strings | None = None
+
+
+class Device(Value):
+    """A device of the host, shown inside the container."""
+
+    path_on_host: str = ""
+    path_in_container: str = ""
+    cgroup_permissions: str = "rwm"
+
+
+class Ulimit(Value):
+    """One resource limit; -1 is unlimited."""
+
+    name: str
+    hard: int = 0
+    soft: int = 0
+
+
+class MountRequest(Value):
+    """One ``--mount``."""
+
+    type: str = "bind"
+    source: str = ""
+    target: str = ""
+    read_only: bool = False
+    consistency: str = ""
+    bind_options: dict[str, Any] | None = None
+    volume_options: dict[str, Any] | None = None
+    tmpfs_options: dict[str, Any] | None = None
+    image_options: dict[str, Any] | None = None
+
+
+class HostConfig(Value):
+    """``HostConfig`` of a container: what depends on the host. Sizes are bytes, CPU times microseconds."""
+
+    cpu_shares: int = 0
+    memory: int = 0
+    cgroup_parent: str = ""
+    blkio_weight: int = 0
+    blkio_weight_device: list[dict[str, Any]] | None = None
+    blkio_device_read_bps: list[dict[str, Any]] | None = None
+    blkio_device_write_bps: list[dict[str, Any]] | None = None
+    blkio_device_read_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceWriteIOps")
+    cpu_period: int = 0
+    cpu_quota: int = 0
+    cpu_realtime_period: int = 0
+    cpu_realtime_runtime: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    devices: list[Device] | None = None
+    device_cgroup_rules: list[str] | None = None
+    device_requests: list[dict[str, Any]] | None = None
+    memory_reservation: int = 0
+    memory_swap: int = 0
+    memory_swappiness: int | None = None
+    nano_cpus: int = 0
+    oom_kill_disable: bool | None = None
+    init: bool | None = None
+    pids_limit: int | None = None
+    ulimits: list[Ulimit] | None = None
+    binds: list[str] | None = None
+    container_id_file: str = field(default="", name="ContainerIDFile")
+    log_config: LogConfig = LogConfig()
+    network_mode: str = "default"
+    port_bindings: dict[str, list[PortBinding] | None] | None = None
+    restart_policy: RestartPolicy = RestartPolicy()
+    auto_remove: bool = False
+    volume_driver: str = ""
+    volumes_from: list[str] | None = None
+    mounts: list[MountRequest] | None = None
+    console_size: list[int] | None = None
+    annotations: Strings | None = None
+    cap_add: list[str] | None = None
+    cap_drop: list[str] | None = None
+    cgroupns_mode: str = ""
+    dns: list[str] | None = None
+    dns_options: list[str] | None = None
+    dns_search: list[str] | None = None
+    extra_hosts: list[str] | None = None
+    group_add: list[str] | None = None
+    ipc_mode: str = ""
+    cgroup: str = ""
+    links: list[str] | None = None
+    oom_score_adj: int = 0
+    pid_mode: str = ""
+    privileged: bool = False
+    publish_all_ports: bool = False
+    readonly_rootfs: bool = False
+    security_opt: list[str] | None = None
+    storage_opt: Strings | None = None
+    tmpfs: Strings | None = None
+    uts_mode: str = field(default="", name="UTSMode")
+    userns_mode: str = ""
+    shm_size: int = 0
+    sysctls: Strings | None = None
+    runtime: str | None = None
+    isolation: str = ""
+    masked_paths: list[str] | None = None
+    readonly_paths: list[str] | None = None
+
+
+class EndpointRequest(Value):
+    """One network that a container is to join."""
+
+    ipam_config: dict[str, Any] | None = field(default=None, name="IPAMConfig")
+    links: list[str] | None = None
+    aliases: list[str] | None = None
+    driver_opts: Strings | None = None
+    mac_address: str = ""
+    gw_priority: int = 0
+
+
+class NetworkingConfig(Value):
+    """The networks that a container is to join, by name."""
+
+    endpoints_config: dict[str, EndpointRequest | None] | None = None
+
+
+class CreateRequest(ContainerConfig):
+    """The body of ``POST /containers/create``: a ContainerConfig with two more members."""
+
+    host_config: HostConfig | None = None
+    networking_config: NetworkingConfig | None = None
+
+    def config(self) -> ContainerConfig:
+        """The container's own configuration, without the host's part."""
+        return ContainerConfig(*(getattr(self, name) for name in ContainerConfig.__struct_fields__))
+
+
+class ExecRequest(Value):
+    """The body of ``POST /containers/{id}/exec``."""
+
+    attach_stdin: bool = False
+    attach_stdout: bool = False
+    attach_stderr: bool = False
+    console_size: list[int] | None = None
+    detach_keys: str = ""
+    tty: bool = False
+    env: list[str] | None = None
+    cmd: list[str] | None = None
+    privileged: bool = False
+    user: str = ""
+    working_dir: str = ""
+
+
+class MountPoint(Value):
+    """One mount of a container as inspect shows it, resolved at create."""
+
+    type: str
+    destination: str
+    source: str = ""
+    name: str = ""
+    driver: str = ""
+    mode: str = ""
+    rw: bool = field(default=True, name="RW")
+    propagation: str = ""
+
+
+class State(Value):
+    """A container's state; times are RFC 3339 with nanoseconds, Docker's zero time where there is none."""
+
+    status: str = "created"
+    running: bool = False
+    paused: bool = False
+    restarting: bool = False
+    oom_killed: bool = field(default=False, name="OOMKilled")
+    dead: bool = False
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    started_at: str = "0001-01-01T00:00:00Z"
+    finished_at: str = "0001-01-01T00:00:00Z"
+
+
+class Container(Struct, frozen=True, kw_only=True):
+    """The record of one container; a change is a new value (``msgspec.structs.replace``)."""
+
+    id: str
+    name: str
+    """Without the leading slash."""
+    created: str
+    image: str
+    """The image's ID (``sha256:…``); the reference that the user gave is ``config.image``."""
+    config: ContainerConfig
+    """Merged with the image's configuration."""
+    host: HostConfig
+    networking: NetworkingConfig = NetworkingConfig()
+    path: str
+    args: list[str]
+    mounts: list[MountPoint] = []
+    layers: list[str]
+    """Short names of the image's layer directories, lowest first."""
+    state: State = State()
+    restart_count: int = 0
+    stopped_by_user: bool = False
+    monitor_pid: int = 0
+    monitor_start: int = 0
+    init_start: int = 0
+    boot_id: str = ""
+    endpoint: dict[str, Any] | None = None
+    platform: str = "linux"
+
+
+def as_json(value: Any) -> bytes:
+    """The JSON bytes of a value."""
+    return msgspec.json.encode(value)

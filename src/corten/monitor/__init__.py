@@ -1,0 +1,1 @@
+"""The process that stands beside each container: stdio, log, exit status."""

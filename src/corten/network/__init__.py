@@ -1,0 +1,1 @@
+"""Address pools, bridges, firewall and links."""

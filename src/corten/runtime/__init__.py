@@ -1,0 +1,1 @@
+"""The OCI runtime: a configuration becomes a list of operations, which stages execute."""

@@ -1,0 +1,1 @@
+"""Frozen values that every floor shares: digests, references, image and runtime configuration."""

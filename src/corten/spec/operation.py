@@ -1,0 +1,87 @@
+"""One step of starting a container: a frozen value that describes itself and can be executed.
+
+A plan is a list of operations. ``--explain`` prints the list, a stage of the runtime executes it: the same
+values serve both, so that what is said and what is done cannot part. An operation crosses the socket to the
+spawner as ``{"kind": …, field: value, …}``; each class registers its kind here on import.
+
+Stages, in the order of time:
+
+- ``host``: in the monitor, before the container's init exists (cgroups and their limits).
+- ``clone``: the namespaces that the init is cloned into: described here, performed by the launch itself.
+- ``parent``: in the monitor, after the clone, while the init already mounts (user maps, the host's end of links).
+- ``init``: in the container's init, in order, down to the last one, which executes the command.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, ClassVar, Protocol, TypeVar
+
+HOST, CLONE, PARENT, INIT = "host", "clone", "parent", "init"
+
+
+class Context(Protocol):
+    """What an operation may know of the launch that executes it."""
+
+    init_pid: int
+    """The init's process id as the monitor sees it; 0 in stage ``host`` and inside the init."""
+
+    def directory(self, path: str) -> int:
+        """An O_PATH descriptor of a host directory that outlives pivot_root."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operation:
+    """Base of all operations. Fields are JSON values (or tuples of them); a subclass sets the class variables."""
+
+    kind: ClassVar[str] = ""
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = ""
+    """The heading under which a learner reads it: namespaces, file system, devices, limits, network, privileges."""
+
+    def what(self) -> str:
+        """The object it acts on, for messages: ``/proc``, ``memory.max``, ``eth0``."""
+        raise NotImplementedError
+
+    def why(self) -> str:
+        """One sentence for a learner: the reason for this step."""
+        raise NotImplementedError
+
+    def shell(self) -> str:
+        """The equivalent shell command, or a ``#`` comment where there is none."""
+        raise NotImplementedError
+
+    def run(self, context: Context) -> None:
+        """Do it. Raises OSError; the stage adds this operation's name and object to the report."""
+        raise NotImplementedError
+
+    def undo(self, context: Context) -> None:
+        """Take back what would outlive the container. Called in the monitor, for stages host and parent."""
+
+
+_KINDS: dict[str, type[Operation]] = {}
+O = TypeVar("O", bound=type[Operation])  # noqa: E741
+
+
+def operation(cls: O) -> O:
+    """Register an operation class under its ``kind``."""
+    if not cls.kind or cls.kind in _KINDS:
+        raise ValueError(f"operation {cls.__name__}: kind {cls.kind!r} is empty or taken")
+    _KINDS[cls.kind] = cls
+    return cls
+
+
+def encode(step: Operation) -> dict[str, Any]:
+    """The JSON form of an operation."""
+    values = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
+    return {"kind": step.kind, **values}
+
+
+def decode(value: dict[str, Any]) -> Operation:
+    """The operation of a JSON form. Raises KeyError for a kind that nothing imported has registered."""
+    fields = {name: _frozen(item) for name, item in value.items() if name != "kind"}
+    return _KINDS[value["kind"]](**fields)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,1 @@
+"""Blobs, references, layers and snapshots of one data root."""

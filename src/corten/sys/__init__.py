@@ -1,0 +1,1 @@
+"""The only home of ctypes and ioctl: one typed wrapper a system call."""

@@ -1,0 +1,1 @@
+"""Bytes to values and back, with no I/O: HTTP/1.1, attach frames, netlink messages, BPF, tar headers."""
