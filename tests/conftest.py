@@ -1,0 +1,170 @@
+"""Fixtures of every floor. Heavy parts are imported by the fixture that needs them, so that unit tests stay light.
+
+========================  ===========================================================================
+``engine``                a private engine, one a test, removed whatever happens
+``shared_engine``         the same, one a module, with ``busybox`` loaded: for tests that leave it alive
+``cli``, ``docker_cli``   Corten's and Docker's command line, bound to ``engine``
+``busybox_archive``       a docker archive of the machine's static busybox
+``busybox``               its reference, loaded into ``engine``
+``registry``              Debian's docker-registry on loopback, one a session
+``dockerd``               Debian's dockerd in a network namespace, one a session, with ``busybox`` loaded
+``no_leaks``              fails the test when its engine has more on the machine after than before
+========================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.support.command import Cli
+    from tests.support.dockerd import Dockerd
+    from tests.support.engine import Engine
+    from tests.support.registry import Registry
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, openly, what this machine cannot run."""
+    for item in items:
+        for marker, problem in _MARKERS.items():
+            if item.get_closest_marker(marker) and (reason := problem()):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _root_problem() -> str:
+    return "" if os.geteuid() == 0 else "needs root"
+
+
+def _network_problem() -> str:
+    missing = [tool for tool in ("ip", "nft") if not shutil.which(tool)]
+    return _root_problem() or (f"not installed: {' '.join(missing)}" if missing else "")
+
+
+def _dockerd_problem() -> str:
+    from tests.support.dockerd import dockerd_problem
+
+    return dockerd_problem()
+
+
+def _registry_problem() -> str:
+    from tests.support.registry import registry_problem
+
+    return registry_problem()
+
+
+_MARKERS = {
+    "root": _root_problem,
+    "network": _network_problem,
+    "dockerd": _dockerd_problem,
+    "registry": _registry_problem,
+}
+
+
+def _skip_if(problem: str) -> None:
+    if problem:
+        pytest.skip(problem)
+
+
+@pytest.fixture(scope="session")
+def workspace() -> Iterator[Path]:
+    """A directory with a short path, for sockets' sake (108 bytes), on a real file system."""
+    with tempfile.TemporaryDirectory(prefix="ct-", dir=os.environ.get("CORTEN_TEST_DIR")) as path:
+        yield Path(path)
+
+
+def _engine(workspace: Path) -> Engine:
+    from tests.support.engine import Engine
+
+    return Engine(Path(tempfile.mkdtemp(dir=workspace)))
+
+
+@pytest.fixture
+def engine(workspace: Path) -> Iterator[Engine]:
+    """A private engine, answering; removed with all it made, also after a failure."""
+    made = _engine(workspace)
+    try:
+        yield made.start()
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def shared_engine(workspace: Path, busybox_archive: Path) -> Iterator[Engine]:
+    """One engine for a module of tests, with ``busybox`` loaded."""
+    made = _engine(workspace)
+    try:
+        made.start().load(busybox_archive)
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def cli(engine: Engine) -> Cli:
+    """Corten's command line, bound to ``engine``."""
+    return engine.cli
+
+
+@pytest.fixture
+def docker_cli(engine: Engine) -> Cli:
+    """The real docker command line, bound to ``engine``."""
+    _skip_if("" if shutil.which("docker") else "the docker command line is not installed")
+    return engine.docker
+
+
+@pytest.fixture(scope="session")
+def busybox_archive(workspace: Path) -> Path:
+    """A docker archive of ``busybox:latest``, made from the machine's static busybox."""
+    from tests.support import images
+
+    _skip_if(images.busybox_problem())
+    return images.busybox_archive(workspace)
+
+
+@pytest.fixture
+def busybox(engine: Engine, busybox_archive: Path) -> str:
+    """The reference of a busybox image, loaded into ``engine``."""
+    engine.load(busybox_archive)
+    return "busybox:latest"
+
+
+@pytest.fixture(scope="session")
+def registry(workspace: Path) -> Iterator[Registry]:
+    """Debian's docker-registry on a loopback port."""
+    from tests.support.registry import Registry, registry_problem
+
+    _skip_if(registry_problem())
+    made = Registry(workspace / "registry")
+    try:
+        yield made.start()
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="session")
+def dockerd(workspace: Path, busybox_archive: Path) -> Iterator[Dockerd]:
+    """Debian's dockerd, private, with ``busybox:latest`` loaded."""
+    from tests.support.dockerd import Dockerd, dockerd_problem
+
+    _skip_if(dockerd_problem())
+    made = Dockerd(workspace / "dockerd")
+    try:
+        made.start().docker("load", "-i", str(busybox_archive)).check()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture
+def no_leaks(engine: Engine) -> Iterator[None]:
+    """Fail when the engine has more processes, mounts, cgroups, namespaces or links after the test than before."""
+    before = engine.footprint()
+    yield
+    assert engine.footprint().beyond(before) == []

@@ -1,0 +1,85 @@
+"""What an engine may leave behind: processes, mounts, cgroups, network namespaces, links.
+
+Only what carries the engine's own names, or descends from it, is counted: other engines may be at work on the
+machine at the same time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+from tests.support.names import Names
+from tests.support.process import command_line, descendants
+
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Footprint:
+    """What is there at one moment."""
+
+    processes: frozenset[str]
+    mounts: frozenset[str]
+    cgroups: frozenset[str]
+    namespaces: frozenset[str]
+    links: frozenset[str]
+
+    def beyond(self, before: Footprint) -> list[str]:
+        """What is here and was not there before, one line a thing."""
+        fields = [field.name for field in dataclasses.fields(self)]
+        return [
+            f"{name}: {item}" for name in fields
+            for item in sorted(getattr(self, name) - getattr(before, name))
+        ]  # fmt: skip
+
+
+def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
+    """What an engine has on the machine now; ``ancestor`` is the process that its orphans fall to."""
+    tree = descendants(ancestor)
+    return Footprint(
+        processes=frozenset(f"{pid} {command_line(pid)}" for pid in tree),
+        mounts=frozenset(_mounts(root, names)),
+        cgroups=frozenset(str(path) for path in cgroups(names.cgroup)),
+        namespaces=frozenset().union(*(_network_namespaces(pid) for pid in tree)),
+        links=frozenset(links(names.bridge)),
+    )
+
+
+def _mounts(root: Path, names: Names) -> list[str]:
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    ours = (os.path.realpath(root), str(names.run))
+    return [point for point in points if any(point == own or point.startswith(own + "/") for own in ours)]
+
+
+def cgroups(parent: str) -> list[Path]:
+    """Every cgroup below those named ``parent``, deepest first, in every hierarchy."""
+    tops = [top for top in (*_CGROUPS.glob(parent), *_CGROUPS.glob(f"*/{parent}")) if top.is_dir()]
+    found = [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False) if Path(path) != top]
+    return found
+
+
+def _network_namespaces(pid: int) -> set[str]:
+    """Those that a process lives in or holds open."""
+    found = set()
+    try:
+        held = [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:
+        return found
+    for path in (f"/proc/{pid}/ns/net", *held):
+        try:
+            target = os.readlink(path)
+        except OSError:
+            continue
+        if target.startswith("net:["):
+            found.add(target)
+    return found
+
+
+def links(bridge: str) -> list[str]:
+    """The interfaces that are ports of a bridge."""
+    try:
+        return sorted(os.listdir(f"/sys/class/net/{bridge}/brif"))
+    except FileNotFoundError:
+        return []
