@@ -1,4 +1,4 @@
-"""Fixtures of every floor. Heavy parts are imported by the fixture that needs them, so that unit tests stay light.
+"""Fixtures of every floor. A fixture imports its heavy parts itself, so that unit tests stay light.
 
 ========================  ===========================================================================
 ``engine``                a private engine, one a test, removed whatever happens
@@ -164,7 +164,7 @@ def dockerd(workspace: Path, busybox_archive: Path) -> Iterator[Dockerd]:
 
 @pytest.fixture
 def no_leaks(engine: Engine) -> Iterator[None]:
-    """Fail when the engine has more processes, mounts, cgroups, namespaces or links after the test than before."""
+    """Fail when the engine has more on the machine after the test than before."""
     before = engine.footprint()
     yield
     assert engine.footprint().beyond(before) == []

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -34,8 +33,12 @@ class Result:
         return self
 
 
-class Cli(Protocol):
+@dataclasses.dataclass(frozen=True, slots=True)
+class Cli:
     """A command line bound to one engine: ``cli("run", "--rm", "busybox", "true", stdin=b"")``."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
 
     def __call__(
         self,
@@ -45,6 +48,13 @@ class Cli(Protocol):
         timeout: float = 60,
     ) -> Result:
         """Run one command; ``env`` is added to the private environment."""
+        return run(
+            self.command(*arguments), stdin=stdin, env={**self.environment, **(env or {})}, timeout=timeout
+        )
+
+    def command(self, *arguments: str) -> list[str]:
+        """The argv of a command: for tests that start it themselves."""
+        return [*self.argv, *arguments]
 
 
 def run(
@@ -58,7 +68,11 @@ def run(
     """Run ``argv`` to its end; without ``stdin`` it reads /dev/null. Raises subprocess.TimeoutExpired."""
     source: dict[str, object] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
     done = subprocess.run(
-        list(argv), capture_output=True, env=dict(env) if env is not None else None, timeout=timeout, cwd=cwd,
+        list(argv),
+        capture_output=True,
+        env=dict(env) if env is not None else None,
+        timeout=timeout,
+        cwd=cwd,
         **source,  # type: ignore[call-overload]
     )
     return Result(tuple(argv), done.returncode, os.fsdecode(done.stdout), os.fsdecode(done.stderr))

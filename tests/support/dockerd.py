@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support import http
-from tests.support.command import Result, run
+from tests.support.command import Cli
 from tests.support.leaks import cgroups
 from tests.support.process import NotReady, descendants, end, kill_all, wait_until
 
@@ -20,7 +19,8 @@ def dockerd_problem() -> str:
     """Why dockerd cannot be started here; '' when it can."""
     if os.geteuid() != 0:
         return "dockerd needs root"
-    missing = [tool for tool in ("dockerd", "containerd", "docker", "ip", "unshare") if not shutil.which(tool)]
+    needed = ("dockerd", "containerd", "docker", "ip", "unshare")
+    missing = [tool for tool in needed if not shutil.which(tool)]
     return f"not installed: {' '.join(missing)} (Debian: docker.io)" if missing else ""
 
 
@@ -37,12 +37,13 @@ class Dockerd:
         """Start it and wait until it answers. Raises NotReady with the end of its log."""
         self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "daemon.json").write_text("{}")
+        apart = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh"]
+        own = {**os.environ, "HOME": str(self.directory)}
         log = self.directory / "log"
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh", *self._argv()],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, "HOME": str(self.directory)},
-            )  # fmt: skip
+                [*apart, *self._argv()], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=own
+            )
         try:
             wait_until(self._answers, "dockerd", seconds=60, pid=self._process.pid)
         except NotReady as error:
@@ -52,11 +53,26 @@ class Dockerd:
     def _argv(self) -> list[str]:
         own = self.directory
         return [
-            "dockerd", "--config-file", f"{own}/daemon.json", "--host", f"unix://{self.socket}",
-            "--data-root", f"{own}/data", "--exec-root", f"{own}/exec", "--pidfile", f"{own}/pid",
-            "--bip", "172.29.0.1/16", "--cgroup-parent", f"/{self.cgroup}", "--exec-opt", "native.cgroupdriver=cgroupfs",
-            "--log-level", "warn",
-        ]  # fmt: skip
+            "dockerd",
+            "--config-file",
+            f"{own}/daemon.json",
+            "--host",
+            f"unix://{self.socket}",
+            "--data-root",
+            f"{own}/data",
+            "--exec-root",
+            f"{own}/exec",
+            "--pidfile",
+            f"{own}/pid",
+            "--bip",
+            "172.29.0.1/16",
+            "--cgroup-parent",
+            f"/{self.cgroup}",
+            "--log-level",
+            "warn",
+            "--exec-opt",
+            "native.cgroupdriver=cgroupfs",
+        ]
 
     def _answers(self) -> bool:
         try:
@@ -70,17 +86,21 @@ class Dockerd:
         assert self._process is not None
         return self._process.pid
 
-    def environment(self, **more: str) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
         """The environment of a client of this dockerd."""
-        own = {"DOCKER_HOST": f"unix://{self.socket}", "HOME": str(self.directory), "TZ": "UTC", "LANG": "C.UTF-8",
-               "DOCKER_CONFIG": str(self.directory / "client")}  # fmt: skip
-        return {"PATH": os.environ.get("PATH", os.defpath), **own, **more}
+        return {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(self.directory),
+            "TZ": "UTC",
+            "LANG": "C.UTF-8",
+            "DOCKER_HOST": f"unix://{self.socket}",
+            "DOCKER_CONFIG": str(self.directory / "client"),
+        }
 
-    def docker(
-        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
-    ) -> Result:
-        """Run the docker command line against it."""
-        return run(["docker", *arguments], stdin=stdin, env=self.environment(**(env or {})), timeout=timeout)
+    @property
+    def docker(self) -> Cli:
+        """The docker command line, bound to it."""
+        return Cli(("docker",), self.environment())
 
     def remove(self) -> None:
         """Remove its containers, end it and containerd, and remove every file and cgroup."""
@@ -92,8 +112,11 @@ class Dockerd:
         below = descendants(self._process.pid)
         end(self._process)
         kill_all(below)
-        for group in (*cgroups(self.cgroup), *Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"),
-                      *Path("/sys/fs/cgroup").glob(self.cgroup)):  # fmt: skip
+        for group in (
+            *cgroups(self.cgroup),
+            *Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"),
+            *Path("/sys/fs/cgroup").glob(self.cgroup),
+        ):
             if group.is_dir():
                 group.rmdir()
         shutil.rmtree(self.directory, ignore_errors=True)

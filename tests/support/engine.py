@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.support import http
-from tests.support.command import Result, run
+from tests.support.command import Cli, run
 from tests.support.leaks import Footprint, cgroups, footprint
 from tests.support.names import names_of
 from tests.support.process import command_line, descendants, end, kill_all, parent, processes, wait_until
@@ -111,13 +108,13 @@ class Engine:
 
     def init(self, container: str) -> int:
         """The pid of a running container's init, as the API tells it."""
-        pid: int = self.api("GET", f"/containers/{container}/json").check().json["State"]["Pid"]
+        pid: int = self.inspect(container)["State"]["Pid"]
         return pid
 
     # --- its clients
 
-    def environment(self, **more: str) -> dict[str, str]:
-        """A private environment: this engine by CORTEN_HOST and DOCKER_HOST, no configuration of the user's."""
+    def environment(self) -> dict[str, str]:
+        """A private environment: this engine by CORTEN_HOST and DOCKER_HOST, nothing of the user's."""
         self.home.mkdir(parents=True, exist_ok=True)
         address = f"unix://{self.socket}"
         kept = {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR", "COVERAGE_PROCESS_START")
@@ -126,28 +123,26 @@ class Engine:
             "HOME": str(self.home), "LANG": "C.UTF-8", "TZ": "UTC", "CORTEN_ROOT": str(self.root),
             "CORTEN_HOST": address, "DOCKER_HOST": address, "DOCKER_CONFIG": str(self.home / "docker"),
         }  # fmt: skip
-        return {**kept, **own, **more}
+        return {**kept, **own}
 
-    def command(self, *arguments: str) -> list[str]:
-        """The argv of Corten's own command line."""
-        return [sys.executable, str(PROJECT / "scripts/corten"), *arguments]
+    @property
+    def cli(self) -> Cli:
+        """Corten's own command line, bound to this engine."""
+        return Cli((sys.executable, str(PROJECT / "scripts/corten")), self.environment())
 
-    def cli(
-        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
-    ) -> Result:
-        """Run Corten's own command line against this engine."""
-        environment = self.environment(**(env or {}))
-        return run(self.command(*arguments), stdin=stdin, env=environment, timeout=timeout)
-
-    def docker(
-        self, *arguments: str, stdin: bytes | None = None, env: Mapping[str, str] | None = None, timeout: float = 60
-    ) -> Result:
-        """Run the real docker command line against this engine."""
-        return run(["docker", *arguments], stdin=stdin, env=self.environment(**(env or {})), timeout=timeout)
+    @property
+    def docker(self) -> Cli:
+        """The real docker command line, bound to this engine."""
+        return Cli(("docker",), self.environment())
 
     def api(self, method: str, target: str, body: Any = None, **options: Any) -> http.Response:
         """One request to the API."""
         return http.request(self.socket, method, target, body, **options)
+
+    def inspect(self, container: str) -> dict[str, Any]:
+        """What the API says of a container."""
+        told: dict[str, Any] = self.api("GET", f"/containers/{container}/json").check().json
+        return told
 
     def load(self, archive: Path) -> str:
         """Load a docker archive through the API; what the engine said."""
@@ -237,14 +232,3 @@ def _parent_or_zero(pid: int) -> int:
         return parent(pid)
     except OSError:
         return 0
-
-
-def interrupt(process: subprocess.Popen[bytes]) -> None:
-    """Ctrl-C, as a terminal sends it to a foreground process group."""
-    os.killpg(process.pid, signal.SIGINT)
-
-
-def inspect(engine: Engine, container: str) -> dict[str, Any]:
-    """What the API says of a container."""
-    answer: dict[str, Any] = json.loads(engine.api("GET", f"/containers/{container}/json").check().body)
-    return answer

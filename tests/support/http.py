@@ -48,8 +48,13 @@ class Response:
 
 
 def request(
-    path: Path | str, method: str, target: str, body: Any = None, *,
-    headers: dict[str, str] | None = None, timeout: float = 30,
+    path: Path | str,
+    method: str,
+    target: str,
+    body: Any = None,
+    *,
+    headers: dict[str, str] | None = None,
+    timeout: float = 30,
 ) -> Response:
     """One request over a connection of its own; a body that is not bytes is sent as JSON."""
     content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()

@@ -128,7 +128,9 @@ def busybox_archive(directory: Path, reference: str = "busybox:latest", **config
         shutil.rmtree(root)
 
 
-def oci_layout(target: Path, reference: str, layers: list[bytes], *, compress: bool = True, **config: Any) -> Path:
+def oci_layout(
+    target: Path, reference: str, layers: list[bytes], *, compress: bool = True, **config: Any
+) -> Path:
     """An OCI image layout directory with one image, its layers gzipped or plain."""
     blobs = target / "blobs/sha256"
     blobs.mkdir(parents=True)

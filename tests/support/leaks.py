@@ -56,13 +56,12 @@ def _mounts(root: Path, names: Names) -> list[str]:
 def cgroups(parent: str) -> list[Path]:
     """Every cgroup below those named ``parent``, deepest first, in every hierarchy."""
     tops = [top for top in (*_CGROUPS.glob(parent), *_CGROUPS.glob(f"*/{parent}")) if top.is_dir()]
-    found = [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False) if Path(path) != top]
-    return found
+    return [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False) if Path(path) != top]
 
 
 def _network_namespaces(pid: int) -> set[str]:
     """Those that a process lives in or holds open."""
-    found = set()
+    found: set[str] = set()
     try:
         held = [f"/proc/{pid}/fd/{number}" for number in os.listdir(f"/proc/{pid}/fd")]
     except OSError:

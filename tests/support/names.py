@@ -1,4 +1,4 @@
-"""The names an engine derives from a data root, computed here anew: what it leaves behind is found by them."""
+"""The names an engine derives from a data root, computed here anew, to find what it left behind."""
 
 from __future__ import annotations
 

@@ -17,8 +17,10 @@ class NotReady(AssertionError):
     """A server ended, or said nothing in time, before it was ready."""
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 30, pid: int | None = None) -> None:
-    """Wait for a condition, asked again every 10 ms, or at once when process ``pid`` ends. Raises NotReady."""
+def wait_until(
+    condition: Callable[[], bool], what: str, *, seconds: float = 30, pid: int | None = None
+) -> None:
+    """Wait for a condition, asked every 10 ms, no longer than process ``pid`` lives. Raises NotReady."""
     with _watched(pid) as poller:
         for _ in range(int(seconds * 1000 / _STEP_MS)):
             if condition():

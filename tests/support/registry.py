@@ -50,14 +50,24 @@ class Registry:
         """Start it and wait until it listens."""
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "config.yml"
-        config.write_text(json.dumps({
-            "version": "0.1", "log": {"level": "warn"}, "http": {"addr": self.host},
-            "storage": {"filesystem": {"rootdirectory": str(self.directory / "data")},
-                        "delete": {"enabled": True}},
-            **({"auth": self._auth} if self._auth else {}),
-        }))  # fmt: skip
+        config.write_text(
+            json.dumps(
+                {
+                    "version": "0.1",
+                    "log": {"level": "warn"},
+                    "http": {"addr": self.host},
+                    "storage": {
+                        "filesystem": {"rootdirectory": str(self.directory / "data")},
+                        "delete": {"enabled": True},
+                    },
+                    **({"auth": self._auth} if self._auth else {}),
+                }
+            )
+        )
         with (self.directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(["docker-registry", "serve", str(config)], stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                ["docker-registry", "serve", str(config)], stdout=log, stderr=log
+            )
         wait_until(self._listens, "docker-registry", pid=self._process.pid)
         return self
 
@@ -97,9 +107,17 @@ class Registry:
         return descriptor(media_type, content)
 
     def put_image(
-        self, name: str, layers: list[bytes], *, tag: str = "latest", packed: list[bytes] | None = None,
-        manifest: str = OCI_MANIFEST, config_type: str = OCI_CONFIG, layer_type: str = OCI_LAYER, **config: Any,
-    ) -> dict[str, Any]:  # fmt: skip
+        self,
+        name: str,
+        layers: list[bytes],
+        *,
+        tag: str = "latest",
+        packed: list[bytes] | None = None,
+        manifest: str = OCI_MANIFEST,
+        config_type: str = OCI_CONFIG,
+        layer_type: str = OCI_LAYER,
+        **config: Any,
+    ) -> dict[str, Any]:
         """Push an image of uncompressed ``layers``, stored as ``packed`` says; the manifest's descriptor."""
         described = self.put_blob(name, config_type, config_of(layers, **config))
         stored = [self.put_blob(name, layer_type, content) for content in packed or layers]

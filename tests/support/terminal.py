@@ -20,15 +20,22 @@ from tests.support.process import end
 class Terminal:
     """A child on the slave of a pseudo-terminal, its controlling one; the test holds the master."""
 
-    def __init__(self, argv: Sequence[str], *, env: Mapping[str, str], rows: int = 24, columns: int = 80) -> None:
+    def __init__(
+        self, argv: Sequence[str], *, env: Mapping[str, str], rows: int = 24, columns: int = 80
+    ) -> None:
         self._master, self._slave = pty.openpty()
         self.resize(rows, columns)
         self.seen = b""
         self.before = termios.tcgetattr(self._slave)
         self.process = subprocess.Popen(
-            list(argv), stdin=self._slave, stdout=self._slave, stderr=self._slave, env={**env, "TERM": "xterm"},
-            start_new_session=True, preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
-        )  # fmt: skip
+            list(argv),
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            env={**env, "TERM": "xterm"},
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
 
     def __enter__(self) -> Terminal:
         return self
