@@ -29,8 +29,8 @@ bench: $(DEV)/.installed ## Measure Corten against docker, podman and runc, inte
 	$(DEV)/bin/python -m bench $(ARGS)
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
-	@scripts/test-deps vm
-	CORTEN_TEST_VM=1 $(DEV)/bin/python -m pytest -rs -s tests/vm $(ARGS)
+	@scripts/test-deps
+	$(DEV)/bin/python -m tests.vm $(ARGS)
 
 clean: ## Remove both environments and all caches
 	rm -rf $(VENV) $(DEV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -47,6 +47,15 @@ def _network_problem() -> str:
     return _root_problem() or (f"not installed: {' '.join(missing)}" if missing else "")
 
 
+def _cgroup2_problem() -> str:
+    try:
+        controllers = Path("/sys/fs/cgroup/cgroup.controllers").read_text().split()
+    except FileNotFoundError:
+        controllers = []
+    missing = {"cpu", "cpuset", "memory", "pids"}.difference(controllers)
+    return "needs cgroup v2 with controllers: make test-vm has them" if missing else ""
+
+
 def _dockerd_problem() -> str:
     from tests.support.dockerd import dockerd_problem
 
@@ -62,6 +71,7 @@ def _registry_problem() -> str:
 _MARKERS = {
     "root": _root_problem,
     "network": _network_problem,
+    "cgroup2": _cgroup2_problem,
     "dockerd": _dockerd_problem,
     "registry": _registry_problem,
 }
