@@ -1,0 +1,220 @@
+"""The operations that give a container its links, executed by the forks of the spawner.
+
+Nothing here is moved or deleted: the container's end of a link is created inside its namespace (moving a link
+between namespaces takes 10-30 ms), and the kernel drops both ends when the namespace dies (deleting takes 12-47 ms).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from typing import ClassVar
+
+from corten.spec.operation import INIT, PARENT, Context, Operation, operation
+from corten.sys.netlink import Netlink
+from corten.wire import netlink as wire
+from corten.wire.netlink import Request
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loopback(Operation):
+    """Switch on ``lo``."""
+
+    kind: ClassVar[str] = "network.loopback"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    def what(self) -> str:
+        return "lo"
+
+    def why(self) -> str:
+        return "A new network namespace has a loopback interface that is down; programs expect 127.0.0.1 to answer."
+
+    def shell(self) -> str:
+        return "ip link set lo up"
+
+    def run(self, context: Context) -> None:
+        with Netlink() as kernel:
+            kernel.batch(_up("lo"))
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class VethPair(Operation):
+    """A virtual cable: one end is a port of the bridge, the other appears inside the container."""
+
+    kind: ClassVar[str] = "network.veth"
+    stage: ClassVar[str] = PARENT
+    group: ClassVar[str] = "network"
+
+    host: str
+    """Name of the host's end."""
+    bridge: str
+    name: str
+    """Name of the container's end."""
+    mac: str
+    """Address of the container's end, ``02:42:…``."""
+    mtu: int
+
+    def what(self) -> str:
+        return f"{self.host} to {self.name}"
+
+    def why(self) -> str:
+        return (
+            f"A cable between the container and the bridge {self.bridge}: what goes in at one end comes out at the "
+            f"other. The container's end is created inside its namespace, and goes with it."
+        )
+
+    def shell(self) -> str:
+        return (
+            f"ip link add {self.host} mtu {self.mtu} master {self.bridge} type veth "
+            f'peer name {self.name} address {self.mac} mtu {self.mtu} netns "$PID" && '
+            f"ip link set {self.host} type bridge_slave hairpin on && "
+            f"ip link set {self.host} addrgenmode none && ip link set {self.host} up"
+        )
+
+    def run(self, context: Context) -> None:
+        with Netlink() as kernel:
+            bridge = socket.if_nametoindex(self.bridge)
+            kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host), _up(self.host))
+
+    def _pair(self, pid: int, bridge: int) -> Request:
+        mtu = wire.u32(wire.IFLA_MTU, self.mtu)
+        peer = (
+            wire.link()
+            + wire.text(wire.IFLA_IFNAME, self.name)
+            + wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(self.mac.replace(":", "")))
+            + wire.u32(wire.IFLA_NET_NS_PID, pid)
+            + mtu
+        )
+        info = wire.nested(
+            wire.IFLA_LINKINFO,
+            wire.text(wire.IFLA_INFO_KIND, "veth"),
+            wire.nested(wire.IFLA_INFO_DATA, wire.attribute(wire.VETH_INFO_PEER, peer)),
+        )
+        master = wire.u32(wire.IFLA_MASTER, bridge)
+        body = wire.link() + wire.text(wire.IFLA_IFNAME, self.host) + mtu + master + info
+        return Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
+
+
+def _as_port(name: str) -> Request:
+    """Settings of a port of the bridge, made before it is switched on.
+
+    No IPv6 address: a port needs none, and the kernel's duplicate address detection and router solicitations
+    would go to every container. Hairpin, so that frames may leave by the port they came in at: with br_netfilter,
+    a container's traffic to its own published port is turned round inside the bridge.
+    """
+    no_address = wire.u8(wire.IFLA_INET6_ADDR_GEN_MODE, wire.IN6_ADDR_GEN_MODE_NONE)
+    hairpin = wire.nested(
+        wire.IFLA_LINKINFO,
+        wire.text(wire.IFLA_INFO_SLAVE_KIND, "bridge"),
+        wire.nested(wire.IFLA_INFO_SLAVE_DATA, wire.u8(wire.IFLA_BRPORT_MODE, 1)),
+    )
+    family = wire.nested(wire.IFLA_AF_SPEC, wire.nested(socket.AF_INET6, no_address))
+    return Request(wire.RTM_NEWLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name) + hairpin + family)
+
+
+def _up(name: str) -> Request:
+    body = wire.link(0, wire.IFF_UP, wire.IFF_UP) + wire.text(wire.IFLA_IFNAME, name)
+    return Request(wire.RTM_NEWLINK, 0, body)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class NoIpv6(Operation):
+    """Switch IPv6 off on one of the container's interfaces."""
+
+    kind: ClassVar[str] = "network.no-ipv6"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    name: str
+
+    def what(self) -> str:
+        return self._path()
+
+    def why(self) -> str:
+        return "The network has no IPv6: without this the interface would give itself a link-local address."
+
+    def shell(self) -> str:
+        return f"echo 1 > {self._path()}"
+
+    def _path(self) -> str:
+        return f"/proc/sys/net/ipv6/conf/{self.name}/disable_ipv6"
+
+    def run(self, context: Context) -> None:
+        try:
+            with open(self._path(), "wb", buffering=0) as switch:
+                switch.write(b"1")
+        except FileNotFoundError:  # a kernel without IPv6 has nothing to switch off
+            return
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address(Operation):
+    """Give an interface its IPv4 address and switch it on."""
+
+    kind: ClassVar[str] = "network.address"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    name: str
+    ip: str
+    prefix: int
+
+    def what(self) -> str:
+        return f"{self.name} {self.ip}/{self.prefix}"
+
+    def why(self) -> str:
+        return "The container's own address on the bridge; others on the same bridge reach it directly."
+
+    def shell(self) -> str:
+        return f"ip address add {self.ip}/{self.prefix} broadcast + dev {self.name} && ip link set {self.name} up"
+
+    def run(self, context: Context) -> None:
+        with Netlink() as kernel:
+            index = socket.if_nametoindex(self.name)
+            kernel.batch(add_address(index, self.ip, self.prefix), _up(self.name))
+
+
+def add_address(index: int, ip: str, prefix: int) -> Request:
+    """The request that adds an IPv4 address, with its network's broadcast address, to an interface."""
+    own = socket.inet_aton(ip)
+    hosts = (1 << (32 - prefix)) - 1
+    broadcast = (int.from_bytes(own, "big") | hosts).to_bytes(4, "big")
+    body = (
+        wire.address(socket.AF_INET, prefix, index)
+        + wire.attribute(wire.IFA_LOCAL, own)
+        + wire.attribute(wire.IFA_ADDRESS, own)
+        + wire.attribute(wire.IFA_BROADCAST, broadcast)
+    )
+    return Request(wire.RTM_NEWADDR, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class DefaultRoute(Operation):
+    """Send everything that is not on a link of the container's own through the bridge."""
+
+    kind: ClassVar[str] = "network.route"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    gateway: str
+
+    def what(self) -> str:
+        return f"default via {self.gateway}"
+
+    def why(self) -> str:
+        return "The bridge's own address is the way out: the host forwards and translates what is sent there."
+
+    def shell(self) -> str:
+        return f"ip route add default via {self.gateway}"
+
+    def run(self, context: Context) -> None:
+        gateway = wire.attribute(wire.RTA_GATEWAY, socket.inet_aton(self.gateway))
+        body = wire.route(socket.AF_INET) + gateway
+        with Netlink() as kernel:
+            kernel.batch(Request(wire.RTM_NEWROUTE, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body))

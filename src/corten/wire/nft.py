@@ -1,0 +1,208 @@
+"""nf_tables messages: what ``nft`` sends over nfnetlink (include/uapi/linux/netfilter/nf_tables.h), no I/O.
+
+A rule is a list of expressions that work on registers: load a field, compare it, look it up, act. Registers are
+addressed as 32-bit ones (8 and up); the verdict register is 0. A concatenated key fills consecutive registers,
+each part padded to four bytes. Everything here is of the ``ip`` family.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from corten.wire.netlink import NLM_F_APPEND, NLM_F_CREATE, Request, attribute, be32, nested, text
+
+_SUBSYSTEM, _BATCH_BEGIN, _BATCH_END = 10, 0x10, 0x11
+_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DELSETELEM = 0, 1, 2, 3, 6, 9, 12, 14
+_FAMILY_IP = 2
+
+PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
+RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
+DROP, ACCEPT = 0, 1
+IIFNAME, OIFNAME, _L4PROTO = 6, 7, 16
+IPV4_ADDR, INET_PROTO, INET_SERVICE = 7, 12, 13
+"""Data types, for ``nft list`` to print keys by; the kernel only stores them."""
+ESTABLISHED, RELATED = 2, 4
+_FIRST_REGISTER = 8
+_SET_FLAG_MAP = 0x8
+_ELEMENTS_PER_MESSAGE = 500
+"""An attribute's length has 16 bits; an element takes under a hundred bytes."""
+
+
+def _message(kind: int, body: bytes, flags: int = 0, family: int = _FAMILY_IP) -> Request:
+    return Request(_SUBSYSTEM << 8 | kind, flags, struct.pack("!BBH", family, 0, 0) + body)
+
+
+def begin() -> Request:
+    """The start of a batch: what follows, up to :func:`end`, is done wholly or not at all."""
+    return Request(_BATCH_BEGIN, 0, struct.pack("!BBH", 0, 0, _SUBSYSTEM))
+
+
+def end() -> Request:
+    """The end of a batch."""
+    return Request(_BATCH_END, 0, struct.pack("!BBH", 0, 0, _SUBSYSTEM))
+
+
+def new_table(name: str) -> Request:
+    """Create a table, unless it is there."""
+    return _message(_NEWTABLE, text(1, name) + be32(2, 0), NLM_F_CREATE)
+
+
+def get_table(name: str) -> Request:
+    """Ask for a table: ENOENT when there is none."""
+    return _message(_GETTABLE, text(1, name))
+
+
+def delete_table(name: str) -> Request:
+    """Delete a table and all that is in it."""
+    return _message(_DELTABLE, text(1, name))
+
+
+def base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> Request:
+    """Create a chain that the kernel enters at a hook; packets that reach its end go on."""
+    where = nested(4, be32(1, hook), be32(2, priority & 0xFFFFFFFF))
+    return _message(_NEWCHAIN, text(1, table) + text(3, name) + where + text(7, kind), NLM_F_CREATE)
+
+
+def rule(table: str, chain: str, *expressions: bytes) -> Request:
+    """Append a rule."""
+    body = text(1, table) + text(2, chain) + nested(4, *expressions)
+    return _message(_NEWRULE, body, NLM_F_CREATE | NLM_F_APPEND)
+
+
+def new_map(table: str, name: str, identity: int, key: Sequence[int], data: Sequence[int]) -> Request:
+    """Create a map; key and data are concatenations of data types of at most four bytes each. ``identity`` is a
+    number of the caller's, unlike that of any other set of the batch."""
+    body = (
+        text(1, table)
+        + text(2, name)
+        + be32(3, _SET_FLAG_MAP)
+        + be32(4, _concatenated(key))
+        + be32(5, 4 * len(key))
+        + be32(6, _concatenated(data))
+        + be32(7, 4 * len(data))
+        + be32(10, identity)
+    )
+    return _message(_NEWSET, body, NLM_F_CREATE)
+
+
+def _concatenated(types: Sequence[int]) -> int:
+    value = 0
+    for kind in types:
+        value = value << 6 | kind
+    return value
+
+
+def add_elements(table: str, name: str, elements: Sequence[tuple[bytes, bytes]]) -> list[Request]:
+    """Put key-and-data pairs in a map."""
+    flat = [nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, data))) for key, data in elements]
+    return _element_messages(_NEWSETELEM, table, name, flat, NLM_F_CREATE)
+
+
+def delete_elements(table: str, name: str, keys: Sequence[bytes]) -> list[Request]:
+    """Take keys out of a map. ENOENT, and nothing of the batch is done, when one is missing."""
+    flat = [nested(1, nested(1, attribute(1, key))) for key in keys]
+    return _element_messages(_DELSETELEM, table, name, flat, 0)
+
+
+def _element_messages(kind: int, table: str, name: str, flat: list[bytes], flags: int) -> list[Request]:
+    head = text(1, table) + text(2, name)
+    step = _ELEMENTS_PER_MESSAGE
+    chunks = [flat[start : start + step] for start in range(0, len(flat), step)]
+    return [_message(kind, head + nested(3, *chunk), flags) for chunk in chunks]
+
+
+def _expression(name: str, *attributes: bytes) -> bytes:
+    return nested(1, text(1, name), nested(2, *attributes))
+
+
+def _load_meta(key: int, register: int) -> bytes:
+    return _expression("meta", be32(1, register), be32(2, key))
+
+
+def _load_payload(base: int, offset: int, length: int, register: int) -> bytes:
+    return _expression("payload", be32(1, register), be32(2, base), be32(3, offset), be32(4, length))
+
+
+def _compare(value: bytes, *, equal: bool = True) -> bytes:
+    data = nested(3, attribute(1, value))
+    return _expression("cmp", be32(1, _FIRST_REGISTER), be32(2, 0 if equal else 1), data)
+
+
+def _mask(mask: bytes) -> bytes:
+    register = be32(1, _FIRST_REGISTER) + be32(2, _FIRST_REGISTER)
+    zero = nested(5, attribute(1, bytes(len(mask))))
+    return _expression("bitwise", register, be32(3, len(mask)), nested(4, attribute(1, mask)), zero)
+
+
+def interface(direction: int, name: str, *, equal: bool = True) -> bytes:
+    """``iifname`` or ``oifname`` is, or is not, a name."""
+    padded = name.encode().ljust(16, b"\0")
+    return _load_meta(direction, _FIRST_REGISTER) + _compare(padded, equal=equal)
+
+
+def _in_network(offset: int, network: bytes, prefix: int, *, equal: bool = True) -> bytes:
+    mask = (0xFFFFFFFF << (32 - prefix) & 0xFFFFFFFF).to_bytes(4, "big")
+    return _load_payload(1, offset, 4, _FIRST_REGISTER) + _mask(mask) + _compare(network, equal=equal)
+
+
+def source(network: bytes, prefix: int) -> bytes:
+    """``ip saddr`` is in a network."""
+    return _in_network(12, network, prefix)
+
+
+def destination(network: bytes, prefix: int, *, equal: bool = True) -> bytes:
+    """``ip daddr`` is, or is not, in a network."""
+    return _in_network(16, network, prefix, equal=equal)
+
+
+def to_this_host() -> bytes:
+    """``fib daddr type local``: the packet is for one of the host's own addresses."""
+    local = struct.pack("=I", 2)
+    return _expression("fib", be32(1, _FIRST_REGISTER), be32(2, 3), be32(3, 2)) + _compare(local)
+
+
+def connection_state(bits: int) -> bytes:
+    """``ct state`` has one of the bits."""
+    return _connection_bits(0, bits)
+
+
+def destination_translated() -> bytes:
+    """``ct status dnat``: the connection was made to a published port."""
+    return _connection_bits(2, 1 << 5)
+
+
+def _connection_bits(key: int, bits: int) -> bytes:
+    load = _expression("ct", be32(1, _FIRST_REGISTER), be32(2, key))
+    return load + _mask(struct.pack("=I", bits)) + _compare(bytes(4), equal=False)
+
+
+def verdict(code: int) -> bytes:
+    """``accept`` or ``drop``."""
+    return _expression("immediate", be32(1, 0), nested(2, nested(2, be32(1, code))))
+
+
+def masquerade() -> bytes:
+    """Give the packet the source address of the interface that it leaves by."""
+    return _expression("masq")
+
+
+def translate_by(map_name: str, *, by_address: bool) -> bytes:
+    """``dnat to [ip daddr .] meta l4proto . th dport map @…``: the data is an address and a port."""
+    first = _FIRST_REGISTER
+    load = _load_payload(1, 16, 4, first) if by_address else b""
+    protocol = first + 1 if by_address else first
+    load += _load_meta(_L4PROTO, protocol) + _load_payload(2, 2, 2, protocol + 1)
+    found = _expression("lookup", text(1, map_name), be32(2, first), be32(3, first))
+    target = _expression("nat", be32(1, 1), be32(2, _FAMILY_IP), be32(3, first), be32(5, first + 1))
+    return load + found + target
+
+
+def address_and_port(address: bytes, port: int) -> bytes:
+    """A map's data."""
+    return address + struct.pack("!Hxx", port)
+
+
+def protocol_and_port(protocol: int, port: int) -> bytes:
+    """A map's key; with an address before it, the key of a map by address."""
+    return struct.pack("!BxxxHxx", protocol, port)
