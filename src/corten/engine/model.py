@@ -224,6 +224,38 @@ class ExecRequest(Value):
     working_dir: str = ""
 
 
+class UpdateRequest(Value):
+    """The body of ``POST /containers/{id}/update``; None is "leave as it is"."""
+
+    cpu_shares: int | None = None
+    memory: int | None = None
+    blkio_weight: int | None = None
+    cpu_period: int | None = None
+    cpu_quota: int | None = None
+    cpu_realtime_period: int | None = None
+    cpu_realtime_runtime: int | None = None
+    cpuset_cpus: str | None = None
+    cpuset_mems: str | None = None
+    memory_reservation: int | None = None
+    memory_swap: int | None = None
+    nano_cpus: int | None = None
+    pids_limit: int | None = None
+    restart_policy: RestartPolicy | None = None
+
+
+class Volume(Value):
+    """One volume; ``mountpoint`` is its directory on the host."""
+
+    name: str
+    driver: str = "local"
+    mountpoint: str = ""
+    created_at: str = ""
+    labels: Strings = {}
+    options: Strings = {}
+    scope: str = "local"
+    anonymous: bool = False
+
+
 class MountPoint(Value):
     """One mount of a container as inspect shows it, resolved at create."""
 
