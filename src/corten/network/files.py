@@ -1,0 +1,119 @@
+"""The contents of a container's /etc/hosts and /etc/resolv.conf, by Docker's rules: text in, text out."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Sequence
+
+from corten.errors import InvalidInput
+
+_HOSTS = """\
+127.0.0.1\tlocalhost
+::1\tlocalhost ip6-localhost ip6-loopback
+fe00::\tip6-localnet
+ff00::\tip6-mcastprefix
+ff02::1\tip6-allnodes
+ff02::2\tip6-allrouters
+"""
+STUB_RESOLVER, RESOLVED_FILE = "127.0.0.53", "/run/systemd/resolve/resolv.conf"
+_FALLBACK = ("8.8.8.8", "8.8.4.4")
+"""Docker's, for a host whose only name servers are on its own loopback, out of a container's reach."""
+
+
+def hosts_file(
+    *, hostname: str = "", domainname: str = "", ip: str = "", extra: Sequence[str] = (), gateway: str = ""
+) -> str:
+    """A container's hosts file. ``extra`` are ``name:address`` of --add-host, ``host-gateway`` standing for
+    ``gateway``. Raises InvalidInput for a malformed one."""
+    return _HOSTS + _extra_hosts(extra, gateway) + _own_entry(hostname, domainname, ip)
+
+
+def hosts_file_of_host(text: str, *, extra: Sequence[str] = (), gateway: str = "") -> str:
+    """The hosts file of a container in the host's network namespace: the host's own, and --add-host."""
+    ended = text if not text or text.endswith("\n") else text + "\n"
+    return ended + _extra_hosts(extra, gateway)
+
+
+def _extra_hosts(extra: Sequence[str], gateway: str) -> str:
+    lines = []
+    for entry in extra:
+        name, _, address = entry.partition("=" if "=" in entry else ":")
+        if address == "host-gateway":
+            if not gateway:
+                raise InvalidInput(f"add host {entry!r}: this network has no host gateway")
+            address = gateway
+        lines.append(f"{_host_address(address, entry)}\t{name}\n")
+    return "".join(lines)
+
+
+def _host_address(text: str, entry: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text.removeprefix("[").removesuffix("]")))
+    except ValueError:
+        raise InvalidInput(f"add host {entry!r}: invalid IP address {text!r}") from None
+
+
+def _own_entry(hostname: str, domainname: str, ip: str) -> str:
+    if not ip or not hostname:
+        return ""
+    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
+    return f"{ip}\t{names}\n"
+
+
+def resolv_conf(
+    host: str,
+    *,
+    servers: Sequence[str] = (),
+    search: Sequence[str] = (),
+    options: Sequence[str] = (),
+    own_namespace: bool = True,
+) -> str:
+    """A container's resolv.conf, from the host's and what --dns, --dns-search and --dns-option replace of it.
+
+    In a network namespace of its own (``own_namespace``) a name server on the host's loopback, or one reached by
+    IPv6, is of no use: they are left out, and Google's stand in when none remains.
+    """
+    nameservers = list(servers) or _values(host, "nameserver")
+    if own_namespace and not servers:
+        nameservers = [server for server in nameservers if _reachable(server)] or list(_FALLBACK)
+    domains = list(search) or _words(host, "search") or _words(host, "domain")
+    chosen = list(options) or _words(host, "options")
+    lines = [f"nameserver {server}" for server in nameservers]
+    if domains and domains != ["."]:
+        lines.append("search " + " ".join(domains))
+    if chosen:
+        lines.append("options " + " ".join(chosen))
+    return "".join(line + "\n" for line in lines)
+
+
+def resolver_is_stub(host: str) -> bool:
+    """Whether systemd-resolved's stub is the only name server: the real ones are in :data:`RESOLVED_FILE`."""
+    return _values(host, "nameserver") == [STUB_RESOLVER]
+
+
+def _reachable(server: str) -> bool:
+    try:
+        address = ipaddress.ip_address(server.partition("%")[0])
+    except ValueError:
+        return False
+    return address.version == 4 and not address.is_loopback
+
+
+def _directives(text: str, name: str) -> Iterable[list[str]]:
+    for line in text.splitlines():
+        words = line.split()
+        if len(words) > 1 and words[0] == name:
+            yield words[1:]
+
+
+def _values(text: str, name: str) -> list[str]:
+    """The first word of each such line."""
+    return [words[0] for words in _directives(text, name)]
+
+
+def _words(text: str, name: str) -> list[str]:
+    """The words of the last such line: it replaces those before (resolv.conf(5))."""
+    found: list[str] = []
+    for words in _directives(text, name):
+        found = words
+    return found

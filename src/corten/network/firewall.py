@@ -1,0 +1,237 @@
+"""The engine's own nf_tables table: the way out, published ports, and the walls between networks.
+
+One table of the ``ip`` family. Nothing outside it is read or changed, so a ``drop`` in somebody else's table still
+drops: a verdict ``accept`` ends one chain only. A host whose iptables has ``-P FORWARD DROP`` (dockerd sets it)
+needs ``iptables -I FORWARD -i BRIDGE -j ACCEPT`` and ``-o BRIDGE`` from its administrator. As ``nft`` prints it::
+
+    map by_address { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
+    map by_port    { type inet_proto . inet_service : ipv4_addr . inet_service }
+
+    chain guard       { type filter hook prerouting priority raw; }      # 127.0.0.0/8 is out of containers' reach
+    chain prerouting  { type nat hook prerouting priority dstnat; }      # published ports, from outside and inside
+    chain output      { type nat hook output priority dstnat; }          # published ports, from the host itself
+    chain postrouting { type nat hook postrouting priority srcnat; }     # the way out
+    chain forward     { type filter hook forward priority filter; }      # the walls
+
+A port is published by putting one element into a map.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import socket
+from collections.abc import Iterable, Iterator, Sequence
+from ipaddress import IPv4Network
+
+from corten.errors import CortenError, Unsupported
+from corten.network.endpoint import Binding
+from corten.sys.netlink import NETLINK_NETFILTER, Netlink
+from corten.wire import nft
+from corten.wire.netlink import Request
+
+_LOOPBACK = (bytes([127, 0, 0, 0]), 8)
+_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+_BY_ADDRESS, _BY_PORT = "by_address", "by_port"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Inside:
+    """One bridge network, as the firewall sees it."""
+
+    bridge: str
+    subnet: IPv4Network
+    internal: bool = False
+    """Without a way out."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forwarding:
+    """A published port and the address of the container behind it."""
+
+    binding: Binding
+    ip: str
+
+
+class Firewall:
+    """Keeps one table as it should be. Not thread-safe: its owner calls it from one thread."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self._networks: dict[str, Inside] = {}
+        self._forwardings: dict[Binding, Forwarding] = {}
+        self._kernel: Netlink | None = None
+
+    def set_networks(self, networks: Iterable[Inside]) -> None:
+        """Replace the table with one for these networks, in one transaction: connections live on. Raises Unsupported
+        when the kernel has no nf_tables, CortenError when it refuses."""
+        self._networks = {network.bridge: network for network in networks}
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Replace the table with what it should be. Raises as :meth:`set_networks`."""
+        forwardings = list(self._forwardings.values())
+        replace = [nft.new_table(self.table), nft.delete_table(self.table), nft.new_table(self.table)]
+        self._commit([*replace, *self._layout(), *_additions(self.table, forwardings)])
+
+    def ensure(self) -> None:
+        """Rebuild the table if somebody deleted it (``nft flush ruleset``, a firewall's reload)."""
+        try:
+            self._socket().batch(nft.get_table(self.table))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise self._refused(error) from error
+            self.rebuild()
+
+    def publish(self, forwardings: Sequence[Forwarding]) -> None:
+        """Open ports. Raises CortenError, and none is open then."""
+        self._forwardings.update((forwarding.binding, forwarding) for forwarding in forwardings)
+        try:
+            self._change(_additions(self.table, forwardings))
+        except CortenError:
+            self._forget(forwarding.binding for forwarding in forwardings)
+            raise
+
+    def withdraw(self, bindings: Sequence[Binding]) -> None:
+        """Close ports; connections already made go on until their container ends."""
+        known = [binding for binding in bindings if binding in self._forwardings]
+        self._forget(known)
+        self._change(_removals(self.table, known))
+
+    def remember(self, forwardings: Iterable[Forwarding]) -> None:
+        """Ports that a container has from before this engine: opened by the next :meth:`set_networks`."""
+        self._forwardings.update((forwarding.binding, forwarding) for forwarding in forwardings)
+
+    def remove(self) -> None:
+        """Delete the table, unless it is gone."""
+        self._commit([nft.new_table(self.table), nft.delete_table(self.table)])
+
+    def close(self) -> None:
+        """Close the socket; the table stays."""
+        if self._kernel:
+            self._kernel.close()
+            self._kernel = None
+
+    def _forget(self, bindings: Iterable[Binding]) -> None:
+        for binding in bindings:
+            self._forwardings.pop(binding, None)
+
+    def _change(self, requests: Sequence[Request]) -> None:
+        """Make a small change; when the table or an element is missing, make the table anew as it should be."""
+        try:
+            if requests:
+                self._socket().transaction(nft.begin(), requests, nft.end())
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EEXIST):
+                raise self._refused(error) from error
+            self.rebuild()
+
+    def _commit(self, requests: Sequence[Request]) -> None:
+        try:
+            self._socket().transaction(nft.begin(), requests, nft.end())
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _socket(self) -> Netlink:
+        if self._kernel is None:
+            self._kernel = Netlink(NETLINK_NETFILTER)
+        return self._kernel
+
+    def _refused(self, error: OSError) -> CortenError:
+        if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+            return Unsupported(
+                f"create firewall table {self.table}: this kernel has no nf_tables",
+                hint="modprobe nf_tables, or use --network host or --network none",
+            )
+        if error.errno == errno.ENOENT:
+            return Unsupported(
+                f"create firewall table {self.table}: this kernel lacks a part of nf_tables (nat, masq, fib or ct)",
+                hint="modprobe nft_chain_nat nft_masq nft_fib_ipv4 nft_ct, or use --network host or --network none",
+            )
+        return CortenError(f"change firewall table {self.table}: {str(error.strerror or error).lower()}")
+
+    def _layout(self) -> Iterator[Request]:
+        """The maps, the chains and their rules."""
+        address_and_port = (nft.IPV4_ADDR, nft.INET_SERVICE)
+        protocol_and_port = (nft.INET_PROTO, nft.INET_SERVICE)
+        yield nft.new_map(self.table, _BY_ADDRESS, 1, (nft.IPV4_ADDR, *protocol_and_port), address_and_port)
+        yield nft.new_map(self.table, _BY_PORT, 2, protocol_and_port, address_and_port)
+        yield from self._guard()
+        yield from self._published()
+        yield from self._way_out()
+        yield from self._walls()
+
+    def _guard(self) -> Iterator[Request]:
+        """``route_localnet`` lets the host's own loopback clients reach containers; it would also let containers
+        reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
+        yield nft.base_chain(self.table, "guard", "filter", nft.PREROUTING, nft.RAW)
+        for network in self._networks.values():
+            comes_from = nft.interface(nft.IIFNAME, network.bridge)
+            to_loopback = nft.destination(*_LOOPBACK)
+            yield nft.rule(self.table, "guard", comes_from, to_loopback, nft.verdict(nft.DROP))
+
+    def _published(self) -> Iterator[Request]:
+        """From other machines and containers, then from the host. A neighbour on the same wire can send to
+        127.0.0.1: what is published there is translated for the host's own packets only."""
+        yield nft.base_chain(self.table, "prerouting", "nat", nft.PREROUTING, nft.DSTNAT)
+        yield nft.base_chain(self.table, "output", "nat", nft.OUTPUT, nft.DSTNAT)
+        by_address = nft.translate_by(_BY_ADDRESS, by_address=True)
+        by_port = nft.translate_by(_BY_PORT, by_address=False)
+        not_loopback = nft.destination(*_LOOPBACK, equal=False)
+        for translate in (by_address, by_port):
+            yield nft.rule(self.table, "prerouting", nft.to_this_host(), not_loopback, translate)
+            yield nft.rule(self.table, "output", nft.to_this_host(), translate)
+
+    def _way_out(self) -> Iterator[Request]:
+        """Containers leave with the host's address. A container that reaches its own bridge's published port, and
+        a client on the host's loopback, get the bridge's: the answer must come back by the host."""
+        yield nft.base_chain(self.table, "postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
+        for network in self._networks.values():
+            inside = nft.source(network.subnet.network_address.packed, network.subnet.prefixlen)
+            to_bridge = nft.interface(nft.OIFNAME, network.bridge)
+            elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+            turned_round = nft.destination_translated()
+            yield nft.rule(self.table, "postrouting", inside, elsewhere, nft.masquerade())
+            yield nft.rule(self.table, "postrouting", inside, to_bridge, turned_round, nft.masquerade())
+            yield nft.rule(self.table, "postrouting", nft.source(*_LOOPBACK), to_bridge, nft.masquerade())
+
+    def _walls(self) -> Iterator[Request]:
+        """Into a network: answers, published ports, and neighbours on the same bridge; nothing else."""
+        yield nft.base_chain(self.table, "forward", "filter", nft.FORWARD, nft.FILTER)
+        accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
+        for network in self._networks.values():
+            comes = nft.interface(nft.IIFNAME, network.bridge)
+            goes = nft.interface(nft.OIFNAME, network.bridge)
+            if network.internal:
+                elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+                yield nft.rule(self.table, "forward", comes, elsewhere, drop)
+            yield nft.rule(self.table, "forward", comes, goes, accept)
+        answer = nft.connection_state(nft.ESTABLISHED | nft.RELATED)
+        yield nft.rule(self.table, "forward", answer, accept)
+        yield nft.rule(self.table, "forward", nft.destination_translated(), accept)
+        for network in self._networks.values():
+            yield nft.rule(self.table, "forward", nft.interface(nft.OIFNAME, network.bridge), drop)
+
+
+def _additions(table: str, forwardings: Sequence[Forwarding]) -> list[Request]:
+    pairs: dict[str, list[tuple[bytes, bytes]]] = {_BY_ADDRESS: [], _BY_PORT: []}
+    for forwarding in forwardings:
+        name, key = _key(forwarding.binding)
+        address = socket.inet_aton(forwarding.ip)
+        pairs[name].append((key, nft.address_and_port(address, forwarding.binding.container_port)))
+    return [request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)]
+
+
+def _removals(table: str, bindings: Sequence[Binding]) -> list[Request]:
+    keys: dict[str, list[bytes]] = {_BY_ADDRESS: [], _BY_PORT: []}
+    for binding in bindings:
+        name, key = _key(binding)
+        keys[name].append(key)
+    return [request for name, some in keys.items() for request in nft.delete_elements(table, name, some)]
+
+
+def _key(binding: Binding) -> tuple[str, bytes]:
+    """The map that a binding belongs in, and its key there."""
+    key = nft.protocol_and_port(_PROTOCOLS[binding.protocol], binding.host_port)
+    address = socket.inet_aton(binding.host_ip)
+    return (_BY_ADDRESS, address + key) if any(address) else (_BY_PORT, key)

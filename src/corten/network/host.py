@@ -1,0 +1,211 @@
+"""The host's side of networking: its links, routes and switches, read and set by rtnetlink and /proc/sys."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+
+from corten.errors import Conflict, CortenError, Unsupported
+from corten.network.link import add_address
+from corten.network.pool import mac_of
+from corten.sys.netlink import Netlink
+from corten.wire import netlink as wire
+from corten.wire.netlink import Request
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Link:
+    """An interface."""
+
+    index: int
+    name: str
+    kind: str
+    """``bridge``, ``veth`` and so on; empty for hardware."""
+    master: int
+    """Index of the bridge that it is a port of, or 0."""
+    mtu: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    """An IPv4 route that is not the default, or, with a network of prefix 0, the default."""
+
+    network: IPv4Network
+    index: int
+    """The interface, or 0 when the route has several or none."""
+
+
+@contextlib.contextmanager
+def exclusive() -> Iterator[None]:
+    """One engine of this network namespace at a time: others wait. The lock is on the namespace's own inode, so it
+    reaches exactly as far as the routes do and leaves no file behind."""
+    namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(namespace, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(namespace)
+
+
+def links() -> list[Link]:
+    """All interfaces."""
+    with Netlink() as kernel:
+        return [_link(message) for message in kernel.dump(Request(wire.RTM_GETLINK, 0, wire.link()))]
+
+
+def _link(message: wire.Message) -> Link:
+    (index,) = struct.unpack_from("=i", message.body, 4)
+    found = wire.attributes(message.body, 16)
+    info = wire.attributes(found.get(wire.IFLA_LINKINFO, b""))
+    return Link(
+        index=index,
+        name=found[wire.IFLA_IFNAME].rstrip(b"\0").decode(),
+        kind=info.get(wire.IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+        master=_number(found.get(wire.IFLA_MASTER)),
+        mtu=_number(found.get(wire.IFLA_MTU)),
+    )
+
+
+def _number(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", sys.byteorder)
+
+
+def routes() -> list[Route]:
+    """The IPv4 routes of all tables but ``local``, which repeats what the others say."""
+    request = Request(wire.RTM_GETROUTE, 0, wire.route(socket.AF_INET))
+    with Netlink() as kernel:
+        found = [_route(message) for message in kernel.dump(request)]
+    return [route for route in found if route]
+
+
+def _route(message: wire.Message) -> Route | None:
+    _, prefix, _, _, table, _, _, kind = struct.unpack_from("=8B", message.body)
+    if kind != wire.RTN_UNICAST or table == wire.RT_TABLE_LOCAL:
+        return None
+    found = wire.attributes(message.body, 12)
+    address = IPv4Address(found.get(wire.RTA_DST, bytes(4)))
+    return Route(IPv4Network((address, prefix)), _number(found.get(wire.RTA_OIF)))
+
+
+def taken_networks(except_link: str) -> list[IPv4Network]:
+    """The networks that the host has routes to, those through one link left out."""
+    own = {link.index for link in links() if link.name == except_link}
+    return [route.network for route in routes() if route.network.prefixlen and route.index not in own]
+
+
+def outward_mtu() -> int:
+    """The MTU of the interface that the default route leaves by, at most Ethernet's 1500 bytes."""
+    way_out = {route.index for route in routes() if not route.network.prefixlen}
+    return min([1500, *(link.mtu for link in links() if link.index in way_out)])
+
+
+def ensure_bridge(name: str, gateway: IPv4Address, subnet: IPv4Network, mtu: int) -> None:
+    """Make a bridge that is up and has its address, or bring the one that is there to that. Raises CortenError.
+
+    Its Ethernet address is set, not left to the kernel, which would take that of the lowest port and change it as
+    containers come and go. Without spanning tree a new port forwards at once.
+    """
+    try:
+        with Netlink() as kernel:
+            _create_bridge(kernel, name, mac_of(str(gateway)))
+            index = socket.if_nametoindex(name)
+            _add_address(kernel, index, gateway, subnet)
+            kernel.batch(
+                Request(wire.RTM_NEWLINK, 0, wire.link(index) + wire.u32(wire.IFLA_MTU, mtu)),
+                Request(wire.RTM_NEWLINK, 0, wire.link(index, wire.IFF_UP, wire.IFF_UP)),
+            )
+    except OSError as error:
+        raise _refused("create bridge", name, error) from error
+
+
+def _create_bridge(kernel: Netlink, name: str, mac: str) -> None:
+    existing = [link for link in links() if link.name == name]
+    if existing and existing[0].kind != "bridge":
+        raise Conflict(
+            f"create bridge {name}: an interface of that name exists and is no bridge",
+            hint="give the engine another name with --bridge",
+        )
+    if existing:
+        return
+    info = wire.nested(
+        wire.IFLA_LINKINFO,
+        wire.text(wire.IFLA_INFO_KIND, "bridge"),
+        wire.nested(
+            wire.IFLA_INFO_DATA, wire.u32(wire.IFLA_BR_STP_STATE, 0), wire.u32(wire.IFLA_BR_FORWARD_DELAY, 0)
+        ),
+    )
+    address = wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
+    body = wire.link() + wire.text(wire.IFLA_IFNAME, name) + address + info
+    kernel.batch(Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body))
+    set_switch(f"net/ipv6/conf/{name}/disable_ipv6", "1", optional=True)
+
+
+def _add_address(kernel: Netlink, index: int, gateway: IPv4Address, subnet: IPv4Network) -> None:
+    """Give the bridge its address and take any other away, of an earlier subnet."""
+    request = Request(wire.RTM_GETADDR, 0, wire.address(socket.AF_INET, 0, 0))
+    present = False
+    for message in kernel.dump(request):
+        prefix, owner = struct.unpack_from("=xBxxI", message.body)
+        address = wire.attributes(message.body, 8).get(wire.IFA_LOCAL)
+        if owner != index or not address:
+            continue
+        if (address, prefix) == (gateway.packed, subnet.prefixlen):
+            present = True
+        else:
+            old = wire.address(socket.AF_INET, prefix, index) + wire.attribute(wire.IFA_LOCAL, address)
+            kernel.batch(Request(wire.RTM_DELADDR, 0, old))
+    if not present:
+        kernel.batch(add_address(index, str(gateway), subnet.prefixlen))
+
+
+def ports(bridge: str) -> list[str]:
+    """The names of the virtual cables plugged into a bridge."""
+    every = links()
+    own = {link.index for link in every if link.name == bridge}
+    return [link.name for link in every if link.master in own and link.kind == "veth"]
+
+
+def delete_link(name: str) -> None:
+    """Delete an interface, unless it is gone. Raises CortenError."""
+    try:
+        with Netlink() as kernel:
+            kernel.batch(Request(wire.RTM_DELLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name)))
+    except OSError as error:
+        if error.errno != errno.ENODEV:
+            raise _refused("delete link", name, error) from error
+
+
+def set_switch(path: str, value: str, *, optional: bool = False) -> bool:
+    """Write a file below /proc/sys, when it says otherwise; whether it did. Raises Unsupported when it cannot be
+    written; an ``optional`` one may be missing."""
+    whole = f"/proc/sys/{path}"
+    try:
+        with open(whole, encoding="ascii") as file:
+            if file.read().strip() == value:
+                return False
+        with open(whole, "w", encoding="ascii") as file:
+            file.write(value)
+    except FileNotFoundError:
+        if optional:
+            return False
+        raise Unsupported(f"set {whole}: this kernel has no such switch") from None
+    except OSError as error:
+        cause = os.strerror(error.errno or 0).lower()
+        raise Unsupported(
+            f"set {whole}: {cause}", hint="/proc/sys is read-only here: use --network host or --network none"
+        ) from error
+    return True
+
+
+def _refused(operation: str, name: str, error: OSError) -> CortenError:
+    if error.errno == errno.EOPNOTSUPP:
+        return Unsupported(f"{operation} {name}: this kernel has no such kind of link", hint="modprobe bridge veth")
+    return CortenError(f"{operation} {name}: {str(error.strerror or error).lower()}")
