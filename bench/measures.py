@@ -1,0 +1,201 @@
+"""What is measured. Each measure gives one row, or a few, of the table."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from bench.peers import CommandLine, Peer, corten_command
+from bench.sampling import Samples, command, interleave, timed
+from tests.support.engine import Engine
+from tests.support.http import UnixConnection
+
+CommandFailed = subprocess.CalledProcessError
+
+_ROUNDS = 20
+_CONTAINERS = 200
+_STARTS = 100
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; ``goal`` is what to reach, in the same words as ``ratio`` or ``value``."""
+
+    name: str
+    value: str
+    peer: str = ""
+    peer_value: str = ""
+    ratio: str = ""
+    goal: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Bench:
+    """What the measures need: Corten twice (its command line, its engine), the peers, an image."""
+
+    corten: CommandLine
+    engine: Engine
+    peers: Mapping[str, Peer]
+    archive: Path
+
+
+Measure = Callable[[Bench], Iterator[Row]]
+
+
+def _rows(name: str, samples: Mapping[str, Samples], goals: Mapping[str, str]) -> Iterator[Row]:
+    ours = samples["corten"]
+    for peer, theirs in samples.items():
+        if peer != "corten":
+            ratio = f"{ours.median / theirs.median:.2f}"
+            yield Row(name, str(ours), peer, str(theirs), ratio, goals.get(peer, ""))
+    if len(samples) == 1:
+        yield Row(name, str(ours))
+
+
+def _against(bench: Bench, action: Callable[[Peer], Callable[[], None]]) -> dict[str, Samples]:
+    everyone: dict[str, Peer] = {"corten": bench.corten, **bench.peers}
+    return interleave({name: action(peer) for name, peer in everyone.items()}, _ROUNDS)
+
+
+def run(bench: Bench) -> Iterator[Row]:
+    """``run --rm busybox true``: on the bridge, except for runc, which has none."""
+    samples = _against(bench, lambda peer: peer.run())
+    yield from _rows("run --rm busybox true", samples, {"docker": "0.10", "runc": "1.2, then 0.9"})
+
+
+def execute(bench: Bench) -> Iterator[Row]:
+    """``exec C true``."""
+    yield from _rows("exec C true", _against(bench, lambda peer: peer.exec()), {"docker": "0.33"})
+
+
+def list_containers(bench: Bench) -> Iterator[Row]:
+    """``ps``, with one container."""
+    yield from _rows("ps", _against(bench, lambda peer: peer.list()), {"docker": "1.0"})
+
+
+def api(bench: Bench) -> Iterator[Row]:
+    """Create, start, wait and remove, from one connection that is open already."""
+    connection = UnixConnection(bench.engine.socket)
+    actions: dict[str, Callable[[], None]] = {"corten": lambda: _life(connection)}
+    if "runc" in bench.peers:
+        actions["runc"] = bench.peers["runc"].run()
+    try:
+        yield from _rows("API: create, start, wait, remove", interleave(actions, _ROUNDS), {"runc": "0.33"})
+    finally:
+        connection.close()
+
+
+def _life(connection: UnixConnection) -> None:
+    body = b'{"Image": "busybox", "Cmd": ["true"]}'
+    created = _ask(connection, "POST", "/containers/create", body)
+    found = re.search(rb'"Id": ?"([0-9a-f]{64})"', created)
+    assert found is not None, created
+    path = f"/containers/{found[1].decode()}"
+    _ask(connection, "POST", f"{path}/start")
+    _ask(connection, "POST", f"{path}/wait")
+    _ask(connection, "DELETE", path)
+
+
+def _ask(connection: UnixConnection, method: str, target: str, body: bytes | None = None) -> bytes:
+    connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
+    with connection.getresponse() as answer:
+        content = answer.read()
+    assert answer.status < 400, f"{method} {target}: {answer.status} {content!r}"
+    return content
+
+
+def version(bench: Bench) -> Iterator[Row]:
+    """The command's own start: no trip to the engine."""
+    environment = bench.engine.environment()
+    actions = {
+        "corten": command([*corten_command(), "--version"], environment),
+        "python": command([sys.executable, "-c", "pass"], environment),
+    }
+    yield from _rows("--version / bare interpreter", interleave(actions, _ROUNDS), {"python": "1.5"})
+
+
+def first_command(bench: Bench) -> Iterator[Row]:
+    """A command that finds no engine, and starts one."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        engine = Engine(Path(directory) / "root")
+        environment = {**engine.environment(), "CORTEN_ROOT": str(engine.root)}
+        del environment["CORTEN_HOST"], environment["DOCKER_HOST"]
+        start = command([*corten_command(), "ps"], environment)
+        stop = command([*corten_command(), "system", "stop"], environment)
+        times: list[float] = []
+        try:
+            for _ in range(5):
+                times.append(timed(start))
+                stop()
+        finally:
+            engine.remove()
+    yield from _rows("first command, starts the engine", {"corten": Samples(tuple(times))}, {})
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """What the engine and its spawner hold; what each running container's monitor adds."""
+    processes = [bench.engine.pid, bench.engine.spawner]
+    yield Row("engine + spawner, idle", f"{sum(map(_pss_kb, processes)) / 1024:.1f} MB PSS", goal="< 60 MB")
+
+
+def many(bench: Bench) -> Iterator[Row]:
+    """Containers that run at the same time."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        engine = Engine(Path(directory) / "root")
+        try:
+            engine.start().load(bench.archive)
+            samples, pids = _start_many(engine)
+            monitors = [_pss_kb(pid) for pid in pids]
+        finally:
+            engine.remove()
+    yield Row(f"{_CONTAINERS} running, each start", str(samples))
+    yield Row("a monitor, among them", f"{sum(monitors) / len(monitors) / 1024:.2f} MB PSS", goal="< 1.5 MB")
+
+
+def _start_many(engine: Engine) -> tuple[Samples, list[int]]:
+    body = {"Image": "busybox", "Cmd": ["sleep", "100000"]}
+
+    def start() -> None:
+        container = engine.api("POST", "/containers/create", body).check().json["Id"]
+        engine.api("POST", f"/containers/{container}/start").check()
+
+    samples = interleave({"corten": start}, _CONTAINERS - 1)["corten"]
+    running = engine.api("GET", "/containers/json").check().json
+    assert len(running) == _CONTAINERS, f"{len(running)} of {_CONTAINERS} run"
+    return samples, [engine.monitor(container["Id"]) for container in running]
+
+
+def leftovers(bench: Bench) -> Iterator[Row]:
+    """What sequential starts leave on the machine."""
+    act = bench.corten.run()
+    act()
+    before = bench.engine.footprint()
+    for _ in range(_STARTS):
+        act()
+    beyond = bench.engine.footprint().beyond(before)
+    yield Row(f"left by {_STARTS} starts", ", ".join(beyond) or "nothing", goal="nothing")
+
+
+def _pss_kb(pid: int) -> int:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
+    assert found is not None, text
+    return int(found[1])
+
+
+ALL: tuple[Measure, ...] = (
+    run,
+    api,
+    execute,
+    list_containers,
+    version,
+    first_command,
+    memory,
+    many,
+    leftovers,
+)
