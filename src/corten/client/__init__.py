@@ -1,1 +1,5 @@
-"""The Python library: HTTP over the engine's socket."""
+"""The Python library: HTTP to an engine and nothing else. Blocking, without dependencies, quick to import."""
+
+from .core import Client
+
+__all__ = ["Client"]
