@@ -1,8 +1,8 @@
-"""A first Docker course, command by command: through Corten's command line, through Docker's, and beside dockerd.
+"""A first Docker course, command by command: by Corten's command line, by Docker's, and beside dockerd.
 
-A lesson is a list of command lines, each with the exit code it must end with in front when that is not 0; a star
-means that dockerd 20.10, which may be the peer, ended it otherwise. They run in order on one engine; ``{dir}`` is
-a directory of the test's.
+A lesson is a list of command lines, each with the exit code it must end with in front when that is not 0; a
+star means that dockerd 20.10, which may be the peer, ended it otherwise. They run in order on one engine;
+``{dir}`` is a directory of the test's.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LESSONS = {
     "the first container": """
         run --rm busybox echo hello
         3   run --rm busybox sh -c 'exit 3'
-        137 run --rm busybox sh -c 'sh -c "kill -9 \\$\\$"'
+        137 run --rm busybox sh -c 'sh -c "kill -9 \\$\\$"; exit $?'
         127 run --rm busybox no-such-command
         126 run --rm busybox /etc/passwd
         125 run --rm --no-such-flag busybox true
