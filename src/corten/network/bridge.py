@@ -1,8 +1,9 @@
 """One bridge network: what the engine asks when a container starts and ends.
 
 The facts are in the kernel and in the containers' records; what is kept here (addresses, ports given out) is
-rebuilt from the endpoints of running containers by :meth:`BridgeNetwork.adopt` before :meth:`BridgeNetwork.ensure`.
-Calls are synchronous, take well under a millisecond (``ensure`` and ``remove`` apart) and come from one thread.
+rebuilt from the endpoints of running containers by :meth:`BridgeNetwork.adopt` before
+:meth:`BridgeNetwork.ensure`. Calls are synchronous, take well under a millisecond (``ensure`` and ``remove``
+apart) and come from one thread.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class BridgeNetwork:
         self._addresses = Addresses(settings.subnet, settings.gateway)
 
     def ensure(self) -> None:
-        """Make the bridge as it should be, and remove cables on it that no endpoint has. The firewall's table is its
-        own affair. Raises CortenError."""
+        """Make the bridge as it should be, and remove cables on it that no endpoint has. The firewall's table
+        is its own affair. Raises CortenError."""
         settings = self.settings
         host.ensure_bridge(settings.bridge, settings.gateway, settings.subnet, settings.mtu)
         host.set_switch(f"net/ipv4/conf/{settings.bridge}/route_localnet", "1")
@@ -68,15 +69,16 @@ class BridgeNetwork:
             raise Conflict(f"error while removing network: network {self.settings.name} has active endpoints")
         host.delete_link(self.settings.bridge)
 
-    def attach(
-        self, container_id: str, *, ip: str = "", mac: str = "", interface: str = "eth0"
-    ) -> Endpoint:
+    def attach(self, container_id: str, *, ip: str = "", mac: str = "", interface: str = "eth0") -> Endpoint:
         """Give a container a place; what makes it is the endpoint's ``operations``.
 
-        Raises Conflict when the container has one, the address is used or none is left, InvalidInput for a bad one.
+        Raises Conflict when the container has one, the address is used or none is left, InvalidInput for a
+        bad one.
         """
         if container_id in self.endpoints:
-            raise Conflict(f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}")
+            raise Conflict(
+                f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}"
+            )
         _check_mac(mac)
         self._firewall.ensure()
         if ip:
@@ -108,8 +110,9 @@ class BridgeNetwork:
     def adopt(self, endpoint: Endpoint) -> list[str]:
         """Take over the endpoint of a container that is running from before this engine.
 
-        Its ports are opened when the firewall's table is next made. Returns what could not be had (a port that
-        another process has taken meanwhile: translation goes on, the process is not reached from outside).
+        Its ports are opened when the firewall's table is next made. Returns what could not be had (a port
+        that another process has taken meanwhile: translation goes on, the process is not reached from
+        outside).
         """
         self._addresses.reserve(endpoint.ip)
         self.endpoints[endpoint.container_id] = endpoint
@@ -123,7 +126,8 @@ class BridgeNetwork:
         return notices
 
     def publish(self, endpoint: Endpoint, requests: Sequence[PortRequest], *, name: str = "") -> Endpoint:
-        """Publish ports; the endpoint with its bindings. All or none. ``name`` is the container's, for messages.
+        """Publish ports; the endpoint with its bindings. All or none. ``name`` is the container's, for
+        messages.
 
         Raises Conflict when a port is in use, CortenError when one cannot be bound.
         """
@@ -142,8 +146,8 @@ class BridgeNetwork:
         return published
 
     def release(self, container_id: str) -> None:
-        """Close the ports and free the address; nothing when the container has no endpoint here. The kernel has
-        dropped, or is dropping, the cable with the container's namespace."""
+        """Close the ports and free the address; nothing when the container has no endpoint here. The kernel
+        has dropped, or is dropping, the cable with the container's namespace."""
         endpoint = self.endpoints.pop(container_id, None)
         if endpoint is None:
             return

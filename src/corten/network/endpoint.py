@@ -1,4 +1,4 @@
-"""What a container has of a network: a value, stored in the container's record, that yields its operations."""
+"""What a container has of a network: a value, kept in its record, that yields its operations."""
 
 from __future__ import annotations
 

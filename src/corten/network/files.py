@@ -70,8 +70,8 @@ def resolv_conf(
 ) -> str:
     """A container's resolv.conf, from the host's and what --dns, --dns-search and --dns-option replace of it.
 
-    In a network namespace of its own (``own_namespace``) a name server on the host's loopback, or one reached by
-    IPv6, is of no use: they are left out, and Google's stand in when none remains.
+    In a network namespace of its own (``own_namespace``) a name server on the host's loopback, or one reached
+    by IPv6, is of no use: they are left out, and Google's stand in when none remains.
     """
     nameservers = list(servers) or _values(host, "nameserver")
     if own_namespace and not servers:

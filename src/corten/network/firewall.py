@@ -1,17 +1,18 @@
 """The engine's own nf_tables table: the way out, published ports, and the walls between networks.
 
-One table of the ``ip`` family. Nothing outside it is read or changed, so a ``drop`` in somebody else's table still
-drops: a verdict ``accept`` ends one chain only. A host whose iptables has ``-P FORWARD DROP`` (dockerd sets it)
-needs ``iptables -I FORWARD -i BRIDGE -j ACCEPT`` and ``-o BRIDGE`` from its administrator. As ``nft`` prints it::
+One table of the ``ip`` family. Nothing outside it is read or changed, so a ``drop`` in somebody else's table
+still drops: a verdict ``accept`` ends one chain only. A host whose iptables has ``-P FORWARD DROP`` (dockerd
+sets it) needs ``iptables -I FORWARD -i BRIDGE -j ACCEPT`` and ``-o BRIDGE`` from its administrator. As
+``nft`` prints it::
 
     map by_address { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
     map by_port    { type inet_proto . inet_service : ipv4_addr . inet_service }
 
-    chain guard       { type filter hook prerouting priority raw; }      # 127.0.0.0/8 is out of containers' reach
-    chain prerouting  { type nat hook prerouting priority dstnat; }      # published ports, from outside and inside
-    chain output      { type nat hook output priority dstnat; }          # published ports, from the host itself
-    chain postrouting { type nat hook postrouting priority srcnat; }     # the way out
-    chain forward     { type filter hook forward priority filter; }      # the walls
+    chain guard       { type filter hook prerouting priority raw; }     # 127.0.0.0/8: not for containers
+    chain prerouting  { type nat hook prerouting priority dstnat; }     # published ports: for other machines
+    chain output      { type nat hook output priority dstnat; }         # the same for the host itself
+    chain postrouting { type nat hook postrouting priority srcnat; }    # the way out
+    chain forward     { type filter hook forward priority filter; }     # the walls
 
 A port is published by putting one element into a map.
 """
@@ -33,6 +34,8 @@ from corten.wire.netlink import Request
 _LOOPBACK = (bytes([127, 0, 0, 0]), 8)
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
 _BY_ADDRESS, _BY_PORT = "by_address", "by_port"
+_NO_NF_TABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
+_MODULES = "nft_chain_nat nft_masq nft_fib_ipv4 nft_ct"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ class Firewall:
         self._kernel: Netlink | None = None
 
     def set_networks(self, networks: Iterable[Inside]) -> None:
-        """Replace the table with one for these networks, in one transaction: connections live on. Raises Unsupported
-        when the kernel has no nf_tables, CortenError when it refuses."""
+        """Replace the table with one for these networks, in one transaction: connections live on. Raises
+        Unsupported when the kernel has no nf_tables, CortenError when it refuses."""
         self._networks = {network.bridge: network for network in networks}
         self.rebuild()
 
@@ -117,7 +120,8 @@ class Firewall:
             self._forwardings.pop(binding, None)
 
     def _change(self, requests: Sequence[Request]) -> None:
-        """Make a small change; when the table or an element is missing, make the table anew as it should be."""
+        """Make a small change; when the table or an element is missing, make the table anew as it should
+        be."""
         try:
             if requests:
                 self._socket().transaction(nft.begin(), requests, nft.end())
@@ -138,15 +142,14 @@ class Firewall:
         return self._kernel
 
     def _refused(self, error: OSError) -> CortenError:
-        if error.errno in (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT):
+        missing = {
+            errno.ENOENT: ("a part of nf_tables (nat, masq, fib or ct)", _MODULES),
+            **dict.fromkeys(_NO_NF_TABLES, ("nf_tables", "nf_tables")),
+        }.get(error.errno or 0)
+        if missing:
             return Unsupported(
-                f"create firewall table {self.table}: this kernel has no nf_tables",
-                hint="modprobe nf_tables, or use --network host or --network none",
-            )
-        if error.errno == errno.ENOENT:
-            return Unsupported(
-                f"create firewall table {self.table}: this kernel lacks a part of nf_tables (nat, masq, fib or ct)",
-                hint="modprobe nft_chain_nat nft_masq nft_fib_ipv4 nft_ct, or use --network host or --network none",
+                f"create firewall table {self.table}: this kernel lacks {missing[0]}",
+                hint=f"modprobe {missing[1]}, or use --network host or --network none",
             )
         return CortenError(f"change firewall table {self.table}: {str(error.strerror or error).lower()}")
 
@@ -162,8 +165,8 @@ class Firewall:
         yield from self._walls()
 
     def _guard(self) -> Iterator[Request]:
-        """``route_localnet`` lets the host's own loopback clients reach containers; it would also let containers
-        reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
+        """``route_localnet`` lets the host's own loopback clients reach containers; it would also let
+        containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
         yield nft.base_chain(self.table, "guard", "filter", nft.PREROUTING, nft.RAW)
         for network in self._networks.values():
             comes_from = nft.interface(nft.IIFNAME, network.bridge)
@@ -183,8 +186,8 @@ class Firewall:
             yield nft.rule(self.table, "output", nft.to_this_host(), translate)
 
     def _way_out(self) -> Iterator[Request]:
-        """Containers leave with the host's address. A container that reaches its own bridge's published port, and
-        a client on the host's loopback, get the bridge's: the answer must come back by the host."""
+        """Containers leave with the host's address. A container that reaches its own bridge's published port,
+        and a client on the host's loopback, get the bridge's: the answer must come back by the host."""
         yield nft.base_chain(self.table, "postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
         for network in self._networks.values():
             inside = nft.source(network.subnet.network_address.packed, network.subnet.prefixlen)
@@ -219,7 +222,9 @@ def _additions(table: str, forwardings: Sequence[Forwarding]) -> list[Request]:
         name, key = _key(forwarding.binding)
         address = socket.inet_aton(forwarding.ip)
         pairs[name].append((key, nft.address_and_port(address, forwarding.binding.container_port)))
-    return [request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)]
+    return [
+        request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)
+    ]
 
 
 def _removals(table: str, bindings: Sequence[Binding]) -> list[Request]:

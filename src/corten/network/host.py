@@ -45,8 +45,8 @@ class Route:
 
 @contextlib.contextmanager
 def exclusive() -> Iterator[None]:
-    """One engine of this network namespace at a time: others wait. The lock is on the namespace's own inode, so it
-    reaches exactly as far as the routes do and leaves no file behind."""
+    """One engine of this network namespace at a time: others wait. The lock is on the namespace's own inode,
+    so it reaches exactly as far as the routes do and leaves no file behind."""
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(namespace, fcntl.LOCK_EX)
@@ -108,10 +108,11 @@ def outward_mtu() -> int:
 
 
 def ensure_bridge(name: str, gateway: IPv4Address, subnet: IPv4Network, mtu: int) -> None:
-    """Make a bridge that is up and has its address, or bring the one that is there to that. Raises CortenError.
+    """Make a bridge that is up and has its address, or bring the one that is there to that. Raises
+    CortenError.
 
-    Its Ethernet address is set, not left to the kernel, which would take that of the lowest port and change it as
-    containers come and go. Without spanning tree a new port forwards at once.
+    Its Ethernet address is set, not left to the kernel, which would take that of the lowest port and change
+    it as containers come and go. Without spanning tree a new port forwards at once.
     """
     try:
         with Netlink() as kernel:
@@ -184,8 +185,8 @@ def delete_link(name: str) -> None:
 
 
 def set_switch(path: str, value: str, *, optional: bool = False) -> bool:
-    """Write a file below /proc/sys, when it says otherwise; whether it did. Raises Unsupported when it cannot be
-    written; an ``optional`` one may be missing."""
+    """Write a file below /proc/sys, when it says otherwise; whether it did. Raises Unsupported when it cannot
+    be written; an ``optional`` one may be missing."""
     whole = f"/proc/sys/{path}"
     try:
         with open(whole, encoding="ascii") as file:
@@ -207,5 +208,7 @@ def set_switch(path: str, value: str, *, optional: bool = False) -> bool:
 
 def _refused(operation: str, name: str, error: OSError) -> CortenError:
     if error.errno == errno.EOPNOTSUPP:
-        return Unsupported(f"{operation} {name}: this kernel has no such kind of link", hint="modprobe bridge veth")
+        return Unsupported(
+            f"{operation} {name}: this kernel has no such kind of link", hint="modprobe bridge veth"
+        )
     return CortenError(f"{operation} {name}: {str(error.strerror or error).lower()}")

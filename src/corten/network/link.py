@@ -1,7 +1,8 @@
 """The operations that give a container its links, executed by the forks of the spawner.
 
 Nothing here is moved or deleted: the container's end of a link is created inside its namespace (moving a link
-between namespaces takes 10-30 ms), and the kernel drops both ends when the namespace dies (deleting takes 12-47 ms).
+between namespaces takes 10-30 ms), and the kernel drops both ends when the namespace dies (deleting takes
+12-47 ms).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Loopback(Operation):
         return "lo"
 
     def why(self) -> str:
-        return "A new network namespace has a loopback interface that is down; programs expect 127.0.0.1 to answer."
+        return "A new network namespace has a loopback that is down; programs expect 127.0.0.1 to answer."
 
     def shell(self) -> str:
         return "ip link set lo up"
@@ -62,8 +63,8 @@ class VethPair(Operation):
 
     def why(self) -> str:
         return (
-            f"A cable between the container and the bridge {self.bridge}: what goes in at one end comes out at the "
-            f"other. The container's end is created inside its namespace, and goes with it."
+            f"A cable between the container and the bridge {self.bridge}: what goes in at one end comes out "
+            f"at the other. The container's end is created inside its namespace, and goes with it."
         )
 
     def shell(self) -> str:
@@ -102,8 +103,8 @@ def _as_port(name: str) -> Request:
     """Settings of a port of the bridge, made before it is switched on.
 
     No IPv6 address: a port needs none, and the kernel's duplicate address detection and router solicitations
-    would go to every container. Hairpin, so that frames may leave by the port they came in at: with br_netfilter,
-    a container's traffic to its own published port is turned round inside the bridge.
+    would go to every container. Hairpin, so that frames may leave by the port they came in at: with
+    br_netfilter, a container's traffic to its own published port is turned round inside the bridge.
     """
     no_address = wire.u8(wire.IFLA_INET6_ADDR_GEN_MODE, wire.IN6_ADDR_GEN_MODE_NONE)
     hairpin = wire.nested(
@@ -171,7 +172,8 @@ class Address(Operation):
         return "The container's own address on the bridge; others on the same bridge reach it directly."
 
     def shell(self) -> str:
-        return f"ip address add {self.ip}/{self.prefix} broadcast + dev {self.name} && ip link set {self.name} up"
+        address = f"{self.ip}/{self.prefix} broadcast +"
+        return f"ip address add {address} dev {self.name} && ip link set {self.name} up"
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:

@@ -19,7 +19,8 @@ class Pool:
 
     @classmethod
     def parse(cls, text: str) -> Pool:
-        """``base=172.30.0.0/16,size=24`` as dockerd's ``--default-address-pool``, or a subnet that is used whole.
+        """``base=172.30.0.0/16,size=24`` as dockerd's ``--default-address-pool``, or a subnet that is used
+        whole.
 
         Raises InvalidInput.
         """
@@ -64,8 +65,8 @@ def first_free(pools: Sequence[Pool], taken: Iterable[IPv4Network]) -> IPv4Netwo
 
 
 class Addresses:
-    """The addresses of one subnet: the lowest free one is given out first. The network's, the gateway's and the
-    broadcast address are never given out."""
+    """The addresses of one subnet: the lowest free one is given out first. The network's, the gateway's and
+    the broadcast address are never given out."""
 
     def __init__(self, subnet: IPv4Network, gateway: IPv4Address) -> None:
         self.subnet = subnet
@@ -85,7 +86,8 @@ class Addresses:
         raise Conflict(f"allocate address in {self.subnet}: no available IPv4 addresses on this network")
 
     def reserve(self, address: str) -> None:
-        """Take a certain address. Raises InvalidInput when it is no host of the subnet, Conflict when it is used."""
+        """Take a certain address. Raises InvalidInput when it is no host of the subnet, Conflict when it is
+        used."""
         try:
             number = int(IPv4Address(address))
         except ValueError as error:
@@ -104,6 +106,6 @@ class Addresses:
 
 
 def mac_of(address: str) -> str:
-    """The Ethernet address of an IPv4 address, as Docker's: 02:42 and the four bytes. Whoever gets the address again
-    has the same one, so that neighbours' ARP caches stay right."""
+    """The Ethernet address of an IPv4 address, as Docker's: 02:42 and the four bytes. Whoever gets the
+    address again has the same one, so that neighbours' ARP caches stay right."""
     return "02:42:" + IPv4Address(address).packed.hex(":")

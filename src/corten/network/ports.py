@@ -1,7 +1,8 @@
 """Ports of the host: what was asked for, and the sockets that keep other processes off what was given.
 
-Traffic to a published port is translated before it would reach a socket. The socket only occupies the port: it is
-bound and never listens, so that a connection that no rule translates is refused rather than left hanging.
+Traffic to a published port is translated before it would reach a socket. The socket only occupies the port:
+it is bound and never listens, so that a connection that no rule translates is refused rather than left
+hanging.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PortRequest:
-    """One port to publish. ``first`` to ``last`` are the host's ports that will do; 0 and 0: any ephemeral one."""
+    """One port to publish. ``first`` to ``last`` are the host's ports that will do; 0 and 0: any ephemeral
+    one."""
 
     protocol: str
     container_port: int
@@ -30,7 +32,8 @@ class PortRequest:
 
 
 def container_port(text: str) -> tuple[int, str]:
-    """``80/tcp`` or ``80``: number and protocol. Raises InvalidInput, and Unsupported for another protocol."""
+    """``80/tcp`` or ``80``: number and protocol. Raises InvalidInput, and Unsupported for another
+    protocol."""
     number, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in _TYPES:
@@ -39,7 +42,8 @@ def container_port(text: str) -> tuple[int, str]:
 
 
 def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[PortRequest]:
-    """Docker's port map, ``{"80/tcp": [(host IP, host port or range or ""), …]}``. Raises InvalidInput, Unsupported."""
+    """Docker's port map, ``{"80/tcp": [(host IP, host port or range or ""), …]}``. Raises InvalidInput,
+    Unsupported."""
     requests = []
     for target, places in bindings.items():
         port, protocol = container_port(target)
@@ -62,7 +66,8 @@ def _number(text: str, whole: str) -> int:
 def _host_address(text: str) -> str:
     if ":" in text:
         raise Unsupported(
-            f"publish on {text}: IPv6 is not supported on a bridge network", hint="give an IPv4 address, or none"
+            f"publish on {text}: IPv6 is not supported on a bridge network",
+            hint="give an IPv4 address, or none",
         )
     try:
         return socket.inet_ntoa(socket.inet_aton(text or _ANY))
@@ -78,7 +83,8 @@ class HeldPorts:
         self._next = 0
 
     def take(self, request: PortRequest) -> Binding:
-        """Occupy a port of those requested. Raises Conflict when none is free, CortenError when it cannot be bound."""
+        """Occupy a port of those requested. Raises Conflict when none is free, CortenError when it cannot be
+        bound."""
         failure: CortenError | None = None
         for port in self._candidates(request):
             binding = Binding(request.protocol, request.host_ip, port, request.container_port)

@@ -19,8 +19,8 @@ _SO_SNDBUFFORCE = 32
 
 
 class NetlinkError(OSError):
-    """The kernel refused a request; ``strerror`` ends with its extended acknowledgement, ``index`` is the request's
-    place in its batch."""
+    """The kernel refused a request; ``strerror`` ends with its extended acknowledgement, ``index`` is the
+    request's place in its batch."""
 
     def __init__(self, errno: int, text: str, index: int) -> None:
         super().__init__(errno, f"{os.strerror(errno)}: {text}" if text else os.strerror(errno))
@@ -48,7 +48,8 @@ class Netlink:
     def batch(self, *requests: wire.Request) -> None:
         """Send the requests as one datagram; the kernel works through them in order, past a failed one too.
 
-        Only the last asks for an acknowledgement: errors come unasked. Raises NetlinkError for the first refused.
+        Only the last asks for an acknowledgement: errors come unasked. Raises NetlinkError for the first
+        refused.
         """
         first, last = self._send(requests)
         self._settle(first, last)
@@ -77,7 +78,8 @@ class Netlink:
         return first, last
 
     def _settle(self, first: int, last: int, offset: int = 0) -> None:
-        """Read until the last request is answered, or a batch as a whole is refused in the name of its begin."""
+        """Read until the last request is answered, or a batch as a whole is refused in the name of its
+        begin."""
         failure: NetlinkError | None = None
         while True:
             for message in wire.messages(self._socket.recv(_BUFFER)):
@@ -92,7 +94,8 @@ class Netlink:
                     return
 
     def dump(self, request: wire.Request) -> list[wire.Message]:
-        """All objects that match; asked again when the kernel says that they changed meanwhile. Raises NetlinkError."""
+        """All objects that match; asked again when the kernel says that they changed meanwhile. Raises
+        NetlinkError."""
         while True:
             found = self._dump_once(request)
             if found is not None:

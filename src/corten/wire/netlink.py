@@ -1,7 +1,8 @@
-"""Netlink messages: bytes to values and back, no I/O (netlink(7), rtnetlink(7), include/uapi/linux/netlink.h).
+"""Netlink messages: bytes to values and back, no I/O (netlink(7), rtnetlink(7),
+include/uapi/linux/netlink.h).
 
-A message is a header (length, type, flags, sequence, port), a body that the type defines, and attributes: each a
-length, a type and a payload, padded to four bytes. Numbers are in the machine's byte order.
+A message is a header (length, type, flags, sequence, port), a body that the type defines, and attributes:
+each a length, a type and a payload, padded to four bytes. Numbers are in the machine's byte order.
 """
 
 from __future__ import annotations
@@ -91,7 +92,8 @@ def u32(kind: int, value: int) -> bytes:
 
 
 def be32(kind: int, value: int) -> bytes:
-    """An attribute with a 32-bit number in network byte order, which netfilter uses for all of its numbers."""
+    """An attribute with a 32-bit number in network byte order, which netfilter uses for all of its
+    numbers."""
     return attribute(kind, struct.pack("!I", value))
 
 
@@ -124,7 +126,8 @@ def messages(data: bytes) -> Iterator[Message]:
 
 
 def attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
-    """The attributes from an offset on, by type; of a repeated type the last. Raises ValueError like messages()."""
+    """The attributes from an offset on, by type; of a repeated type the last. Raises ValueError like
+    messages()."""
     return dict(attribute_list(data, offset))
 
 
@@ -139,7 +142,8 @@ def attribute_list(data: bytes, offset: int = 0) -> Iterable[tuple[int, bytes]]:
 
 
 def acknowledgement(message: Message) -> Acknowledgement:
-    """Decode ``NLMSG_ERROR``: errno, the request (or, with NLM_F_CAPPED, its header only), extended attributes."""
+    """Decode ``NLMSG_ERROR``: errno, the request (or, with NLM_F_CAPPED, its header only), extended
+    attributes."""
     (code, length) = struct.unpack_from("=iI", message.body)
     if not message.flags & NLM_F_ACK_TLVS:
         return Acknowledgement(-code, "")

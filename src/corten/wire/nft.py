@@ -1,8 +1,8 @@
 """nf_tables messages: what ``nft`` sends over nfnetlink (include/uapi/linux/netfilter/nf_tables.h), no I/O.
 
-A rule is a list of expressions that work on registers: load a field, compare it, look it up, act. Registers are
-addressed as 32-bit ones (8 and up); the verdict register is 0. A concatenated key fills consecutive registers,
-each part padded to four bytes. Everything here is of the ``ip`` family.
+A rule is a list of expressions that work on registers: load a field, compare it, look it up, act. Registers
+are addressed as 32-bit ones (8 and up); the verdict register is 0. A concatenated key fills consecutive
+registers, each part padded to four bytes. Everything here is of the ``ip`` family.
 """
 
 from __future__ import annotations
@@ -13,7 +13,16 @@ from collections.abc import Sequence
 from corten.wire.netlink import NLM_F_APPEND, NLM_F_CREATE, Request, attribute, be32, nested, text
 
 _SUBSYSTEM, _BATCH_BEGIN, _BATCH_END = 10, 0x10, 0x11
-_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DELSETELEM = 0, 1, 2, 3, 6, 9, 12, 14
+_NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DELSETELEM = (
+    0,
+    1,
+    2,
+    3,
+    6,
+    9,
+    12,
+    14,
+)
 _FAMILY_IP = 2
 
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
@@ -71,8 +80,8 @@ def rule(table: str, chain: str, *expressions: bytes) -> Request:
 
 
 def new_map(table: str, name: str, identity: int, key: Sequence[int], data: Sequence[int]) -> Request:
-    """Create a map; key and data are concatenations of data types of at most four bytes each. ``identity`` is a
-    number of the caller's, unlike that of any other set of the batch."""
+    """Create a map; key and data are concatenations of data types of at most four bytes each. ``identity`` is
+    a number of the caller's, unlike that of any other set of the batch."""
     body = (
         text(1, table)
         + text(2, name)
