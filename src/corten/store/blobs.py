@@ -1,0 +1,185 @@
+"""Blobs by digest: what is in the store has been verified, and what has not been verified cannot be seen.
+
+A blob is written to ``staging``, hashed while it is written, and linked into ``blobs/<algorithm>/`` by rename
+after its digest and size were found right and its bytes are on disk. A reader hashes again: a disk may lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, BinaryIO
+
+from corten.errors import CortenError, DataCorrupt, NotFound
+from corten.spec import digest as digests
+from corten.spec.digest import Digest
+
+_CHUNK = 1 << 18
+
+
+class BlobWriter:
+    """A blob on its way in. Nothing is kept unless :meth:`commit` returns."""
+
+    def __init__(
+        self, store: BlobStore, staged: IO[bytes], path: Path, expected: Digest | None, size: int | None
+    ) -> None:
+        self._store = store
+        self._staged = staged
+        self._path = path
+        self._expected = expected
+        self._size = size
+        self._hash = _hasher(expected)
+        self.written = 0
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises DataCorrupt as soon as there is more than the stated size."""
+        self.written += len(data)
+        if self._size is not None and self.written > self._size:
+            raise DataCorrupt(f"blob {self._name()}: more than the {self._size} bytes it should have")
+        self._hash.update(data)
+        with self._naming("write"):
+            self._staged.write(data)
+
+    def restart(self) -> None:
+        """Forget what was written: a peer that cannot resume begins anew."""
+        self._staged.seek(0)
+        self._staged.truncate()
+        self._hash = _hasher(self._expected)
+        self.written = 0
+
+    def commit(self) -> Digest:
+        """Verify, sync and make visible. Raises DataCorrupt."""
+        if self._size is not None and self.written != self._size:
+            raise DataCorrupt(f"blob {self._name()}: truncated at {self.written} of {self._size} bytes")
+        found = Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
+        if self._expected and found != self._expected:
+            raise DataCorrupt(f"blob {self._name()}: digest mismatch: its content is {found}")
+        with self._naming("commit"):
+            self._staged.flush()
+            os.fchmod(self._staged.fileno(), 0o444)
+            os.fsync(self._staged.fileno())
+            self._store.publish(self._path, found)
+        return found
+
+    @contextlib.contextmanager
+    def _naming(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise CortenError.from_os(operation, f"blob {self._name()}", error) from error
+
+    def _name(self) -> str:
+        return self._expected or "of unknown digest"
+
+
+class BlobStore:
+    """The blobs of one data root."""
+
+    def __init__(self, root: Path) -> None:
+        self._blobs = root / "blobs"
+        self._staging = root / "staging"
+        self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def path(self, digest: Digest) -> Path:
+        """Where a blob is, or would be."""
+        return self._blobs.joinpath(*digests.split(digest))
+
+    def has(self, digest: Digest) -> bool:
+        """Whether the blob is here."""
+        return self.path(digest).exists()
+
+    def size(self, digest: Digest) -> int:
+        """Bytes of a blob. Raises NotFound."""
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError:
+            raise NotFound(f"blob {digest}: not in the store") from None
+
+    def read(self, digest: Digest, *, limit: int) -> bytes:
+        """A whole small blob, verified. Raises NotFound, and DataCorrupt beyond ``limit`` bytes."""
+        if self.size(digest) > limit:
+            raise DataCorrupt(f"blob {digest}: {self.size(digest)} bytes are over the limit of {limit}")
+        return b"".join(self.chunks(digest))
+
+    def chunks(self, digest: Digest) -> Iterator[bytes]:
+        """A blob's bytes; the last chunk is given out only when the digest is right. Raises DataCorrupt."""
+        hashed = digests.hasher(digest)
+        pending = b""
+        with self._open(digest) as file:
+            while chunk := file.read(_CHUNK):
+                hashed.update(chunk)
+                if pending:
+                    yield pending
+                pending = chunk
+        if not digests.matches(digest, hashed):
+            raise DataCorrupt(f"blob {digest}: damaged on disk", hint="remove the image and pull it again")
+        if pending:
+            yield pending
+
+    def put(self, content: bytes) -> Digest:
+        """Store some bytes."""
+        digest = digests.of(content)
+        if not self.has(digest):
+            with self.writer(digest, len(content)) as writer:
+                writer.write(content)
+                writer.commit()
+        return digest
+
+    @contextlib.contextmanager
+    def writer(self, digest: Digest | None = None, size: int | None = None) -> Iterator[BlobWriter]:
+        """A writer for a blob of this digest and size (None: not known before). Raises CortenError."""
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._staging, prefix="blob-")
+        except OSError as error:
+            raise CortenError.from_os("create", f"a file in {self._staging}", error) from error
+        try:
+            with open(descriptor, "wb") as staged:
+                yield BlobWriter(self, staged, Path(name), digest, size)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def publish(self, staged: Path, digest: Digest) -> None:
+        """Give a verified, synced file its name."""
+        target = self.path(digest)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.rename(staged, target)
+        _sync_directory(target.parent)
+
+    def remove(self, digest: Digest) -> int:
+        """Forget a blob; its size, 0 when it was not there."""
+        path = self.path(digest)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        return size
+
+    def all(self) -> Iterator[Digest]:
+        """Every blob that is here."""
+        for algorithm in sorted(self._blobs.iterdir()) if self._blobs.exists() else ():
+            for path in sorted(algorithm.iterdir()):
+                yield Digest(f"{algorithm.name}:{path.name}")
+
+    def _open(self, digest: Digest) -> BinaryIO:
+        try:
+            return self.path(digest).open("rb")
+        except FileNotFoundError:
+            raise NotFound(f"blob {digest}: not in the store") from None
+
+
+def _hasher(digest: Digest | None) -> hashlib._Hash:
+    return digests.hasher(digest) if digest else hashlib.sha256()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,265 @@
+"""The images of one data root: which there are, what they are called, which layers and blobs they need.
+
+The tables are the truth; a copy of them in memory answers every question, so that resolving an image at the
+start of a container costs no query. Blobs and layers are content: what no image needs is garbage. All methods
+but :meth:`ImageStore.collect` belong to the thread that uses the database's connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound
+from corten.spec import descriptor as descriptors
+from corten.spec import digest as digests
+from corten.spec import image as image_spec
+from corten.spec import reference as references
+from corten.spec.descriptor import Descriptor
+from corten.spec.digest import Digest
+from corten.spec.document import Document
+from corten.spec.image import Image
+from corten.spec.reference import Reference
+from corten.store.blobs import BlobStore
+from corten.store.layers import Layer, LayerStore
+from corten.store.privilege import Privilege
+
+__all__ = ["Image", "ImageStore"]
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS images (
+    id        TEXT PRIMARY KEY,
+    config    BLOB NOT NULL,
+    manifest  TEXT NOT NULL,
+    tagged_at TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS image_layers (
+    image_id   TEXT NOT NULL,
+    position   INTEGER NOT NULL,
+    descriptor TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    PRIMARY KEY (image_id, position)
+) STRICT;
+CREATE TABLE IF NOT EXISTS image_references (
+    reference TEXT PRIMARY KEY,
+    image_id  TEXT NOT NULL
+) STRICT;
+"""
+_ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})", re.ASCII)
+
+
+class ImageStore:
+    """Images, their references, and through them the layers and blobs that are in use."""
+
+    def __init__(self, root: Path, db: sqlite3.Connection, privilege: Privilege | None = None) -> None:
+        self.blobs = BlobStore(root)
+        self.layers = LayerStore(root, privilege)
+        self._db = db
+        self._images: dict[Digest, Image] = {}
+        self._references: dict[Reference, Digest] = {}
+        with self._durable():
+            for statement in _TABLES.split(";"):
+                db.execute(statement)
+        self._load()
+
+    # --- asking
+
+    def images(self) -> list[Image]:
+        """All images, newest first."""
+        return sorted(self._images.values(), key=lambda image: (-image.created_unix, image.id))
+
+    def find(self, text: str) -> Image | None:
+        """An image by ID, reference or the beginning of an ID, in that order; None when there is none.
+
+        Raises InvalidInput for a malformed reference and for a beginning that several IDs share.
+        """
+        if (matched := _ID.fullmatch(text)) and len(matched[1]) == 64:
+            return self._images.get(Digest(f"sha256:{matched[1]}"))
+        if matched and text.startswith("sha256:"):
+            return self._by_prefix(matched[1])
+        reference = references.parse(text).tagged()
+        image = self._images.get(self._referred(reference))
+        return image if image or not matched else self._by_prefix(matched[1])
+
+    def resolve(self, text: str) -> Image:
+        """As :meth:`find`. Raises NotFound in Docker's words."""
+        image = self.find(text)
+        if image is None:
+            shown = (
+                text if _ID.fullmatch(text) and len(text) >= 64 else references.parse(text).tagged().familiar
+            )
+            raise NotFound(f"No such image: {shown}")
+        return image
+
+    def get(self, image_id: str) -> Image:
+        """An image by its full ID. Raises NotFound."""
+        try:
+            return self._images[Digest(image_id)]
+        except KeyError:
+            raise NotFound(f"No such image: {image_id}") from None
+
+    def by_reference(self, reference: Reference) -> Image | None:
+        """The image that a tag or digest names; None when there is none."""
+        return self._images.get(self._referred(reference))
+
+    def manifest(self, image: Image) -> bytes:
+        """The image's manifest, to the byte. Raises NotFound, DataCorrupt."""
+        return self.blobs.read(image.manifest.digest, limit=descriptors.MAX_MANIFEST)
+
+    # --- changing
+
+    def add(
+        self,
+        manifest: Descriptor,
+        config: bytes,
+        layers: Sequence[tuple[Descriptor, Layer]],
+        names: Iterable[Reference] = (),
+    ) -> Image:
+        """Record an image whose blobs and layers are in the store, and give it references; durable on return.
+
+        An image that is there already keeps its references and takes the new manifest.
+        """
+        image_id = digests.of(config)
+        rows = [
+            (image_id, position, json.dumps(blob.encode()), layer.size)
+            for position, (blob, layer) in enumerate(layers)
+        ]
+        with self._durable() as db:
+            db.execute(
+                "INSERT INTO images VALUES (?, ?, ?, '')"
+                " ON CONFLICT DO UPDATE SET manifest = excluded.manifest",
+                (image_id, config, json.dumps(manifest.encode())),
+            )
+            db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
+            db.executemany("INSERT INTO image_layers VALUES (?, ?, ?, ?)", rows)
+            for name in names:
+                self._write_reference(name, image_id)
+        self._load()
+        return self._images[image_id]
+
+    def tag(self, image_id: str, reference: Reference) -> Image:
+        """Let a reference mean this image, and no longer the one it meant before; durable on return."""
+        image = self.get(image_id)
+        now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+        with self._durable() as db:
+            self._write_reference(reference, image.id)
+            db.execute("UPDATE images SET tagged_at = ? WHERE id = ?", (now, image.id))
+        self._load()
+        return self._images[image.id]
+
+    def untag(self, reference: Reference) -> Image:
+        """Take a reference away; the image as it is then. Raises NotFound."""
+        image = self.by_reference(reference)
+        if image is None:
+            raise NotFound(f"No such image: {reference.familiar}")
+        with self._durable() as db:
+            db.execute("DELETE FROM image_references WHERE reference = ?", (str(reference),))
+        self._load()
+        return self._images[image.id]
+
+    def remove(self, image_id: str) -> list[Digest]:
+        """Forget an image; the chain IDs of the layers that no other image has, highest first.
+
+        Its content stays until :meth:`collect`: a container may still stand on it.
+        """
+        image = self.get(image_id)
+        if image.references:
+            raise Conflict(f"remove {digests.short(image.id)}: it has references")
+        with self._durable() as db:
+            for table, column in (("image_layers", "image_id"), ("images", "id")):
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (image.id,))  # noqa: S608
+        self._load()
+        kept = {chain_id for other in self._images.values() for chain_id in other.chain_ids}
+        return [chain_id for chain_id in reversed(image.chain_ids) if chain_id not in kept]
+
+    # --- garbage
+
+    def garbage(self, pinned: Iterable[str] = ()) -> tuple[list[str], list[Digest]]:
+        """Layers (short names) and blobs that neither an image nor ``pinned`` (short names) needs."""
+        needed: set[Digest] = set()
+        layers = set(pinned)
+        for image in self._images.values():
+            needed |= {image.id, image.manifest.digest, *(blob.digest for blob in image.layers)}
+            layers |= {LayerStore.short(chain_id) for chain_id in image.chain_ids}
+        return (
+            [short for short in self.layers.all() if short not in layers],
+            [digest for digest in self.blobs.all() if digest not in needed],
+        )
+
+    def collect(self, layers: Iterable[str], blobs: Iterable[Digest]) -> int:
+        """Delete garbage; bytes of blobs that went. May run in any thread; nothing may be added meanwhile."""
+        for short in layers:
+            self.layers.remove(short)
+        return sum(self.blobs.remove(digest) for digest in blobs)
+
+    # --- inside
+
+    def _referred(self, reference: Reference) -> Digest:
+        """The image ID that a reference means; '' when it means none. ``name@ID`` is understood, too."""
+        if not reference.digest:
+            return self._references.get(reference, Digest(""))
+        found = self._references.get(reference.with_digest(reference.digest))
+        if found:
+            return found
+        image = self._images.get(reference.digest)
+        named = image and any(one.name == reference.name for one in image.references)
+        return image.id if image and named else Digest("")
+
+    def _by_prefix(self, prefix: str) -> Image | None:
+        found = [image for id, image in self._images.items() if digests.split(id)[1].startswith(prefix)]
+        if len(found) > 1:
+            raise InvalidInput(f"image {prefix}: the IDs of {len(found)} images begin so")
+        return found[0] if found else None
+
+    def _write_reference(self, reference: Reference, image_id: Digest) -> None:
+        self._db.execute("REPLACE INTO image_references VALUES (?, ?)", (str(reference), image_id))
+
+    @contextlib.contextmanager
+    def _durable(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on disk when it ends, whatever the connection's habit is."""
+        (habit,) = self._db.execute("PRAGMA synchronous").fetchone()
+        try:
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("BEGIN IMMEDIATE")
+            yield self._db
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise CortenError(f"write the table of images: {error}") from error
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._db.execute(f"PRAGMA synchronous = {habit}")
+
+    def _load(self) -> None:
+        self._references = {
+            references.parse(text): Digest(image_id)
+            for text, image_id in self._db.execute("SELECT reference, image_id FROM image_references")
+        }
+        self._images = {
+            Digest(row[0]): self._image(*row)
+            for row in self._db.execute("SELECT id, config, manifest, tagged_at FROM images").fetchall()
+        }
+
+    def _image(self, image_id: str, config: bytes, manifest: str, tagged_at: str) -> Image:
+        rows = self._db.execute(
+            "SELECT descriptor, size FROM image_layers WHERE image_id = ? ORDER BY position", (image_id,)
+        ).fetchall()
+        return Image(
+            id=Digest(image_id),
+            document=image_spec.decode(config),
+            raw=config,
+            manifest=_descriptor(manifest),
+            layers=tuple(_descriptor(text) for text, _ in rows),
+            layer_sizes=tuple(size for _, size in rows),
+            references=tuple(sorted(name for name, owner in self._references.items() if owner == image_id)),
+            tagged_at=tagged_at,
+        )
+
+
+def _descriptor(text: str) -> Descriptor:
+    return descriptors.decode_descriptor(Document.parse(text.encode(), "stored descriptor"))

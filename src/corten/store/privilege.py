@@ -1,0 +1,26 @@
+"""What this process may write into a layer: the store's one place that tells root from ordinary users."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+
+_EVERY_ID = 2**32 - 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Privilege:
+    """How layers are unpacked."""
+
+    user_xattrs: bool
+    """Overlay's marks as ``user.overlay.*``: ``trusted.*`` is for the machine's root (overlayfs.rst)."""
+    keep_owners: bool
+    """Whether owners can be kept; with a single id every file is ours."""
+
+    @classmethod
+    def of_process(cls) -> Privilege:
+        """The privilege of this process, by its user namespace."""
+        mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
+        root = os.geteuid() == 0
+        return cls(user_xattrs=not root or mapped < _EVERY_ID, keep_owners=root and mapped > 1)
