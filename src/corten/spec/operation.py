@@ -21,13 +21,16 @@ HOST, CLONE, PARENT, INIT = "host", "clone", "parent", "init"
 
 
 class Context(Protocol):
-    """What an operation may know of the launch that executes it."""
+    """What an operation may know of the launch that executes it, and what it leaves for those after it."""
 
     init_pid: int
     """The init's process id as the monitor sees it; 0 in stage ``host`` and inside the init."""
-
-    def directory(self, path: str) -> int:
-        """An O_PATH descriptor of a host directory that outlives pivot_root."""
+    root: int
+    """O_PATH descriptor of the container's root, once an operation has mounted it; -1 before."""
+    home: str
+    """The home directory of the container's user, once it is known."""
+    terminal: int
+    """The init's end of its terminal; -1 without one."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,109 @@
+"""Control groups, versions 1 and 2, behind one interface.
+
+A container has one group, named by a path below the mount (``corten/<id>``); a :class:`CgroupManager` knows how that
+path is spread over controllers. Setting a group up is a list of operations (they belong in the plan); what happens
+later to a living group (pause, update, statistics, removal) is a method.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+from corten.spec.operation import Operation
+from corten.spec.runtime import Resources
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CpuTime:
+    """CPU time in nanoseconds, and the throttling of a quota."""
+
+    total: int = 0
+    user: int = 0
+    system: int = 0
+    per_cpu: tuple[int, ...] = ()
+    periods: int = 0
+    throttled_periods: int = 0
+    throttled_time: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Memory:
+    """Memory in bytes; ``limit`` 0 is no limit. ``detail`` is the kernel's memory.stat."""
+
+    usage: int = 0
+    peak: int = 0
+    limit: int = 0
+    failures: int = 0
+    detail: tuple[tuple[str, int], ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Statistics:
+    """One reading of a group. ``io`` is (major, minor, read|write, bytes, operations)."""
+
+    cpu: CpuTime
+    memory: Memory
+    pids: int = 0
+    pids_limit: int = 0
+    io: tuple[tuple[int, int, str, int, int], ...] = ()
+
+
+class CgroupManager(Protocol):
+    """One layout of control groups.
+
+    Example::
+
+        manager = detect()
+        steps = manager.operations("corten/4f2c", Resources(memory=64 << 20))    # into the plan
+        manager.freeze("corten/4f2c")
+        manager.remove("corten/4f2c")                                            # True once nothing is left
+    """
+
+    version: int
+
+    def operations(self, path: str, resources: Resources) -> Sequence[Operation]:
+        """What makes the group, limits it, and (stage init) puts the container's init into it."""
+
+    def update(self, path: str, resources: Resources) -> None:
+        """Change the limits of a living group. Raises OSError."""
+
+    def join_files(self, path: str) -> tuple[str, ...]:
+        """The files that a process writes ``0`` to, to enter the group."""
+
+    def freeze(self, path: str) -> None:
+        """Stop every process of the group, and return when all stand. Raises OSError."""
+
+    def thaw(self, path: str) -> None:
+        """Let them run again."""
+
+    def frozen(self, path: str) -> bool:
+        """Whether the group stands."""
+
+    def statistics(self, path: str) -> Statistics:
+        """The group's figures now. Raises OSError when there is no such group."""
+
+    def oom_kills(self, path: str) -> int:
+        """How many of its processes the kernel killed for want of memory."""
+
+    def processes(self, path: str) -> list[int]:
+        """The process ids in the group and below."""
+
+    def kill(self, path: str) -> None:
+        """SIGKILL to all of them."""
+
+    def remove(self, path: str) -> bool:
+        """Remove the group; False while processes hold it."""
+
+
+def detect(mountinfo: str = "/proc/self/mountinfo") -> CgroupManager:
+    """The manager of this machine: v2 where the unified hierarchy has controllers, else v1 (hybrid included)."""
+    from corten.runtime.cgroups.mounts import read
+    from corten.runtime.cgroups.v1 import CgroupV1
+    from corten.runtime.cgroups.v2 import CgroupV2
+
+    mounts = read(mountinfo)
+    if mounts.controllers:
+        return CgroupV1(mounts.controllers)
+    return CgroupV2(mounts.unified)

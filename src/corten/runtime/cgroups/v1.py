@@ -1,0 +1,154 @@
+"""Control groups version 1: one hierarchy a controller (hybrid machines included)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterable, Iterator, Mapping
+
+from corten.runtime.cgroups import CpuTime, Memory, Statistics
+from corten.runtime.cgroups.limits import v1_settings
+from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
+from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite, write
+from corten.spec.operation import Operation
+from corten.spec.runtime import Resources
+
+_USED = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
+_NO_LIMIT = 1 << 62
+_OPTIONAL = ("memory.memsw.limit_in_bytes", "blkio.bfq.weight")
+
+
+class CgroupV1:
+    """The controllers of ``mounts`` ((name, directory) pairs)."""
+
+    version = 1
+
+    def __init__(self, mounts: Iterable[tuple[str, str]]) -> None:
+        present = dict(mounts)
+        self._mounts: Mapping[str, str] = {name: present[name] for name in _USED if name in present}
+
+    def _file(self, controller: str, path: str, name: str) -> str:
+        return f"{self._mounts[controller]}/{path}/{name}"
+
+    def _directories(self) -> Iterator[tuple[str, str]]:
+        """(controller, mount), each mount once: cpu and cpuacct are usually together."""
+        seen = set()
+        for controller, mount in self._mounts.items():
+            if mount not in seen:
+                seen.add(mount)
+                yield controller, mount
+
+    def operations(self, path: str, resources: Resources) -> list[Operation]:
+        steps: list[Operation] = []
+        for controller, mount in self._directories():
+            inherit = ("cpuset.cpus", "cpuset.mems") if controller == "cpuset" else ()
+            steps.append(CgroupCreate(mount, path, inherit))
+        steps += (
+            CgroupWrite(self._file(controller, path, name), value, reason, name in _OPTIONAL)
+            for controller, (name, value, reason) in v1_settings(resources)
+        )
+        steps.append(CgroupJoin(self.join_files(path)))
+        return steps
+
+    def join_files(self, path: str) -> tuple[str, ...]:
+        # A single thread enters by ``tasks``: cgroup.procs takes a lock over all of the machine's forks.
+        return tuple(f"{mount}/{path}/tasks" for _, mount in self._directories())
+
+    def update(self, path: str, resources: Resources) -> None:
+        current = number(self._file("memory", path, "memory.memsw.limit_in_bytes"), default=None)
+        for controller, (name, value, _) in v1_settings(resources, current):
+            try:
+                write(self._file(controller, path, name), value)
+            except FileNotFoundError:
+                if name not in _OPTIONAL:
+                    raise
+
+    def freeze(self, path: str) -> None:
+        file = self._file("freezer", path, "freezer.state")
+        write(file, "FROZEN")
+        # A task in the middle of a fork keeps the group FREEZING: each look, and each write, tries again.
+        wait_for(lambda: read(file).strip() == "FROZEN", retry=lambda: write(file, "FROZEN"))
+
+    def thaw(self, path: str) -> None:
+        write(self._file("freezer", path, "freezer.state"), "THAWED")
+
+    def frozen(self, path: str) -> bool:
+        return read(self._file("freezer", path, "freezer.state")).strip() != "THAWED"
+
+    def oom_kills(self, path: str) -> int:
+        return dict(pairs(self._file("memory", path, "memory.oom_control"))).get("oom_kill", 0)
+
+    def processes(self, path: str) -> list[int]:
+        return walk_processes(f"{self._mounts['freezer' if 'freezer' in self._mounts else 'pids']}/{path}")
+
+    def kill(self, path: str) -> None:
+        """Frozen first, so that nothing forks away; a kill is delivered at the thaw."""
+        with contextlib.suppress(FileNotFoundError):
+            self.freeze(path)
+            try:
+                for pid in self.processes(path):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            finally:
+                self.thaw(path)
+
+    def remove(self, path: str) -> bool:
+        gone = True
+        for _, mount in self._directories():
+            gone = remove_tree(f"{mount}/{path}") and gone
+        return gone
+
+    def statistics(self, path: str) -> Statistics:
+        limit = number(self._file("pids", path, "pids.max"), default=0) or 0
+        return Statistics(
+            self._cpu(path), self._memory(path), number(self._file("pids", path, "pids.current"), default=0) or 0,
+            limit, tuple(self._io(path)),
+        )  # fmt: skip
+
+    def _cpu(self, path: str) -> CpuTime:
+        throttling = dict(pairs(self._file("cpu", path, "cpu.stat")))
+        return CpuTime(
+            total=int(read(self._file("cpuacct", path, "cpuacct.usage"))),
+            user=int(read(self._file("cpuacct", path, "cpuacct.usage_user"))),
+            system=int(read(self._file("cpuacct", path, "cpuacct.usage_sys"))),
+            per_cpu=tuple(int(n) for n in read(self._file("cpuacct", path, "cpuacct.usage_percpu")).split()),
+            periods=throttling.get("nr_periods", 0),
+            throttled_periods=throttling.get("nr_throttled", 0),
+            throttled_time=throttling.get("throttled_time", 0),
+        )
+
+    def _memory(self, path: str) -> Memory:
+        limit = number(self._file("memory", path, "memory.limit_in_bytes"), default=0) or 0
+        return Memory(
+            usage=int(read(self._file("memory", path, "memory.usage_in_bytes"))),
+            peak=int(read(self._file("memory", path, "memory.max_usage_in_bytes"))),
+            limit=0 if limit >= _NO_LIMIT else limit,
+            failures=int(read(self._file("memory", path, "memory.failcnt"))),
+            detail=tuple(pairs(self._file("memory", path, "memory.stat"))),
+        )
+
+    def _io(self, path: str) -> Iterator[tuple[int, int, str, int, int]]:
+        counted: dict[tuple[str, str], list[int]] = {}
+        for index, name in enumerate(("io_service_bytes", "io_serviced")):
+            for line in read(self._file("blkio", path, f"blkio.throttle.{name}"), missing="").splitlines():
+                fields = line.split()
+                if len(fields) == 3 and fields[1] in ("Read", "Write"):
+                    counted.setdefault((fields[0], fields[1].lower()), [0, 0])[index] = int(fields[2])
+        for (device, direction), (size, operations) in counted.items():
+            major, minor = device.split(":")
+            yield int(major), int(minor), direction, size, operations
+
+
+def remove_tree(path: str) -> bool:
+    """Remove a group and those below it; False while one has processes."""
+    try:
+        for name in os.listdir(path):
+            if os.path.isdir(f"{path}/{name}"):
+                remove_tree(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,182 @@
+"""Operations on control groups: make, limit, join."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+from typing import ClassVar
+
+from corten.spec.operation import HOST, INIT, Context, Operation, operation
+
+_LIMITS = "limits"
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CgroupCreate(Operation):
+    """Make one directory of the container's group; it goes when the container has ended."""
+
+    kind: ClassVar[str] = "cgroup.create"
+    stage: ClassVar[str] = HOST
+    group: ClassVar[str] = _LIMITS
+
+    mount: str
+    path: str
+    inherit: tuple[str, ...] = ()
+    """Files that v1's cpuset leaves empty in a new group, copied from the parent at each level."""
+    delegate: tuple[str, ...] = ()
+    """Controllers that v2 must enable at each level above."""
+
+    def what(self) -> str:
+        return f"{self.mount}/{self.path}"
+
+    def why(self) -> str:
+        return "A control group counts what the container's processes use, and is where limits on it are set."
+
+    def shell(self) -> str:
+        return f"mkdir -p {self.what()}"
+
+    def run(self, context: Context) -> None:
+        # The usual case: everything above stands, one system call makes the group.
+        if not self.inherit and not self.delegate:
+            with contextlib.suppress(FileNotFoundError):
+                return _make(self.what())
+        at = self.mount
+        for name in self.path.split("/"):
+            above, at = at, f"{at}/{name}"
+            if self.delegate:
+                enable(above, self.delegate)
+            _make(at)
+            for file in self.inherit:
+                _copy_if_empty(f"{above}/{file}", f"{at}/{file}")
+        return None
+
+    def undo(self, context: Context) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(self.what())
+
+
+def _make(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o755)
+
+
+def _copy_if_empty(source: str, target: str) -> None:
+    with open(target) as file:
+        if file.read().strip():
+            return
+    with open(source) as file:
+        write(target, file.read().strip())
+
+
+def enable(directory: str, controllers: tuple[str, ...]) -> None:
+    """Hand controllers down to the groups below ``directory`` (cgroup v2). What it does not have is left out: the
+    limit that needs it says so when it is written."""
+    with open(f"{directory}/cgroup.controllers") as file:
+        present = file.read().split()
+    with open(f"{directory}/cgroup.subtree_control") as file:
+        done = file.read().split()
+    wanted = [f"+{name}" for name in controllers if name in present and name not in done]
+    if wanted:
+        write(f"{directory}/cgroup.subtree_control", " ".join(wanted))
+
+
+def write(path: str, value: str) -> None:
+    """One write(2): the kernel takes a value whole, or says why not."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value.encode())
+    finally:
+        os.close(descriptor)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CgroupWrite(Operation):
+    """Set one limit."""
+
+    kind: ClassVar[str] = "cgroup.write"
+    stage: ClassVar[str] = HOST
+    group: ClassVar[str] = _LIMITS
+
+    path: str
+    value: str
+    reason: str
+    optional: bool = False
+    """A kernel without this file (swap accounting) has nothing to limit, and Docker warned of it at create."""
+
+    def what(self) -> str:
+        return self.path
+
+    def why(self) -> str:
+        return self.reason
+
+    def shell(self) -> str:
+        return f"echo '{self.value}' > {self.path}"
+
+    def run(self, context: Context) -> None:
+        try:
+            write(self.path, self.value)
+        except FileNotFoundError:
+            if not self.optional:
+                raise
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CgroupDeviceFilter(Operation):
+    """Say which device nodes may be used (cgroup v2: a program in the kernel decides)."""
+
+    kind: ClassVar[str] = "cgroup.device-filter"
+    stage: ClassVar[str] = HOST
+    group: ClassVar[str] = _LIMITS
+
+    path: str
+    rules: tuple[tuple[bool, str, int, int, str], ...]
+
+    def what(self) -> str:
+        return self.path
+
+    def why(self) -> str:
+        return "Root in a container could make a node of the host's disk; the kernel refuses to open it."
+
+    def shell(self) -> str:
+        return f"# attach a BPF_CGROUP_DEVICE program of {len(self.rules)} rules to {self.path}"
+
+    def run(self, context: Context) -> None:
+        from corten.sys.bpf import attach_device_filter
+        from corten.wire.ebpf import device_filter
+
+        attach_device_filter(self.path, device_filter(self.rules))
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CgroupJoin(Operation):
+    """Put the container's init, and with it all that it starts, into the group."""
+
+    kind: ClassVar[str] = "cgroup.join"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = _LIMITS
+
+    files: tuple[str, ...]
+
+    def what(self) -> str:
+        return self.files[0] if self.files else "no group"
+
+    def why(self) -> str:
+        return "From here on, everything that this process and its children use is counted and limited."
+
+    def shell(self) -> str:
+        return " && ".join(f"echo 0 > {file}" for file in self.files) or "# no control group"
+
+    def run(self, context: Context) -> None:
+        for file in self.files:
+            try:
+                write(file, "0")
+            except OSError as error:
+                if error.errno == errno.ENOSPC:  # cpuset without cpus: say which file
+                    raise OSError(error.errno, "no cpus or memory nodes in the group", file) from error
+                raise

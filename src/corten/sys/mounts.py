@@ -1,0 +1,84 @@
+"""mount(2), umount2(2), pivot_root(2), and the mount_setattr(2) family."""
+
+from __future__ import annotations
+
+import ctypes
+
+from corten.sys.libc import LIBC, check, syscall
+
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW = 16, 32, 64, 128, 256
+MS_NOATIME, MS_NODIRATIME, MS_BIND, MS_MOVE, MS_REC, MS_SILENT = 1024, 2048, 4096, 8192, 16384, 32768
+MS_UNBINDABLE, MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 17, 1 << 18, 1 << 19, 1 << 20
+MS_RELATIME, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 24, 1 << 25
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+
+_AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, 0o2000000
+_MOVE_MOUNT_F_EMPTY_PATH, _MOVE_MOUNT_T_EMPTY_PATH = 0x4, 0x40
+_NR_OPEN_TREE, _NR_MOVE_MOUNT, _NR_MOUNT_SETATTR = 428, 429, 442
+_NR_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
+
+_mount = LIBC.mount
+_mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_umount2 = LIBC.umount2
+_umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("attr_set", "attr_clr", "propagation", "userns_fd"))
+
+
+def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = "") -> None:
+    """mount(2); an empty ``kind`` or ``data`` is NULL. Raises OSError that names the target."""
+    check(
+        _mount(
+            source.encode() or None,
+            target.encode(),
+            kind.encode() or None,
+            flags,
+            data.encode() or None,
+        ),
+        target,
+    )
+
+
+def umount(target: str, flags: int = 0) -> None:
+    """umount2(2). Raises OSError."""
+    check(_umount2(target.encode(), flags), target)
+
+
+def pivot_root(new: str, old: str) -> None:
+    """pivot_root(2). Raises OSError."""
+    from corten.sys.machine import MACHINE
+
+    syscall(_NR_PIVOT_ROOT[MACHINE], ctypes.c_char_p(new.encode()), ctypes.c_char_p(old.encode()), what=new)
+
+
+def open_tree(descriptor: int, *, recursive: bool) -> int:
+    """A detached copy of the mount at an O_PATH descriptor, as a descriptor: open_tree(2), Linux 5.2."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    return syscall(_NR_OPEN_TREE, ctypes.c_int(descriptor), ctypes.c_char_p(b""), ctypes.c_uint(flags))
+
+
+def move_mount(tree: int, target: int) -> None:
+    """Attach a detached mount at an O_PATH descriptor: move_mount(2), Linux 5.2."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    empty = ctypes.c_char_p(b"")
+    syscall(_NR_MOVE_MOUNT, ctypes.c_int(tree), empty, ctypes.c_int(target), empty, ctypes.c_uint(flags))
+
+
+def set_attributes(tree: int, attributes: int, *, recursive: bool) -> None:
+    """Set MOUNT_ATTR_* flags on a mount: mount_setattr(2), Linux 5.12. Raises OSError."""
+    value = _MountAttr(attributes, 0, 0, 0)
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
+    syscall(
+        _NR_MOUNT_SETATTR,
+        ctypes.c_int(tree),
+        ctypes.c_char_p(b""),
+        ctypes.c_uint(flags),
+        ctypes.byref(value),
+        ctypes.c_size_t(ctypes.sizeof(value)),
+    )

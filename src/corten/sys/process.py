@@ -1,0 +1,143 @@
+"""Processes and namespaces: clone3, unshare, setns, pidfd, prctl."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+
+from corten.sys.libc import LIBC, check, syscall
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWCGROUP = 0x02000000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+_CLONE_PIDFD = 0x00001000
+
+_NR_CLONE3 = 435
+_NR_PIDFD_OPEN = 434
+_NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+_PR_SET_NAME = 15
+
+_unshare = LIBC.unshare
+_unshare.argtypes = (ctypes.c_int,)
+_setns = LIBC.setns
+_setns.argtypes = (ctypes.c_int, ctypes.c_int)
+_prctl = LIBC.prctl
+_prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_sethostname = LIBC.sethostname
+_sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+_setdomainname = LIBC.setdomainname
+_setdomainname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
+
+# The raw system call must not let go of the interpreter's lock: the child has no other thread to give it back.
+_clone = ctypes.PyDLL(None, use_errno=True).syscall
+_clone.restype = ctypes.c_long
+
+
+class _CloneArgs(ctypes.Structure):
+    _fields_ = tuple(
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack",
+            "stack_size", "tls", "set_tid", "set_tid_size", "cgroup",
+        )
+    )  # fmt: skip
+
+
+def clone(namespaces: int) -> tuple[int, int]:
+    """Fork into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. clone3(2), Linux 5.5.
+
+    CPython must hear of a fork that it did not make, or its locks and thread state are wrong in the child.
+    Raises OSError.
+    """
+    pidfd = ctypes.c_int(-1)
+    arguments = _CloneArgs(namespaces | _CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal.SIGCHLD)
+    api = ctypes.pythonapi
+    api.PyOS_BeforeFork()
+    pid = _clone(ctypes.c_long(_NR_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+        return 0, -1
+    number = ctypes.get_errno()
+    api.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(number, os.strerror(number))
+    return pid, pidfd.value
+
+
+def unshare(namespaces: int) -> None:
+    """unshare(2). Raises OSError."""
+    check(_unshare(namespaces))
+
+
+def setns(descriptor: int, kinds: int = 0) -> None:
+    """setns(2) by a namespace's descriptor, or by a pidfd and a mask of namespaces (Linux 5.8). Raises OSError."""
+    check(_setns(descriptor, kinds))
+
+
+def pidfd_open(pid: int) -> int:
+    """A descriptor of a process, close-on-exec: pidfd_open(2). Raises OSError."""
+    return syscall(_NR_PIDFD_OPEN, ctypes.c_int(pid), ctypes.c_uint(0), what=str(pid))
+
+
+def start_time(pid: int) -> int:
+    """When a process started, in clock ticks since boot: field 22 of proc_pid_stat(5). Raises OSError."""
+    with open(f"/proc/{pid}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[19])
+
+
+def boot_id() -> str:
+    """The identity of this boot of the machine: proc_sys_kernel(5)."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def _set(option: int, value: int) -> None:
+    check(_prctl(option, value, 0, 0, 0))
+
+
+def set_dumpable(on: bool) -> None:
+    """PR_SET_DUMPABLE: off, /proc/PID is root's and no unprivileged process may trace this one."""
+    _set(_PR_SET_DUMPABLE, int(on))
+
+
+def set_subreaper() -> None:
+    """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
+    _set(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def set_no_new_privileges() -> None:
+    """PR_SET_NO_NEW_PRIVS: no exec gives more privileges from now on."""
+    _set(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_name(name: str) -> None:
+    """PR_SET_NAME: what ps and top call this thread, 15 bytes."""
+    buffer = ctypes.create_string_buffer(name.encode()[:15])
+    _set(_PR_SET_NAME, ctypes.addressof(buffer))
+
+
+def set_hostname(name: str) -> None:
+    """sethostname(2). Raises OSError."""
+    check(_sethostname(name.encode(), len(name.encode())))
+
+
+def set_domainname(name: str) -> None:
+    """setdomainname(2). Raises OSError."""
+    check(_setdomainname(name.encode(), len(name.encode())))
+
+
+def new_session_keyring() -> None:
+    """Leave the keys of whoever started this process behind: keyctl(2). Raises OSError."""
+    from corten.sys.machine import MACHINE
+
+    syscall(_NR_KEYCTL[MACHINE], ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))
