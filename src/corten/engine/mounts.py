@@ -1,0 +1,203 @@
+"""The mounts that a container asks for: ``-v``, ``--mount``, ``--tmpfs``, ``VOLUME`` and ``--volumes-from``.
+
+Pure: what is asked is parsed and checked here, volumes are made and paths looked at by who calls.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from corten.engine.model import ContainerConfig, HostConfig, MountPoint, MountRequest
+from corten.engine.names import volume_name
+from corten.errors import InvalidInput
+
+_PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
+_CONSISTENCIES = ("consistent", "cached", "delegated", "default")
+_LABELS = ("z", "Z")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """One mount, before anything was made for it. ``source`` is a host path (bind), a name or '' (volume)."""
+
+    type: str
+    destination: str
+    source: str = ""
+    mode: str = ""
+    writable: bool = True
+    propagation: str = ""
+    create_source: bool = False
+    """``-v`` makes a missing directory; ``--mount`` refuses."""
+    copy: bool = True
+    """Whether a new volume takes the image's content."""
+    driver: str = ""
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    subpath: str = ""
+
+    @property
+    def anonymous(self) -> bool:
+        """A volume without a name: one of the container's own."""
+        return self.type == "volume" and not self.source
+
+
+def wanted(
+    config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str], Iterable[MountPoint]]
+) -> list[Wanted]:
+    """All mounts by destination. ``mounts_of`` tells those of a container (``--volumes-from``).
+
+    Binds take the place of inherited mounts, an image's ``VOLUME`` yields to everything. Raises InvalidInput in
+    Docker's words, for ``Duplicate mount point`` among others.
+    """
+    found: dict[str, Wanted] = {}
+    for spec in host.volumes_from or ():
+        found.update((one.destination, one) for one in _inherited(spec, mounts_of))
+    explicit = [parse_bind(spec) for spec in host.binds or ()]
+    explicit += [_request(mount) for mount in host.mounts or ()]
+    tmpfs = [_clean(path) for path in host.tmpfs or ()]
+    _refuse_duplicates([*(one.destination for one in explicit), *tmpfs])
+    found.update((one.destination, one) for one in explicit)
+    for path in config.volumes or ():
+        destination = _destination(path)
+        if destination not in found and destination not in tmpfs:
+            found[destination] = Wanted("volume", destination)
+    return list(found.values())
+
+
+def parse_bind(spec: str) -> Wanted:
+    """Read ``[source:]destination[:options]``. Raises InvalidInput in Docker's words."""
+    parts = spec.split(":")
+    if len(parts) > 3 or not all(parts):
+        raise InvalidInput(f"invalid volume specification: '{spec}'")
+    if len(parts) == 1:
+        return Wanted("volume", _destination(spec))
+    source, destination, *rest = parts
+    mode = rest[0] if rest else ""
+    is_path = source.startswith("/")
+    options = list(_mode(spec, mode, is_path))
+    writable = "ro" not in options
+    if not is_path:
+        name = volume_name(source)
+        copy = "nocopy" not in options
+        return Wanted("volume", _destination(destination), name, mode or "z", writable, "", copy=copy)
+    propagation = next((one for one in options if one in _PROPAGATIONS), "rprivate")
+    return Wanted(
+        "bind", _destination(destination), _clean(source), mode, writable, propagation, create_source=True
+    )
+
+
+def _mode(spec: str, mode: str, is_path: bool) -> Iterator[str]:
+    known = {"ro", "rw", *_LABELS, *_CONSISTENCIES} | (set(_PROPAGATIONS) if is_path else {"nocopy"})
+    seen: set[str] = set()
+    for option in mode.split(",") if mode else ():
+        kind = _kind(option)
+        if option not in known or kind in seen:
+            raise InvalidInput(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+        seen.add(kind)
+        yield option
+
+
+def _kind(option: str) -> str:
+    """Options of one kind exclude each other."""
+    for kind in (("ro", "rw"), _PROPAGATIONS, _CONSISTENCIES, _LABELS):
+        if option in kind:
+            return kind[0]
+    return option
+
+
+def _request(mount: MountRequest) -> Wanted:
+    """One ``--mount``."""
+    if not mount.target:
+        raise InvalidInput("invalid mount config for type \"%s\": field Target must not be empty" % mount.type)
+    destination = _destination(mount.target)
+    match mount.type:
+        case "bind":
+            return _bind_request(mount, destination)
+        case "volume":
+            return _volume_request(mount, destination)
+        case "tmpfs":
+            _refuse(mount, "Source", bool(mount.source))
+            return Wanted("tmpfs", destination, writable=not mount.read_only)
+    raise InvalidInput(f'invalid mount config: mount type unknown: "{mount.type}"')
+
+
+def _bind_request(mount: MountRequest, destination: str) -> Wanted:
+    options = mount.bind_options or {}
+    if not mount.source:
+        raise InvalidInput('invalid mount config for type "bind": field Source must not be empty')
+    if not mount.source.startswith("/"):
+        raise InvalidInput(
+            f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
+        )
+    _refuse(mount, "VolumeOptions", bool(mount.volume_options))
+    propagation = options.get("Propagation") or "rprivate"
+    if propagation not in _PROPAGATIONS:
+        raise InvalidInput(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
+    create = bool(options.get("CreateMountpoint"))
+    source = _clean(mount.source)
+    return Wanted("bind", destination, source, "", not mount.read_only, propagation, create_source=create)
+
+
+def _volume_request(mount: MountRequest, destination: str) -> Wanted:
+    options = mount.volume_options or {}
+    driver: dict[str, Any] = options.get("DriverConfig") or {}
+    _refuse(mount, "BindOptions", bool(mount.bind_options))
+    return Wanted(
+        "volume",
+        destination,
+        volume_name(mount.source) if mount.source else "",
+        "z",
+        not mount.read_only,
+        copy=not options.get("NoCopy", False),
+        driver=driver.get("Name") or "",
+        labels=options.get("Labels") or {},
+        options=driver.get("Options") or {},
+        subpath=_subpath(options.get("Subpath") or ""),
+    )
+
+
+def _subpath(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise InvalidInput(f'invalid mount config for type "volume": invalid subpath: {path}')
+    return path
+
+
+def _refuse(mount: MountRequest, field: str, present: bool) -> None:
+    if present:
+        raise InvalidInput(f'invalid mount config for type "{mount.type}": field {field} must not be specified')
+
+
+def _inherited(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]]) -> Iterator[Wanted]:
+    """The mounts of another container, ``name[:ro|rw]``."""
+    ref, _, mode = spec.partition(":")
+    if mode not in ("", "ro", "rw", *_LABELS):
+        raise InvalidInput(f"invalid mode: {mode}")
+    for mount in mounts_of(ref):
+        source = mount.name if mount.type == "volume" else mount.source
+        writable = mount.rw and mode != "ro"
+        yield Wanted(
+            mount.type, mount.destination, source, mode or mount.mode, writable, mount.propagation, copy=False
+        )
+
+
+def _refuse_duplicates(destinations: list[str]) -> None:
+    seen: set[str] = set()
+    for destination in destinations:
+        if destination in seen:
+            raise InvalidInput(f"Duplicate mount point: {destination}")
+        seen.add(destination)
+
+
+def _destination(path: str) -> str:
+    if not path.startswith("/"):
+        raise InvalidInput(f"invalid mount path: '{path}' mount path must be absolute")
+    if _clean(path) == "/":
+        raise InvalidInput("invalid specification: destination can't be '/'")
+    return _clean(path)
+
+
+def _clean(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")

@@ -1,0 +1,93 @@
+"""The containers that there are: a copy in memory that answers, a table that survives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from corten.engine.database import Database, Table
+from corten.engine.model import Container
+from corten.errors import Conflict, InvalidInput, NotFound
+
+
+class Records:
+    """Containers by ID and name. Names are unique; a change is a new value of the record."""
+
+    def __init__(self, database: Database) -> None:
+        self._table = Table(database, "containers")
+        self._containers: dict[str, Container] = {
+            container.id: container for container in self._table.load(Container)
+        }
+        self._names = {container.name: container.id for container in self._containers.values()}
+        self._reserved: dict[str, str] = {}
+
+    def __iter__(self) -> Iterator[Container]:
+        return iter(tuple(self._containers.values()))
+
+    def __contains__(self, id: str) -> bool:
+        return id in self._containers
+
+    def get(self, id: str) -> Container:
+        """By full ID. Raises NotFound when it was removed meanwhile."""
+        try:
+            return self._containers[id]
+        except KeyError:
+            raise NotFound(f"No such container: {id}") from None
+
+    def find(self, ref: str) -> Container:
+        """By ID, name or a unique prefix of an ID, in that order. Raises NotFound, InvalidInput."""
+        if ref in self._containers:
+            return self._containers[ref]
+        if (id := self._names.get(ref.removeprefix("/"))) is not None:
+            return self._containers[id]
+        found = [id for id in self._containers if ref and id.startswith(ref)]
+        if len(found) > 1:
+            raise InvalidInput(f"Multiple IDs found with provided prefix: {ref}")
+        if not found:
+            raise NotFound(f"No such container: {ref}")
+        return self._containers[found[0]]
+
+    def reserve(self, name: str, id: str) -> None:
+        """Hold a name for a container that is being made. Raises Conflict in Docker's words."""
+        holder = self._names.get(name) or self._reserved.get(name)
+        if holder is not None and holder != id:
+            raise Conflict(
+                f'Conflict. The container name "/{name}" is already in use by container "{holder}". '
+                "You have to remove (or rename) that container to be able to reuse that name."
+            )
+        self._reserved[name] = id
+
+    def release(self, name: str) -> None:
+        """Let a reserved name go."""
+        self._reserved.pop(name, None)
+
+    def names(self) -> set[str]:
+        """All names, used or reserved."""
+        return self._names.keys() | self._reserved.keys()
+
+    def put(self, container: Container, *, durable: bool = False) -> Container:
+        """Insert or replace; a new name takes the old one's place."""
+        self._table.put(container.id, container, durable=durable)
+        old = self._containers.get(container.id)
+        if old is not None and old.name != container.name:
+            del self._names[old.name]
+        self._containers[container.id] = container
+        self._names[container.name] = container.id
+        self._reserved.pop(container.name, None)
+        return container
+
+    def change(self, id: str, **fields: object) -> Container:
+        """Replace some members of a record."""
+        return self.put(msgspec.structs.replace(self.get(id), **fields))
+
+    def change_state(self, id: str, **fields: object) -> Container:
+        """Replace some members of a record's state."""
+        return self.change(id, state=msgspec.structs.replace(self.get(id).state, **fields))
+
+    def delete(self, id: str) -> None:
+        """Forget a container."""
+        container = self.get(id)
+        self._table.delete(id)
+        del self._containers[id]
+        del self._names[container.name]

@@ -1,0 +1,261 @@
+"""From a container's record to the OCI runtime configuration: a pure function, with Docker's defaults.
+
+What it needs to know beyond the record (paths, processes of other containers, device nodes of the host) comes in
+as :class:`Surroundings`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from corten.engine.merge import DEFAULT_PATH, replace_env
+from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint, MountRequest, Ulimit
+from corten.engine.privileges import Security, capabilities, security
+from corten.engine.resources import resources
+from corten.errors import InvalidInput
+from corten.spec.runtime import (
+    Capabilities,
+    Device,
+    DeviceRule,
+    Mount,
+    Namespace,
+    Process,
+    Rlimit,
+    RuntimeConfig,
+    User,
+)
+
+_NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
+_UNLIMITED = 2**64 - 1
+# In a network of its own, a container's programs need no capability for ports below 1024 and for ping.
+_NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the container's record does not say."""
+
+    etc: str
+    """Directory of hostname, hosts and resolv.conf: its own, or that of the container whose network it shares."""
+    cgroup: str
+    """The container's group below the cgroup mounts."""
+    devices: tuple[Device, ...] = ()
+    device_rules: tuple[DeviceRule, ...] = ()
+    peers: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """By namespace type, the init of the container whose namespace is shared."""
+    seccomp: dict[str, Any] | None = None
+    """``linux.seccomp`` as the specification has it; None is unconfined."""
+
+
+def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
+    """The OCI runtime configuration of a container. Raises InvalidInput for a mode that is not known."""
+    config, host = container.config, container.host
+    rules = security(host)
+    own_uts = host.uts_mode != "host" and not _shares(host.network_mode) and host.network_mode != "host"
+    return RuntimeConfig(
+        process=_process(container, rules),
+        root_readonly=host.readonly_rootfs,
+        hostname=config.hostname if own_uts else "",
+        domainname=config.domainname if own_uts else "",
+        mounts=tuple(_mounts(container, around)),
+        namespaces=tuple(_namespaces(host, around.peers)),
+        devices=around.devices,
+        resources=resources(host, around.device_rules),
+        cgroups_path=around.cgroup,
+        sysctl=tuple(_sysctls(host).items()),
+        masked_paths=tuple(host.masked_paths or ()),
+        readonly_paths=tuple(host.readonly_paths or ()),
+        seccomp=around.seccomp,
+        annotations=tuple((host.annotations or {}).items()),
+    )
+
+
+def environment(config: ContainerConfig) -> tuple[str, ...]:
+    """PATH, HOSTNAME and, with a terminal, TERM; then the configuration's own, which win."""
+    defaults = [DEFAULT_PATH]
+    defaults += [f"HOSTNAME={config.hostname}"] if config.hostname else []
+    defaults += ["TERM=xterm"] if config.tty else []
+    return tuple(replace_env(defaults, config.env or ()))
+
+
+def _process(container: Container, rules: Security) -> Process:
+    config, host = container.config, container.host
+    size = host.console_size
+    return Process(
+        args=(container.path, *container.args),
+        env=environment(config),
+        cwd=config.working_dir or "/",
+        terminal=config.tty,
+        console_size=(size[0], size[1]) if config.tty and size and all(size) else None,
+        user=User(name=config.user, additional_groups=tuple(host.group_add or ())),
+        capabilities=capability_sets(capabilities(host)),
+        rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
+        no_new_privileges=rules.no_new_privileges,
+        oom_score_adj=host.oom_score_adj or None,
+    )
+
+
+def capability_sets(names: tuple[str, ...]) -> Capabilities:
+    """Docker's sets: nothing is inheritable or ambient (CVE-2022-24769); a user other than root loses the effective
+    and permitted sets when the runtime changes to it."""
+    return Capabilities(bounding=names, effective=names, permitted=names)
+
+
+def rlimit(ulimit: Ulimit) -> Rlimit:
+    """One ``--ulimit``; -1 is unlimited."""
+    soft, hard = (_UNLIMITED if value < 0 else value for value in (ulimit.soft, ulimit.hard))
+    return Rlimit(f"RLIMIT_{ulimit.name.upper()}", soft, hard)
+
+
+def _sysctls(host: HostConfig) -> dict[str, str]:
+    own_network = host.network_mode != "host" and not _shares(host.network_mode)
+    return {**(_NETWORK_SYSCTLS if own_network else {}), **(host.sysctls or {})}
+
+
+def _namespaces(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Namespace]:
+    yield Namespace("mount")
+    modes = {
+        "network": host.network_mode,
+        "pid": host.pid_mode,
+        "ipc": host.ipc_mode,
+        # The name of the machine belongs to the network that answers to it.
+        "uts": _uts_mode(host),
+        "cgroup": host.cgroupns_mode,
+    }
+    for kind, mode in modes.items():
+        if _shares(mode):
+            yield Namespace(kind, f"/proc/{peers[kind]}/ns/{_NAMESPACES[kind]}")
+        elif mode != "host":
+            yield Namespace(kind)
+
+
+def _uts_mode(host: HostConfig) -> str:
+    if host.uts_mode or not (host.network_mode == "host" or _shares(host.network_mode)):
+        return host.uts_mode
+    return host.network_mode
+
+
+def _shares(mode: str) -> bool:
+    return mode.startswith("container:")
+
+
+def shared_container(mode: str) -> str:
+    """The container of a mode ``container:…``; '' for another mode."""
+    return mode.partition(":")[2] if _shares(mode) else ""
+
+
+def _mounts(container: Container, around: Surroundings) -> Iterator[Mount]:
+    """The system's mounts, the engine's files, then the user's by depth, so that none hides another."""
+    host = container.host
+    chosen = [*_user_mounts(container), *_tmpfs_mounts(host.tmpfs or {})]
+    taken = {mount.destination for mount in chosen}
+    for mount in (*_system_mounts(host, around.peers), *_etc_mounts(around.etc)):
+        if mount.destination not in taken:
+            yield mount
+    yield from sorted(chosen, key=lambda mount: mount.destination.count("/"))
+
+
+def _system_mounts(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Mount]:
+    """As moby's DefaultLinuxSpec."""
+    access = "rw" if host.privileged else "ro"
+    plain = ("nosuid", "noexec", "nodev")
+    yield Mount("/proc", "proc", "proc", plain)
+    yield Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
+    pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+    yield Mount("/dev/pts", "devpts", "devpts", pts)
+    yield Mount("/sys", "sysfs", "sysfs", (*plain, access))
+    yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*plain, access))
+    yield Mount("/dev/mqueue", "mqueue", "mqueue", plain)
+    yield from _shared_memory(host, peers)
+
+
+def _shared_memory(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Mount]:
+    if host.ipc_mode == "none":
+        return
+    if host.ipc_mode == "host":
+        yield Mount("/dev/shm", "bind", "/dev/shm", ("rbind", "rprivate"))
+    elif _shares(host.ipc_mode):
+        yield Mount("/dev/shm", "bind", f"/proc/{peers['ipc']}/root/dev/shm", ("rbind", "rprivate"))
+    else:
+        options = ("nosuid", "noexec", "nodev", "mode=1777", f"size={host.shm_size}")
+        yield Mount("/dev/shm", "tmpfs", "shm", options)
+
+
+def _etc_mounts(directory: str) -> Iterator[Mount]:
+    for name in ("resolv.conf", "hostname", "hosts"):
+        yield Mount(f"/etc/{name}", "bind", f"{directory}/{name}", ("rbind", "rprivate"))
+
+
+def _user_mounts(container: Container) -> Iterator[Mount]:
+    requests = {request.target: request for request in container.host.mounts or ()}
+    for mount in container.mounts:
+        request = requests.get(mount.destination)
+        if mount.type == "tmpfs":
+            yield _tmpfs(mount.destination, _tmpfs_options(mount, request))
+        else:
+            yield Mount(mount.destination, "bind", mount.source, tuple(_bind_options(mount, request)))
+
+
+def _bind_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
+    asked = (request and request.bind_options) or {}
+    yield "bind" if asked.get("NonRecursive") else "rbind"
+    yield mount.propagation or "rprivate"
+    if not mount.rw:
+        yield "ro" if asked.get("ReadOnlyNonRecursive") or asked.get("NonRecursive") else "rro"
+
+
+def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
+    asked = (request and request.tmpfs_options) or {}
+    if asked.get("SizeBytes"):
+        yield f"size={asked['SizeBytes']}"
+    if asked.get("Mode"):
+        yield f"mode={asked['Mode']:o}"
+    if not mount.rw:
+        yield "ro"
+    for words in asked.get("Options") or ():
+        yield "=".join(words)
+
+
+def _tmpfs_mounts(requested: Mapping[str, str]) -> Iterator[Mount]:
+    for path, options in requested.items():
+        yield _tmpfs(path, options.split(",") if options else ())
+
+
+def _tmpfs(path: str, options: Iterable[str]) -> Mount:
+    """Docker's defaults, each undone by its opposite."""
+    chosen = list(options)
+    opposites = {"noexec": "exec", "nosuid": "suid", "nodev": "dev"}
+    defaults = [name for name, opposite in opposites.items() if opposite not in chosen and name not in chosen]
+    return Mount(path, "tmpfs", "tmpfs", (*defaults, *chosen))
+
+
+def validate_modes(host: HostConfig) -> None:
+    """Refuse modes that are unknown or contradict each other, in Docker's words. Raises InvalidInput."""
+    _one_of("PID", host.pid_mode, ("", "host"))
+    _one_of("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host"))
+    _one_of("UTS", host.uts_mode, ("", "host"), shared=False)
+    _one_of("cgroup namespace", host.cgroupns_mode, ("", "private", "host"), shared=False)
+    if host.privileged and host.cgroupns_mode not in ("", "private", "host"):
+        raise InvalidInput(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
+    _network_conflicts(host)
+
+
+def _one_of(kind: str, mode: str, known: Sequence[str], *, shared: bool = True) -> None:
+    if mode not in known and not (shared and shared_container(mode)):
+        raise InvalidInput(f"invalid {kind} mode: {mode}")
+
+
+def _network_conflicts(host: HostConfig) -> None:
+    if not _shares(host.network_mode):
+        return
+    for present, what in (
+        (host.dns, "dns and the network mode"),
+        (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
+        (host.port_bindings, "port publishing and the container type network mode"),
+        (host.publish_all_ports, "port publishing and the container type network mode"),
+        (host.links, "container type network can't be used with links. This would result in undefined behavior"),
+    ):
+        if present:
+            raise InvalidInput(what if "links" in what else f"conflicting options: {what}")

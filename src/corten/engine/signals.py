@@ -1,0 +1,79 @@
+"""Signals by name or number, and whether waiting after one can be of use."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+from corten.errors import InvalidInput
+
+_NAMES = {one.name[3:]: int(one) for one in signal.Signals} | {"POLL": int(signal.SIGIO), "CLD": int(signal.SIGCHLD)}
+# rt_sigtimedwait(2) by machine, on x86 also those of 32-bit programs: sigwait and sigwaitinfo are this call, too.
+_SIGTIMEDWAIT = {"x86_64": ("128", "177", "421")}.get(os.uname().machine, ("137",))
+_PATIENCE = 1.0
+"""Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
+
+
+def parse(text: str) -> int:
+    """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidInput in Docker's words."""
+    name = text.strip().upper().removeprefix("SIG")
+    if name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:
+        return int(name)
+    if name in _NAMES:
+        return _NAMES[name]
+    if matched := re.fullmatch(r"RTMIN\+(\d+)|RTMAX-(\d+)", name):
+        number = signal.SIGRTMIN + int(matched[1]) if matched[1] else signal.SIGRTMAX - int(matched[2])
+        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
+            return int(number)
+    raise InvalidInput(f"invalid signal: {text}")
+
+
+def name(number: int) -> str:
+    """``SIGTERM`` of 15."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIGRTMIN+{number - signal.SIGRTMIN}"
+
+
+def is_heard(pid: int, number: int, *, proc: Path = Path("/proc")) -> bool:
+    """Whether the namespace's PID 1, here ``pid``, can notice a signal.
+
+    The kernel drops a signal with default action that is sent to the PID 1 of a namespace (signal(7), pid_namespaces(7)). It
+    is noticed when a thread catches it, blocks it (signalfd, sigwait later), or waits in rt_sigtimedwait(2), which
+    takes it although it is neither caught nor, just then, shown as blocked. A process that cannot be looked at
+    counts as hearing: waiting is the harmless error.
+    """
+    try:
+        tasks = list((proc / str(pid) / "task").iterdir())
+        return any(_hears(task, number) for task in tasks)
+    except OSError:
+        return True
+
+
+def has_settled(pid: int, *, proc: Path = Path("/proc")) -> bool:
+    """Whether a process has run for over a second."""
+    try:
+        started = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+        uptime = float((proc / "uptime").read_text().split()[0])
+    except OSError:
+        return False
+    return uptime - started / os.sysconf("SC_CLK_TCK") > _PATIENCE
+
+
+def _hears(task: Path, number: int) -> bool:
+    bit = 1 << (number - 1)
+    if any(mask & bit for mask in _masks((task / "status").read_text())):
+        return True
+    call = (task / "syscall").read_text().split()
+    return bool(call) and call[0] in _SIGTIMEDWAIT
+
+
+def _masks(status: str) -> Iterator[int]:
+    for line in status.splitlines():
+        key, _, value = line.partition(":")
+        if key in ("SigCgt", "SigBlk"):
+            yield int(value, 16)
