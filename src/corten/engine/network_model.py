@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from corten.engine.model import EndpointRequest, PortBinding, Strings, Value, field
+from msgspec import field
+
+from corten.engine.model import EndpointRequest, PortBinding, Strings, Value
 
 
-class IpamConfig(Value, frozen=True):
+class IpamConfig(Value, frozen=True, omit_defaults=True):
     """One subnet of a network."""
 
     subnet: str = ""
