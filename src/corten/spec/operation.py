@@ -31,6 +31,14 @@ class Context(Protocol):
     """The home directory of the container's user, once it is known."""
     terminal: int
     """The init's end of its terminal; -1 without one."""
+    target: int
+    """The pidfd of the container's init, for an exec; -1 for a start."""
+
+    def ready(self) -> None:
+        """Everything is prepared and the command is there: execute it when the monitor says so."""
+
+    def console(self, master: int, terminal: int) -> None:
+        """Take a pair of terminal ends: the master goes to the monitor, the other becomes stdio."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

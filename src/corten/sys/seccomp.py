@@ -20,6 +20,4 @@ def load(program: bytes, flags: int = 0) -> None:
     """Filter this thread's system calls from now on, and all that it becomes. ``program`` is an array of
     ``struct sock_filter``. Raises OSError: EACCES without CAP_SYS_ADMIN or no_new_privs, EINVAL for a bad program."""
     value = _Program(len(program) // _INSTRUCTION, program)
-    syscall(
-        _NR_SECCOMP[MACHINE], ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(flags), ctypes.byref(value)
-    )
+    syscall(_NR_SECCOMP[MACHINE], ctypes.c_uint(_SECCOMP_SET_MODE_FILTER), ctypes.c_uint(flags), ctypes.byref(value))

@@ -1,4 +1,4 @@
-"""Terminals: opening a pair in a given devpts, the controlling terminal, the window's size."""
+"""Terminals: the other end of a pair, the controlling terminal, the window's size."""
 
 from __future__ import annotations
 
@@ -11,19 +11,13 @@ _TIOCGPTPEER = 0x5441
 _TIOCSPTLCK = 0x40045431
 
 
-def open_pair(ptmx: str) -> tuple[int, int]:
-    """(master, terminal) of a new pair, both close-on-exec.
+def peer(master: int) -> int:
+    """The terminal that belongs to an open ptmx, close-on-exec.
 
-    TIOCGPTPEER (Linux 4.13) opens the other end without a path, which a hostile root could have replaced.
-    Raises OSError.
+    TIOCGPTPEER (Linux 4.13) opens it without a path, which a hostile root could have replaced. Raises OSError.
     """
-    master = os.open(ptmx, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    try:
-        fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
-        return master, fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    except BaseException:
-        os.close(master)
-        raise
+    fcntl.ioctl(master, _TIOCSPTLCK, struct.pack("i", 0))
+    return fcntl.ioctl(master, _TIOCGPTPEER, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
 
 
 def make_controlling(terminal: int) -> None:

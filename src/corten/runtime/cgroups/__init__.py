@@ -66,6 +66,9 @@ class CgroupManager(Protocol):
     def operations(self, path: str, resources: Resources) -> Sequence[Operation]:
         """What makes the group, limits it, and (stage init) puts the container's init into it."""
 
+    def visible(self) -> tuple[tuple[str, str], ...]:
+        """(directory, mount options) of what the container sees below /sys/fs/cgroup; none in version 2."""
+
     def update(self, path: str, resources: Resources) -> None:
         """Change the limits of a living group. Raises OSError."""
 

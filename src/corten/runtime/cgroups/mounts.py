@@ -37,7 +37,5 @@ def read(mountinfo: str) -> CgroupMounts:
                 if kind == "cgroup" and option in _V1_CONTROLLERS:
                     controllers.setdefault(option, target)
     if not controllers and not unified:
-        raise Unsupported(
-            "find control groups: none are mounted", hint="mount -t cgroup2 none /sys/fs/cgroup"
-        )
+        raise Unsupported("find control groups: none are mounted", hint="mount -t cgroup2 none /sys/fs/cgroup")
     return CgroupMounts(tuple(controllers.items()), unified)

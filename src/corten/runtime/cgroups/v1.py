@@ -51,6 +51,12 @@ class CgroupV1:
         steps.append(CgroupJoin(self.join_files(path)))
         return steps
 
+    def visible(self) -> tuple[tuple[str, str], ...]:
+        shared: dict[str, list[str]] = {}
+        for controller, mount in self._mounts.items():
+            shared.setdefault(mount, []).append(controller)
+        return tuple((",".join(names), ",".join(names)) for names in shared.values())
+
     def join_files(self, path: str) -> tuple[str, ...]:
         # A single thread enters by ``tasks``: cgroup.procs takes a lock over all of the machine's forks.
         return tuple(f"{mount}/{path}/tasks" for _, mount in self._directories())

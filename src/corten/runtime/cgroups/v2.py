@@ -40,6 +40,9 @@ class CgroupV2:
         steps.append(CgroupJoin(self.join_files(path)))
         return steps
 
+    def visible(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
     def join_files(self, path: str) -> tuple[str, ...]:
         return (self._file(path, "cgroup.procs"),)
 

@@ -106,6 +106,32 @@ class JoinForChildren(_Join):
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class EnterContainer(Operation):
+    """Enter all namespaces of a running container at once, by its init's pidfd (Linux 5.8)."""
+
+    kind: ClassVar[str] = "namespace.enter"
+    group: ClassVar[str] = _GROUP
+
+    names: tuple[str, ...]
+
+    def what(self) -> str:
+        return ", ".join(self.names)
+
+    def why(self) -> str:
+        return "The command is to see what the container's own processes see."
+
+    def shell(self) -> str:
+        return 'nsenter --target "$PID" --all'
+
+    def run(self, context: Context) -> None:
+        bits = 0
+        for name in self.names:
+            bits |= FLAGS[name]
+        process.setns(context.target, bits)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class CgroupNamespace(Operation):
     """A view of control groups whose root is the container's own group."""
 

@@ -1,0 +1,149 @@
+"""Operations on the container's root: overlay or directory, and the final pivot."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import ClassVar
+
+from corten.spec.operation import Context, Operation, operation
+from corten.sys import mounts
+from corten.sys.mounts import mount
+
+_GROUP = "file system"
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class PrivateMounts(Operation):
+    """Cut the ties between this mount namespace and the host's."""
+
+    kind: ClassVar[str] = "mount.private"
+    group: ClassVar[str] = _GROUP
+
+    slave: bool = False
+
+    def what(self) -> str:
+        return "/"
+
+    def why(self) -> str:
+        return "A new mount namespace is a copy, still tied to the original: without this, mounts would show outside."
+
+    def shell(self) -> str:
+        return f"mount --make-{'rslave' if self.slave else 'rprivate'} /"
+
+    def run(self, context: Context) -> None:
+        mount("", "/", flags=mounts.MS_REC | (mounts.MS_SLAVE if self.slave else mounts.MS_PRIVATE))
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class OverlayMount(Operation):
+    """Stack the image's layers, and a directory for what the container writes on top of them.
+
+    Paths are relative to ``base``: the options of mount(2) must fit one page, 127 layers included.
+    """
+
+    kind: ClassVar[str] = "root.overlay"
+    group: ClassVar[str] = _GROUP
+
+    base: str
+    lowers: tuple[str, ...]
+    """Highest first, as overlay wants them."""
+    upper: str
+    work: str
+    merged: str
+    user_xattrs: bool = False
+
+    def what(self) -> str:
+        return f"{self.base}/{self.merged}"
+
+    def why(self) -> str:
+        return (
+            f"The image's {len(self.lowers)} layer(s) are read-only and shared by all its containers; "
+            "what this one writes goes to a directory of its own."
+        )
+
+    def _options(self) -> str:
+        options = f"lowerdir={':'.join(self.lowers)},upperdir={self.upper},workdir={self.work}"
+        return options + ",userxattr" * self.user_xattrs
+
+    def shell(self) -> str:
+        return f"cd {self.base} && mount -t overlay overlay -o {self._options()} {self.merged}"
+
+    def run(self, context: Context) -> None:
+        os.chdir(self.base)
+        mount("overlay", self.merged, "overlay", 0, self._options())
+        context.root = os.open(self.merged, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class DirectoryRoot(Operation):
+    """Use a directory as it is: a bind mount of it onto itself, since only a mount can become a root."""
+
+    kind: ClassVar[str] = "root.directory"
+    group: ClassVar[str] = _GROUP
+
+    path: str
+
+    def what(self) -> str:
+        return self.path
+
+    def why(self) -> str:
+        return "The bundle brings its own root; pivot_root wants a mount, so the directory is mounted on itself."
+
+    def shell(self) -> str:
+        return f"mount --rbind {self.path} {self.path}"
+
+    def run(self, context: Context) -> None:
+        mount(self.path, self.path, flags=mounts.MS_BIND | mounts.MS_REC)
+        context.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReadOnlyRoot(Operation):
+    """Nothing may be written to the root, apart from what is mounted into it."""
+
+    kind: ClassVar[str] = "root.read-only"
+    group: ClassVar[str] = _GROUP
+
+    def what(self) -> str:
+        return "/"
+
+    def why(self) -> str:
+        return "Asked for: the container writes only where a volume or a tmpfs is mounted."
+
+    def shell(self) -> str:
+        return 'mount -o remount,bind,ro "$ROOT"'
+
+    def run(self, context: Context) -> None:
+        mounts.set_attributes(context.root, mounts.MOUNT_ATTR_RDONLY, recursive=False)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class PivotRoot(Operation):
+    """Make the container's root the root, and let go of the host's."""
+
+    kind: ClassVar[str] = "root.pivot"
+    group: ClassVar[str] = _GROUP
+
+    def what(self) -> str:
+        return "/"
+
+    def why(self) -> str:
+        return "Unlike chroot, there is no way back: the host's tree is no longer mounted anywhere in here."
+
+    def shell(self) -> str:
+        return 'cd "$ROOT" && pivot_root . . && umount -l . && cd /'
+
+    def run(self, context: Context) -> None:
+        # Both on ".": the old root comes to lie under the new one, and is the one that umount takes (pivot_root(2)).
+        os.fchdir(context.root)
+        mounts.pivot_root(".", ".")
+        mounts.umount(".", mounts.MNT_DETACH)
+        os.chdir("/")
+        os.close(context.root)
+        context.root = -1

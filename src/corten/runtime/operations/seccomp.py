@@ -1,0 +1,33 @@
+"""The operation that loads the system call filter."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from corten.spec.operation import Context, Operation, operation
+from corten.sys import seccomp
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class SeccompFilter(Operation):
+    """Refuse the system calls that a container has no use for."""
+
+    kind: ClassVar[str] = "process.seccomp"
+    group: ClassVar[str] = "privileges"
+
+    program: str
+    """The compiled filter, in hexadecimal."""
+
+    def what(self) -> str:
+        return f"{len(self.program) // 16} instructions"
+
+    def why(self) -> str:
+        return "Some forty system calls (kernel modules, clocks, swap, keys) are refused, whoever asks in here."
+
+    def shell(self) -> str:
+        return "# seccomp(SECCOMP_SET_MODE_FILTER): no shell command loads a filter"
+
+    def run(self, context: Context) -> None:
+        seccomp.load(bytes.fromhex(self.program))

@@ -1,0 +1,1 @@
+"""Which system calls a container may make: Docker's default profile, users' profiles, and their compilation."""
