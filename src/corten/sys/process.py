@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
 import signal
 
@@ -19,6 +20,10 @@ _CLONE_PIDFD = 0x00001000
 
 _NR_CLONE3 = 435
 _NR_PIDFD_OPEN = 434
+_PIDFD_GET_INFO = 0xC040FF0B
+_PIDFD_INFO_EXIT = 8
+_NR_CLOSE_RANGE = 436
+_CLOSE_RANGE_CLOEXEC = 4
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -87,6 +92,32 @@ def setns(descriptor: int, kinds: int = 0) -> None:
 def pidfd_open(pid: int) -> int:
     """A descriptor of a process, close-on-exec: pidfd_open(2). Raises OSError."""
     return syscall(_NR_PIDFD_OPEN, ctypes.c_int(pid), ctypes.c_uint(0), what=str(pid))
+
+
+class _PidfdInfo(ctypes.Structure):
+    _fields_ = (
+        ("mask", ctypes.c_uint64), ("cgroupid", ctypes.c_uint64),
+        *((name, ctypes.c_uint32) for name in (
+            "pid", "tgid", "ppid", "ruid", "rgid", "euid", "egid", "suid", "sgid", "fsuid", "fsgid",
+        )),
+        ("exit_code", ctypes.c_int32),
+    )  # fmt: skip
+
+
+def exit_status(pidfd: int) -> int | None:
+    """The wait status of a process that was reaped by another: PIDFD_GET_INFO, Linux 6.15. None while it is not
+    known, and on kernels without it."""
+    info = _PidfdInfo(mask=_PIDFD_INFO_EXIT)
+    try:
+        fcntl.ioctl(pidfd, _PIDFD_GET_INFO, info)
+    except OSError:
+        return None
+    return int(info.exit_code) if info.mask & _PIDFD_INFO_EXIT else None
+
+
+def close_on_exec_from(first: int) -> None:
+    """Mark every descriptor from ``first`` on close-on-exec: close_range(2), Linux 5.11. Raises OSError."""
+    syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
 
 
 def start_time(pid: int) -> int:

@@ -267,6 +267,7 @@ class Execute(Operation):
         if not env.get("HOME"):
             env["HOME"] = context.home or "/"
         path = resolve(self.args, env)
+        process.close_on_exec_from(3)
         for number in range(1, signal.NSIG):
             if number not in (signal.SIGKILL, signal.SIGSTOP) and not 32 <= number <= 33:
                 signal.signal(number, signal.SIG_DFL)

@@ -1,0 +1,282 @@
+"""The process beside a container: moves its output into the log, waits for its end, and says how it ended.
+
+It is single-threaded, and waits in one poll(2) for the container's streams, the init's pidfd, the engine, and a later
+engine that knocks. What it says it has done is done: the log is written before the engine hears of it, the exit
+record lies on the disk before anyone is told.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+
+from corten.monitor import record
+from corten.monitor.engine_link import EngineLink, Message
+from corten.monitor.log import LogWriter
+from corten.monitor.streams import Streams, read
+from corten.spec.monitor import EXITED, LOG, MASTER, PIDFD, RUNNING, VERSION, ExitRecord, MonitorSpec
+from corten.sys import process
+
+_TERMINAL_GRACE = 1.0
+"""Seconds for the kernel to pass on what a terminal still holds when the init has ended."""
+_RETRY = 1.0
+"""Seconds between attempts to write the log to a full disk; the container's pipes fill up meanwhile."""
+_UNTIL_REAPED = 0.01
+"""Seconds between looks at an init that has ended and that the spawner, its parent now, has yet to reap."""
+_READS = select.POLLIN | select.POLLHUP | select.POLLERR
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InitProcess:
+    """The process that is watched. ``child``: it is our own child, whose status waitpid gives."""
+
+    pid: int
+    pidfd: int
+    start_time: int
+    child: bool
+    started_at: int
+    """Nanoseconds since the epoch."""
+
+
+class Monitor:
+    """One container's (or exec's) monitor, from the moment its command runs."""
+
+    def __init__(
+        self,
+        spec: MonitorSpec,
+        init: InitProcess,
+        streams: Streams,
+        engine: EngineLink,
+        listener: socket.socket | None,
+        *,
+        oom_kills: Callable[[], int],
+        clean: Callable[[], None],
+    ) -> None:
+        self._spec = spec
+        self._init = init
+        self._streams = streams
+        self._engine = engine
+        self._listener = listener
+        self._oom_kills = oom_kills
+        self._clean = clean
+        self._log = LogWriter(spec.log) if spec.log.driver == "json-file" else None
+        self._engine_reads = spec.taken
+        self._unwritten: tuple[bytes, str] | None = None
+        self._status: int | None = None
+        self._is_zombie = False
+        self._end: ExitRecord | None = None
+        self._dismissed = False
+        for descriptor in streams.held.values():
+            os.set_blocking(descriptor, False)
+
+    def run(self) -> None:
+        """Watch until the process has ended and the engine, if there is one, knows it."""
+        self._say_running()
+        while self._end is None:
+            self._turn()
+        self._clean()
+        while self._engine.connected and not self._dismissed:
+            self._turn()
+        self._streams.close()
+
+    # --- one turn of the loop
+
+    def _turn(self) -> None:
+        timeout = _RETRY if self._unwritten is not None else _UNTIL_REAPED if self._is_zombie else None
+        ready = dict(self._poll(timeout))
+        if self._unwritten is not None:
+            self._write(*self._unwritten)
+        if self._listener is not None and self._listener.fileno() in ready:
+            self._adopted()
+        if self._engine.fileno() in ready:
+            self._hear()
+        for descriptor, stream in self._streams.sources().items():
+            if descriptor in ready:
+                self._move(descriptor, stream)
+        if self._end is None and (self._init.pidfd in ready or self._is_zombie):
+            self._ended()
+
+    def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
+        poll = select.poll()
+        if self._end is None:
+            if not self._is_zombie:
+                poll.register(self._init.pidfd, select.POLLIN)
+            if not self._engine_reads and self._unwritten is None:
+                for descriptor in self._streams.sources():
+                    poll.register(descriptor, _READS)
+        if self._engine.connected:
+            poll.register(self._engine.fileno(), select.POLLIN | (select.POLLOUT if self._engine.congested else 0))
+        if self._listener is not None:
+            poll.register(self._listener.fileno(), select.POLLIN)
+        return poll.poll(None if timeout is None else timeout * 1000)
+
+    # --- output
+
+    def _move(self, descriptor: int, stream: str) -> None:
+        data = read(descriptor)
+        if data == b"":
+            self._streams.drop(descriptor)
+        elif data and self._log is not None:
+            self._write(data, stream)
+
+    def _write(self, data: bytes, stream: str) -> None:
+        """Into the log; on a full disk nothing is lost: it is tried again, and nothing more is read until then."""
+        assert self._log is not None
+        try:
+            rotated = self._log.write(data, stream)
+        except OSError:
+            self._unwritten = (data, stream)
+            return
+        self._unwritten = None
+        self._say_grown(rotated)
+
+    def _say_grown(self, rotated: bool) -> None:
+        assert self._log is not None
+        message: Message = {"event": "log", "generation": self._log.generation, "size": self._log.size}
+        if not rotated or not self._engine.connected:
+            self._engine.send(message)
+            return
+        newest = self._log.reader()
+        try:
+            self._engine.send({**message, "fds": [LOG]}, [newest])
+        finally:
+            os.close(newest)
+
+    def _drain(self) -> None:
+        """All that was written before the end. Pipes have it already; a terminal's passes through a kernel worker,
+        and the end of it is the hang-up."""
+        end = time.monotonic() + _TERMINAL_GRACE
+        while self._streams.sources() and not self._engine_reads:
+            poll = select.poll()
+            for descriptor in self._streams.sources():
+                poll.register(descriptor, _READS)
+            wait = max(0.0, end - time.monotonic()) if MASTER in self._streams.held else 0.0
+            ready = dict(poll.poll(wait * 1000))
+            if not ready:
+                return
+            for descriptor, stream in self._streams.sources().items():
+                if descriptor in ready:
+                    self._move(descriptor, stream)
+            while self._unwritten is not None:
+                time.sleep(_RETRY)
+                self._write(*self._unwritten)
+
+    # --- the end
+
+    def _ended(self) -> None:
+        """The init has ended. One that is not our child was reaped by the spawner: the engine will say how."""
+        status = self._reap()
+        self._is_zombie = status is None
+        if status is None:
+            return
+        self._drain()
+        code = os.waitstatus_to_exitcode(status)
+        end = ExitRecord(
+            exit_code=code if code >= 0 else 128 - code,
+            signal=max(0, -code),
+            oom_killed=self._oom_kills() > 0,
+            finished_at=time.time_ns(),
+            boot_id=process.boot_id(),
+            init_pid=self._init.pid,
+            init_start_time=self._init.start_time,
+        )
+        if self._spec.directory:
+            record.write(self._spec.directory, end, durable=self._spec.durable)
+        self._end = end
+        self._engine.send({"event": "exited", **end.encode()})
+
+    def _reap(self) -> int | None:
+        if self._status is not None:
+            return self._status
+        if not self._init.child:
+            return process.exit_status(self._init.pidfd)
+        pid, status = os.waitpid(self._init.pid, os.WNOHANG)
+        return status if pid else None
+
+    # --- the engine
+
+    def _hear(self) -> None:
+        self._engine.flush()
+        while (message := self._engine.receive()) is not None:
+            self._obey(message)
+        if not self._engine.connected:
+            self._engine_reads = False  # nobody reads any more: the container must not block
+
+    def _obey(self, message: Message) -> None:
+        match message.get("do"):
+            case "stdin-close":
+                self._streams.close_stdin()
+            case "take":
+                self._engine_reads = True
+            case "give":
+                self._engine_reads = False
+            case "init-status":
+                self._status = int(message["status"])
+            case "bye":
+                self._dismissed = True
+
+    def _adopted(self) -> None:
+        assert self._listener is not None
+        with contextlib.suppress(OSError):  # it knocked and ran away
+            channel, _ = self._listener.accept()
+            self._engine.replace(channel)
+            self._engine_reads = False
+            self.say_hello(RUNNING if self._end is None else EXITED)
+
+    def _say_running(self) -> None:
+        self._say_with_descriptors({"event": "running", **self._init_message()})
+
+    def say_hello(self, phase: str) -> None:
+        """Introduce this monitor to an engine."""
+        message: Message = {
+            "event": "hello", "version": VERSION, "id": self._spec.id, "phase": phase,
+            "pid": os.getpid(), "start_time": process.start_time(os.getpid()), **self._init_message(),
+        }  # fmt: skip
+        if self._end is not None:
+            message.update(self._end.encode())
+        self._say_with_descriptors(message)
+
+    def _init_message(self) -> Message:
+        init = self._init
+        log = {"generation": self._log.generation, "size": self._log.size} if self._log else None
+        return {"init": {"pid": init.pid, "start_time": init.start_time}, "started_at": init.started_at, "log": log}
+
+    def _say_with_descriptors(self, message: Message) -> None:
+        named = {PIDFD: self._init.pidfd, **self._streams.held}
+        newest = self._log.reader() if self._log is not None else -1
+        try:
+            if newest >= 0:
+                named[LOG] = newest
+            self._engine.send({**message, "fds": list(named)}, list(named.values()))
+        finally:
+            if newest >= 0:
+                os.close(newest)
+
+
+def listen(path: str) -> socket.socket | None:
+    """Where a later engine finds this monitor; None for no path. Raises OSError."""
+    if not path:
+        return None
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    previous = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(previous)
+    listener.listen(1)
+    return listener
+
+
+def unlisten(listener: socket.socket | None, path: str) -> None:
+    """Stop listening, and leave no file."""
+    if listener is not None:
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,0 +1,151 @@
+"""The spawner: a small single-threaded process that forks monitors and workers for the engine, and reaps them.
+
+Everything that a start needs is imported before the first request, and frozen, so that a fork touches few pages. It
+runs from a sealed copy of the interpreter and is not dumpable, and so is all that it forks. It is a subreaper: the
+init of a container whose monitor was killed becomes its child, and the true exit status is not lost.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import corten.network.link
+import corten.runtime.cgroups.mounts
+import corten.runtime.cgroups.v1
+import corten.runtime.cgroups.v2
+import corten.runtime.operations  # noqa: F401
+from corten.monitor import main as monitor
+from corten.spawner.workers import WORKS
+from corten.sys import messages, process
+
+Message = dict[str, Any]
+
+
+class Spawner:
+    """The message loop. ``channel`` is the engine's; at its end the spawner leaves, and its monitors go on."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Serve until the engine is gone."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
+        gc.collect()
+        gc.freeze()
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._wake in ready:
+                self._reap()
+            if self._channel.fileno() in ready:
+                try:
+                    message, descriptors = messages.receive(self._channel)
+                except messages.Closed:
+                    return
+                self._serve(message, descriptors)
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._tell({"event": "exited", "pid": pid, "status": status})
+
+    def _serve(self, message: Message, descriptors: list[int]) -> None:
+        try:
+            pid = self._fork(message, descriptors)
+            answer: Message = {"pid": pid, "start_time": process.start_time(pid)}
+        except OSError as error:
+            answer = {"error": {"message": f"fork a monitor: {os.strerror(error.errno or 0).lower()}"}}
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        self._tell({"re": message.get("seq", 0), **answer})
+
+    def _tell(self, message: Message) -> None:
+        with contextlib.suppress(messages.Closed):  # the next receive sees the end
+            messages.send(self._channel, message)
+
+    def _fork(self, message: Message, descriptors: list[int]) -> int:
+        pid = os.fork()
+        if pid == 0:
+            self._become(message, descriptors)
+        return pid
+
+    def _become(self, message: Message, descriptors: list[int]) -> NoReturn:
+        """In the fork: be a monitor or a worker, and never return into the loop."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._channel.close()
+            os.close(self._wake)
+            os.close(self._woken)
+            status = _ROLES[message["do"]](message, descriptors)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+
+def _start(message: Message, descriptors: list[int]) -> int:
+    monitor.detach("corten-monitor")
+    monitor.start(message, socket.socket(fileno=descriptors[0]))
+    return 0
+
+
+def _exec(message: Message, descriptors: list[int]) -> int:
+    monitor.detach("corten-exec")
+    monitor.execute(message, socket.socket(fileno=descriptors[0]), descriptors[1])
+    return 0
+
+
+def _replace(message: Message, descriptors: list[int]) -> int:
+    monitor.detach("corten-monitor")
+    monitor.replace(message, socket.socket(fileno=descriptors[0]), descriptors[1:])
+    return 0
+
+
+def _work(message: Message, descriptors: list[int]) -> int:
+    process.set_name("corten-worker")
+    return WORKS[message["work"]](message["args"], descriptors)
+
+
+_ROLES: dict[str, Callable[[Message, list[int]], int]] = {
+    "start": _start, "exec": _exec, "replace": _replace, "work": _work,
+}  # fmt: skip
+
+
+def main(descriptor: int) -> NoReturn:
+    """Be the spawner of the engine at the other end of ``descriptor``."""
+    # The copy of the interpreter came in by a descriptor, which must reach no container.
+    os.closerange(3, descriptor)
+    os.closerange(descriptor + 1, 1 << 16)
+    os.set_inheritable(descriptor, False)
+    process.set_dumpable(False)
+    process.set_subreaper()
+    process.set_name("corten-spawner")
+    # Ctrl-C at a terminal is the engine's affair; its end shows as the end of the channel.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with socket.socket(fileno=descriptor) as channel:
+        Spawner(channel).run()
+    os._exit(0)

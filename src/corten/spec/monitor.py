@@ -1,0 +1,107 @@
+"""What engine, spawner and monitors say to each other: the vocabulary, in one place.
+
+Every message is a JSON object over a SOCK_SEQPACKET socket, some with descriptors (``sys/messages.py``).
+
+**Engine to spawner** (``do``), each answered by ``{"re": seq, "pid": …, "start_time": …}`` or
+``{"re": seq, "error": {…}}``:
+
+=========  ==================================================================  ==============================
+do         members                                                             descriptors
+=========  ==================================================================  ==============================
+start      seq, plan (list), monitor (MonitorSpec)                             the monitor's end of a socket
+exec       seq, plan, monitor, own_pids                                        the monitor's end, init pidfd
+replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
+work       seq, work (kind), args                                              as the kind says
+=========  ==================================================================  ==============================
+
+**Spawner to engine**, unasked: ``{"event": "exited", "pid": p, "status": wait status}``: a monitor or worker that it
+forked has ended, or an orphan: the init of a container whose monitor was killed.
+
+**Monitor to engine** (``event``): ``hello`` (version, id, pid, start_time, phase, init, log; descriptors named in
+``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation, object, cause, errno,
+hint, exit_code), ``log`` (generation, size; a new generation's descriptor), ``exited`` (the ExitRecord).
+
+**Engine to monitor** (``do``): ``stdin-close``, ``take`` (the engine reads stdout and stderr itself), ``give`` (it no
+longer does), ``init-status`` (status: the spawner reaped a replaced monitor's init), ``bye`` (all is known: leave).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+VERSION = 1
+"""A monitor outlives upgrades: an engine speaks to monitors of its own version or older."""
+
+STARTING, RUNNING, EXITED = "starting", "running", "exited"
+"""Phases of a monitor."""
+
+PIDFD, STDIN, STDOUT, STDERR, MASTER, LOG = "pidfd", "stdin", "stdout", "stderr", "master", "log"
+"""Names of the descriptors that a monitor hands to the engine. ``stdin`` is to be written, ``stdout`` and ``stderr`` to
+be read; ``master`` is the terminal's; ``log`` is the current generation of the log, open for reading."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LogSpec:
+    """Where and how the log is written: ``json-file`` or ``none``; sizes in bytes, ``max_size`` 0 never rotates."""
+
+    driver: str = "json-file"
+    path: str = ""
+    max_size: int = 20 << 20
+    max_file: int = 5
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MonitorSpec:
+    """What a monitor needs to know beyond the plan.
+
+    ``kind`` is ``container`` or ``exec``; ``directory`` takes exit.json ('' writes none); ``socket`` is where a later
+    engine finds the monitor ('' nowhere); ``durable`` syncs the exit record to disk before anyone is told;
+    ``cgroup`` is the container's group ('' for an exec), which the monitor looks into for OOM kills and removes.
+    """
+
+    id: str
+    kind: str = "container"
+    directory: str = ""
+    socket: str = ""
+    terminal: bool = False
+    open_stdin: bool = False
+    durable: bool = True
+    cgroup: str = ""
+    taken: bool = False
+    """The engine reads stdout and stderr from the first byte on, as if it had said ``take``."""
+    log: LogSpec = LogSpec(driver="none")
+
+    def encode(self) -> dict[str, Any]:
+        """The JSON form."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def decode(cls, value: dict[str, Any]) -> MonitorSpec:
+        """The value of a JSON form."""
+        return cls(**{**value, "log": LogSpec(**value["log"])})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ExitRecord:
+    """How a container or an exec ended. ``exit_code`` is the shell's (128 + signal for a death by signal);
+    ``finished_at`` is nanoseconds since the epoch; ``lost`` says that nobody saw the true status."""
+
+    exit_code: int
+    signal: int
+    oom_killed: bool
+    finished_at: int
+    boot_id: str = ""
+    init_pid: int = 0
+    init_start_time: int = 0
+    lost: bool = False
+
+    def encode(self) -> dict[str, Any]:
+        """The JSON form, which is also that of exit.json."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def decode(cls, value: dict[str, Any]) -> ExitRecord:
+        """The value of a JSON form; members that a newer monitor added are left out."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: item for name, item in value.items() if name in known})

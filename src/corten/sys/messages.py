@@ -1,0 +1,81 @@
+"""Messages between Corten's processes: a JSON object and descriptors, over a SOCK_SEQPACKET unix socket.
+
+A packet is one message. One that is larger than a socket buffer surely takes (a long environment) travels in a
+sealed memory file, whose descriptor comes last. Everyone on such a socket is Corten's own; nothing here parses what
+a container or a client wrote.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+_INLINE = 64 << 10
+_LARGEST = 16 << 20
+_MOST_DESCRIPTORS = 16
+_IN_FILE = b"\0"
+"""The whole packet, where the message is in a file; no JSON starts with it."""
+
+
+class Closed(ConnectionError):
+    """The other side is gone."""
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Two connected ends."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+    """Send one message, whole. Raises Closed, and BlockingIOError on a non-blocking socket whose buffer is full."""
+    data = json.dumps(message, separators=(",", ":")).encode()
+    try:
+        if len(data) <= _INLINE:
+            socket.send_fds(channel, [data], list(descriptors))
+        else:
+            _send_in_file(channel, data, descriptors)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise Closed(str(error)) from error
+
+
+def _send_in_file(channel: socket.socket, data: bytes, descriptors: Sequence[int]) -> None:
+    file = os.memfd_create("message", os.MFD_CLOEXEC)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(file, view) :]
+        socket.send_fds(channel, [_IN_FILE], [*descriptors, file])
+    finally:
+        os.close(file)
+
+
+def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
+    """One message and its descriptors, which are close-on-exec and the caller's to close. Raises Closed at end of
+    file, BlockingIOError on a non-blocking socket with nothing to read."""
+    try:
+        data, descriptors, flags, _ = socket.recv_fds(channel, _INLINE + 1, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError as error:
+        raise Closed(str(error)) from error
+    if not data:
+        raise Closed("end of file")
+    if data == _IN_FILE:
+        data = _read_file(descriptors.pop())
+    if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        for descriptor in descriptors:
+            os.close(descriptor)
+        raise Closed("a message was cut off")
+    message = json.loads(data)
+    return message, descriptors
+
+
+def _read_file(file: int) -> bytes:
+    try:
+        size = os.fstat(file).st_size
+        if size > _LARGEST:
+            raise Closed(f"a message of {size} bytes")
+        return os.pread(file, size, 0)
+    finally:
+        os.close(file)
