@@ -80,7 +80,7 @@ class BridgeNetwork:
                 f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}"
             )
         _check_mac(mac)
-        self._firewall.ensure()
+        self._mend()
         if ip:
             self._addresses.reserve(ip)
         else:
@@ -88,6 +88,12 @@ class BridgeNetwork:
         endpoint = self._endpoint(container_id, ip, mac or mac_of(ip), interface)
         self.endpoints[container_id] = endpoint
         return endpoint
+
+    def _mend(self) -> None:
+        """Make anew what somebody deleted: the table (``nft flush ruleset``), the bridge."""
+        self._firewall.ensure()
+        if not host.link_exists(self.settings.bridge):
+            self.ensure()
 
     def _endpoint(self, container_id: str, ip: str, mac: str, interface: str) -> Endpoint:
         settings = self.settings

@@ -78,7 +78,7 @@ class Firewall:
         self._commit([*replace, *self._layout(), *_additions(self.table, forwardings)])
 
     def ensure(self) -> None:
-        """Rebuild the table if somebody deleted it (``nft flush ruleset``, a firewall's reload)."""
+        """Rebuild the table if it is not there."""
         try:
             self._socket().batch(nft.get_table(self.table))
         except OSError as error:

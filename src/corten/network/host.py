@@ -50,7 +50,10 @@ def exclusive() -> Iterator[None]:
     namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         fcntl.flock(namespace, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(namespace, fcntl.LOCK_UN)
     finally:
         os.close(namespace)
 
@@ -165,6 +168,15 @@ def _add_address(kernel: Netlink, index: int, gateway: IPv4Address, subnet: IPv4
             kernel.batch(Request(wire.RTM_DELADDR, 0, old))
     if not present:
         kernel.batch(add_address(index, str(gateway), subnet.prefixlen))
+
+
+def link_exists(name: str) -> bool:
+    """Whether there is such an interface."""
+    try:
+        socket.if_nametoindex(name)
+    except OSError:
+        return False
+    return True
 
 
 def ports(bridge: str) -> list[str]:

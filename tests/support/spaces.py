@@ -1,0 +1,229 @@
+"""A little world of network namespaces, for tests in one process.
+
+A socket belongs to the namespace in which it was made, for life. So a test steps into a namespace, makes a
+socket there, steps out, and holds both ends of a conversation between machines without a second process.
+
+::
+
+    other machine 198.51.100.2 ──veth── 198.51.100.1 host ──bridge── containers
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from corten.engine.database import Database
+from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding
+from corten.engine.networks import Networks
+from corten.network.endpoint import Endpoint
+from corten.spec.operation import INIT, Operation
+from corten.sys import process
+
+HOST, OTHER_MACHINE = "198.51.100.1", "198.51.100.2"
+BRIDGE, TABLE = "ct-test", "corten_test"
+_CLONE_NEWNET = 0x40000000
+
+
+class Space:
+    """A network namespace, alive while a process of its own waits in it."""
+
+    def __init__(self) -> None:
+        mine, theirs = socket.socketpair()
+        self.pid = os.fork()
+        if not self.pid:
+            _hold_namespace(theirs.fileno())
+        theirs.close()
+        self._life = mine
+        assert mine.recv(5) == b"ready"
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be in it."""
+        home = os.open("/proc/self/ns/net", os.O_RDONLY)
+        there = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
+        try:
+            process.setns(there)
+            yield
+        finally:
+            process.setns(home)
+            os.close(home)
+            os.close(there)
+
+    def end(self) -> None:
+        """End the process, and with it the namespace."""
+        self._life.close()
+        if self.pid:
+            os.waitpid(self.pid, 0)
+            self.pid = 0
+
+
+def _hold_namespace(life: int) -> None:
+    """In the child, which keeps no other descriptor of the test's, and ends with the test: never returns."""
+    try:
+        os.closerange(0, life)
+        os.closerange(life + 1, 65536)
+        process.unshare(_CLONE_NEWNET)
+        os.write(life, b"ready")
+        os.read(life, 1)
+    finally:
+        os._exit(0)
+
+
+class Launch:
+    """The context of operations, as the runtime gives it."""
+
+    def __init__(self, init_pid: int = 0) -> None:
+        self.init_pid = init_pid
+
+    terminal = -1
+
+    def directory(self, path: str) -> int:
+        """No operation of the network asks for one."""
+        raise AssertionError(path)
+
+    def console(self, master: int, terminal: int) -> None:
+        """Nor has any a terminal."""
+        raise AssertionError((master, terminal))
+
+
+def execute(operations: tuple[Operation, ...], space: Space) -> None:
+    """The host's operations, then the init's, as a launch does them."""
+    for step in operations:
+        if step.stage != INIT:
+            step.run(Launch(space.pid))
+    with space.inside():
+        for step in operations:
+            if step.stage == INIT:
+                step.run(Launch())
+
+
+def ip(*arguments: str) -> str:
+    """Run ip(8)."""
+    return subprocess.run(["ip", *arguments], check=True, text=True, capture_output=True).stdout
+
+
+def nft(*arguments: str) -> str:
+    """Run nft(8)."""
+    return subprocess.run(["nft", *arguments], check=True, text=True, capture_output=True).stdout
+
+
+def ruleset() -> str:
+    """What nft(8) shows."""
+    return nft("list", "ruleset")
+
+
+class World:
+    """The host, in which the test itself stands, the other machine, and containers."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._closing = contextlib.ExitStack()
+        self.other = self._space()
+        ip("link", "set", "lo", "up")
+        ip("link", "add", "uplink", "type", "veth", "peer", "name", "uplink", "netns", str(self.other.pid))
+        ip("address", "add", f"{HOST}/24", "dev", "uplink")
+        ip("link", "set", "uplink", "up")
+        with self.other.inside():
+            ip("link", "set", "lo", "up")
+            ip("address", "add", f"{OTHER_MACHINE}/24", "dev", "uplink")
+            ip("link", "set", "uplink", "up")
+        ip("route", "add", "default", "via", OTHER_MACHINE)
+        self.networks = self.engine()
+
+    def engine(self) -> Networks:
+        """The networks of an engine; another call is another engine on the same data root."""
+        database = Database(self._root / "test.db")
+        networks = Networks(database, bridge=BRIDGE, table=TABLE, name_of=lambda id: f"name-{id[0]}")
+        self._closing.callback(database.close)
+        self._closing.callback(networks.close)
+        return networks
+
+    def _space(self) -> Space:
+        space = Space()
+        self._closing.callback(space.end)
+        return space
+
+    def start(self, container: Container) -> tuple[Space, Endpoint]:
+        """A running container."""
+        endpoint = self.networks.attach(container)
+        assert endpoint
+        endpoint = self.networks.publish(container, endpoint)
+        space = self._space()
+        execute(endpoint.operations, space)
+        return space, endpoint
+
+    def close(self) -> None:
+        """End it all; the namespaces take links and tables with them."""
+        self._closing.close()
+
+
+@contextlib.contextmanager
+def private_host() -> Iterator[None]:
+    """Stand in a network namespace of one's own."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY)
+    process.unshare(_CLONE_NEWNET)
+    try:
+        yield
+    finally:
+        process.setns(home)
+        os.close(home)
+
+
+def container(letter: str = "a", *, network: str = "bridge", publish: str = "") -> Container:
+    """A container's record, its ID one letter repeated; ``publish`` is ``[ip:]port:port/protocol`` words."""
+    ports: dict[str, list[PortBinding] | None] = {}
+    for word in publish.split():
+        place, _, target = word.rpartition(":")
+        host_ip, _, host_port = place.rpartition(":")
+        ports[target] = [*(ports.get(target) or []), PortBinding(host_ip, host_port)]
+    return Container(
+        id=letter * 64,
+        name=f"name-{letter}",
+        created="",
+        image="",
+        config=ContainerConfig(hostname=f"host-{letter}"),
+        host=HostConfig(network_mode=network, port_bindings=ports),
+        path="",
+        args=[],
+        layers=[],
+    )
+
+
+@contextlib.contextmanager
+def tcp_server(port: int, *, address: str = "0.0.0.0", space: Space | None = None) -> Iterator[socket.socket]:
+    """A listening socket in a namespace (the host's own when None)."""
+    with space.inside() if space else contextlib.nullcontext():
+        server = socket.create_server((address, port))
+    with server:
+        server.settimeout(5)
+        yield server
+
+
+def greet(server: socket.socket, address: tuple[str, int], space: Space | None = None) -> str:
+    """Connect from a namespace (the host's own when None), exchange a word each way; the client's address as
+    the server sees it."""
+    with contextlib.ExitStack() as closing:
+        with space.inside() if space else contextlib.nullcontext():
+            client = closing.enter_context(socket.create_connection(address, timeout=5))
+        accepted, peer = server.accept()
+        closing.enter_context(accepted)
+        client.sendall(b"ping")
+        assert accepted.recv(4) == b"ping"
+        accepted.sendall(b"pong")
+        assert client.recv(4) == b"pong"
+        return str(peer[0])
+
+
+def refusal(address: tuple[str, int], space: Space | None = None) -> type[OSError]:
+    """How a connection fails: refused, or unanswered for half a second."""
+    with space.inside() if space else contextlib.nullcontext():
+        try:
+            socket.create_connection(address, timeout=0.5).close()
+        except OSError as error:
+            return type(error)
+    raise AssertionError(f"{address} answers")
