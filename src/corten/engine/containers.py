@@ -65,9 +65,7 @@ class Containers:
         """The record of a container."""
         raise NotImplementedError
 
-    def list(
-        self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None
-    ) -> list[Container]:
+    def list(self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None) -> list[Container]:
         """Containers, newest first; only running ones unless ``all``, ``limit`` or a status filter says otherwise."""
         raise NotImplementedError
 
@@ -165,8 +163,13 @@ class Containers:
         raise NotImplementedError
 
     async def put_archive(
-        self, ref: str, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool = True,
-        keep_owner: bool = False
+        self,
+        ref: str,
+        path: str,
+        archive: AsyncIterator[bytes],
+        *,
+        overwrite_kind: bool = True,
+        keep_owner: bool = False,
     ) -> None:
         """Unpack a tar archive, compressed or not, into a directory inside it; ``overwrite_kind`` lets a file take
         a directory's place and the other way round."""

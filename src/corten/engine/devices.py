@@ -64,9 +64,7 @@ def _node(path: str) -> Device:
             f"error gathering device information while adding custom device {path!r}: {os.strerror(error.errno or 0).lower()}"
         ) from None
     if device is None:
-        raise InvalidInput(
-            f"error gathering device information while adding custom device {path!r}: not a device node"
-        )
+        raise InvalidInput(f"error gathering device information while adding custom device {path!r}: not a device node")
     return device
 
 

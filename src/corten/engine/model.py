@@ -18,7 +18,7 @@ class Value(Struct, frozen=True, rename="pascal", omit_defaults=False):
     """Base of the values that travel as JSON objects of the API."""
 
 
-class HealthConfig(Value):
+class HealthConfig(Value, frozen=True):
     """How a container's health is tested; durations are nanoseconds."""
 
     test: list[str] | None = None
@@ -29,7 +29,7 @@ class HealthConfig(Value):
     retries: int = 0
 
 
-class ContainerConfig(Value):
+class ContainerConfig(Value, frozen=True):
     """``Config`` of a container: what does not depend on the host."""
 
     hostname: str = ""
@@ -59,28 +59,28 @@ class ContainerConfig(Value):
     shell: list[str] | None = None
 
 
-class RestartPolicy(Value):
+class RestartPolicy(Value, frozen=True):
     """``no``, ``always``, ``unless-stopped`` or ``on-failure`` with a maximum of retries (0: no limit)."""
 
     name: str = "no"
     maximum_retry_count: int = 0
 
 
-class PortBinding(Value):
+class PortBinding(Value, frozen=True):
     """Where on the host a container's port is published; an empty port is chosen by the engine."""
 
     host_ip: str | None = ""
     host_port: str | None = ""
 
 
-class LogConfig(Value):
+class LogConfig(Value, frozen=True):
     """The log driver and its options."""
 
     type: str = ""
     config: Strings | None = None
 
 
-class Device(Value):
+class Device(Value, frozen=True):
     """A device of the host, shown inside the container."""
 
     path_on_host: str = ""
@@ -88,7 +88,7 @@ class Device(Value):
     cgroup_permissions: str = "rwm"
 
 
-class Ulimit(Value):
+class Ulimit(Value, frozen=True):
     """One resource limit; -1 is unlimited."""
 
     name: str
@@ -96,7 +96,7 @@ class Ulimit(Value):
     soft: int = 0
 
 
-class MountRequest(Value):
+class MountRequest(Value, frozen=True):
     """One ``--mount``."""
 
     type: str = "bind"
@@ -110,7 +110,7 @@ class MountRequest(Value):
     image_options: dict[str, Any] | None = None
 
 
-class HostConfig(Value):
+class HostConfig(Value, frozen=True):
     """``HostConfig`` of a container: what depends on the host. Sizes are bytes, CPU times microseconds."""
 
     cpu_shares: int = 0
@@ -180,7 +180,7 @@ class HostConfig(Value):
     readonly_paths: list[str] | None = None
 
 
-class EndpointRequest(Value):
+class EndpointRequest(Value, frozen=True):
     """One network that a container is to join."""
 
     ipam_config: dict[str, Any] | None = field(default=None, name="IPAMConfig")
@@ -191,13 +191,13 @@ class EndpointRequest(Value):
     gw_priority: int = 0
 
 
-class NetworkingConfig(Value):
+class NetworkingConfig(Value, frozen=True):
     """The networks that a container is to join, by name."""
 
     endpoints_config: dict[str, EndpointRequest | None] | None = None
 
 
-class CreateRequest(ContainerConfig):
+class CreateRequest(ContainerConfig, frozen=True):
     """The body of ``POST /containers/create``: a ContainerConfig with two more members."""
 
     host_config: HostConfig | None = None
@@ -208,7 +208,7 @@ class CreateRequest(ContainerConfig):
         return ContainerConfig(*(getattr(self, name) for name in ContainerConfig.__struct_fields__))
 
 
-class ExecRequest(Value):
+class ExecRequest(Value, frozen=True):
     """The body of ``POST /containers/{id}/exec``."""
 
     attach_stdin: bool = False
@@ -224,7 +224,7 @@ class ExecRequest(Value):
     working_dir: str = ""
 
 
-class UpdateRequest(Value):
+class UpdateRequest(Value, frozen=True):
     """The body of ``POST /containers/{id}/update``; None is "leave as it is"."""
 
     cpu_shares: int | None = None
@@ -243,7 +243,7 @@ class UpdateRequest(Value):
     restart_policy: RestartPolicy | None = None
 
 
-class Volume(Value):
+class Volume(Value, frozen=True):
     """One volume; ``mountpoint`` is its directory on the host."""
 
     name: str
@@ -253,10 +253,9 @@ class Volume(Value):
     labels: Strings = {}
     options: Strings = {}
     scope: str = "local"
-    anonymous: bool = False
 
 
-class MountPoint(Value):
+class MountPoint(Value, frozen=True):
     """One mount of a container as inspect shows it, resolved at create."""
 
     type: str
@@ -269,7 +268,7 @@ class MountPoint(Value):
     propagation: str = ""
 
 
-class State(Value):
+class State(Value, frozen=True):
     """A container's state; times are RFC 3339 with nanoseconds, Docker's zero time where there is none."""
 
     status: str = "created"

@@ -44,9 +44,7 @@ class Wanted:
         return self.type == "volume" and not self.source
 
 
-def wanted(
-    config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str], Iterable[MountPoint]]
-) -> list[Wanted]:
+def wanted(config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str], Iterable[MountPoint]]) -> list[Wanted]:
     """All mounts by destination. ``mounts_of`` tells those of a container (``--volumes-from``).
 
     Binds take the place of inherited mounts, an image's ``VOLUME`` yields to everything. Raises InvalidInput in
@@ -84,9 +82,7 @@ def parse_bind(spec: str) -> Wanted:
         copy = "nocopy" not in options
         return Wanted("volume", _destination(destination), name, mode or "z", writable, "", copy=copy)
     propagation = next((one for one in options if one in _PROPAGATIONS), "rprivate")
-    return Wanted(
-        "bind", _destination(destination), _clean(source), mode, writable, propagation, create_source=True
-    )
+    return Wanted("bind", _destination(destination), _clean(source), mode, writable, propagation, create_source=True)
 
 
 def _mode(spec: str, mode: str, is_path: bool) -> Iterator[str]:
@@ -111,7 +107,7 @@ def _kind(option: str) -> str:
 def _request(mount: MountRequest) -> Wanted:
     """One ``--mount``."""
     if not mount.target:
-        raise InvalidInput("invalid mount config for type \"%s\": field Target must not be empty" % mount.type)
+        raise InvalidInput('invalid mount config for type "%s": field Target must not be empty' % mount.type)
     destination = _destination(mount.target)
     match mount.type:
         case "bind":
@@ -178,9 +174,7 @@ def _inherited(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]]) -> I
     for mount in mounts_of(ref):
         source = mount.name if mount.type == "volume" else mount.source
         writable = mount.rw and mode != "ro"
-        yield Wanted(
-            mount.type, mount.destination, source, mode or mount.mode, writable, mount.propagation, copy=False
-        )
+        yield Wanted(mount.type, mount.destination, source, mode or mount.mode, writable, mount.propagation, copy=False)
 
 
 def _refuse_duplicates(destinations: list[str]) -> None:

@@ -57,9 +57,7 @@ def container_name(text: str) -> str:
     """A name that a user gave, without its leading slash. Raises InvalidInput in Docker's words."""
     name = text.removeprefix("/")
     if not _NAME.fullmatch(name):
-        raise InvalidInput(
-            f"Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
-        )
+        raise InvalidInput(f"Invalid container name ({text}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
     return name
 
 

@@ -94,9 +94,7 @@ class Networks:
                 bridge.ensure()
             self._firewall.set_networks(bridge.settings.inside for bridge in self._bridges.values())
             if host.set_switch("net/ipv4/ip_forward", "1"):
-                notices.append(
-                    "net.ipv4.ip_forward was 0 and is 1 now: this host forwards between its interfaces"
-                )
+                notices.append("net.ipv4.ip_forward was 0 and is 1 now: this host forwards between its interfaces")
         self._ready = True
         return notices
 
@@ -190,9 +188,7 @@ class Networks:
         """A network and its running containers. Raises as :meth:`get`."""
         network = self.get(ref)
         fields = {name: getattr(network, name) for name in Network.__struct_fields__}
-        containers = {
-            endpoint.container_id: self._resource(endpoint) for endpoint in self._endpoints(network)
-        }
+        containers = {endpoint.container_id: self._resource(endpoint) for endpoint in self._endpoints(network)}
         return NetworkInspect(**fields, containers=containers)
 
     def _resource(self, endpoint: Endpoint) -> EndpointResource:
@@ -238,15 +234,10 @@ class Networks:
     def _check_new(self, request: NetworkCreate) -> None:
         if not request.name or not request.name[0].isalnum():
             raise InvalidInput(f"invalid network name: {request.name!r}")
-        if (
-            any(request.name == network.name for network in self._networks.values())
-            or request.name == "default"
-        ):
+        if any(request.name == network.name for network in self._networks.values()) or request.name == "default":
             raise Conflict(f"network with name {request.name} already exists")
         if (request.driver or "bridge") != "bridge":
-            raise Unsupported(
-                f"create network {request.name}: driver {request.driver!r} is not supported, only bridge"
-            )
+            raise Unsupported(f"create network {request.name}: driver {request.driver!r} is not supported, only bridge")
         if request.enable_ipv6:
             raise Unsupported(f"create network {request.name}: IPv6 is not supported on a bridge network")
         name = (request.options or {}).get(_BRIDGE_NAME_OPTION, "")
@@ -289,11 +280,7 @@ class Networks:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those
         deleted."""
         used = {self._id_of(ref) for ref in in_use}
-        unused = [
-            network
-            for network in self.list(filters)
-            if network.id not in used and not self._endpoints(network)
-        ]
+        unused = [network for network in self.list(filters) if network.id not in used and not self._endpoints(network)]
         return [self.remove(network.id) for network in unused if network.name not in _PREDEFINED]
 
     def _id_of(self, ref: str) -> str:

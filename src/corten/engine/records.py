@@ -16,9 +16,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._table = Table(database, "containers")
-        self._containers: dict[str, Container] = {
-            container.id: container for container in self._table.load(Container)
-        }
+        self._containers: dict[str, Container] = {container.id: container for container in self._table.load(Container)}
         self._names = {container.name: container.id for container in self._containers.values()}
         self._reserved: dict[str, str] = {}
 

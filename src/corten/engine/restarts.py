@@ -35,13 +35,13 @@ def wants_restart(policy: RestartPolicy, *, exit_code: int, restarts: int, stopp
     return policy.name in ("always", "unless-stopped")
 
 
-def wants_start(policy: RestartPolicy, *, exit_code: int, was_running: bool, stopped_by_user: bool) -> bool:
-    """Whether a container is started when the engine finds it ended on its own start."""
+def wants_start(policy: RestartPolicy, *, exit_code: int, stopped_by_user: bool) -> bool:
+    """Whether an engine that starts, starts a container that it finds ended."""
     if policy.name == "always":
-        return was_running or stopped_by_user
+        return True
     if policy.name == "unless-stopped":
-        return was_running and not stopped_by_user
-    return policy.name == "on-failure" and was_running and not stopped_by_user and exit_code != 0
+        return not stopped_by_user
+    return policy.name == "on-failure" and not stopped_by_user and exit_code != 0
 
 
 def delay(previous: float, ran: float) -> float:

@@ -13,7 +13,7 @@ from corten.errors import InvalidInput
 _NAMES = {one.name[3:]: int(one) for one in signal.Signals} | {"POLL": int(signal.SIGIO), "CLD": int(signal.SIGCHLD)}
 # rt_sigtimedwait(2) by machine, on x86 also those of 32-bit programs: sigwait and sigwaitinfo are this call, too.
 _SIGTIMEDWAIT = {"x86_64": ("128", "177", "421")}.get(os.uname().machine, ("137",))
-_PATIENCE = 1.0
+PATIENCE = 1.0
 """Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
 
 
@@ -61,7 +61,7 @@ def has_settled(pid: int, *, proc: Path = Path("/proc")) -> bool:
         uptime = float((proc / "uptime").read_text().split()[0])
     except OSError:
         return False
-    return uptime - started / os.sysconf("SC_CLK_TCK") > _PATIENCE
+    return uptime - started / os.sysconf("SC_CLK_TCK") > PATIENCE
 
 
 def _hears(task: Path, number: int) -> bool:

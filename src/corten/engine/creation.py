@@ -1,0 +1,218 @@
+"""Making containers: what was asked for is merged with the image, checked, and recorded; all or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
+
+import msgspec
+
+from corten.engine import log_config, merge, mounts, names, privileges, signals
+from corten.engine.clock import now
+from corten.engine.container_network import requested_ports
+from corten.engine.limits import settle
+from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
+from corten.engine.mounts import Wanted
+from corten.engine.paths import Paths
+from corten.engine.records import Records
+from corten.engine.runtime_config import shared_container, validate_modes
+from corten.engine.trees import Graveyard
+from corten.engine.volumes import Volumes
+from corten.errors import CortenError, InvalidInput, NotFound
+from corten.network import files
+from corten.spec import platform as platforms
+from corten.spec.image import Image
+from corten.spec.platform import Platform
+from corten.store.layers import LayerStore
+
+_ULIMITS = frozenset(
+    "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
+)
+
+
+class Images(Protocol):
+    """What creating a container needs of the images."""
+
+    def resolve(self, text: str, /) -> Image:
+        """The image of a reference or ID. Raises NotFound, InvalidInput."""
+
+
+Populate = Callable[[Container, list[tuple[str, str]]], Awaitable[None]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Creation:
+    """Makes the containers of one engine."""
+
+    records: Records
+    images: Images
+    volumes: Volumes
+    graveyard: Graveyard
+    paths: Paths
+    populate: Populate
+    """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
+
+    async def create(
+        self, request: CreateRequest, name: str | None, platform: str | None
+    ) -> tuple[Container, list[str]]:
+        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings.
+
+        Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
+        """
+        image = self._image(request.image, platform)
+        id = names.new_id()
+        name = names.container_name(name) if name else names.random_name(self.records.names())
+        container = self._container(id, name, request, image)
+        wanted = mounts.wanted(container.config, container.host, lambda ref: self.records.find(ref).mounts)
+        self.records.reserve(name, id)
+        with contextlib.ExitStack() as undo:
+            undo.callback(self.records.release, name)
+            container = await self._furnish(container, wanted, undo)
+            self.records.put(container, durable=not container.host.auto_remove)
+            undo.pop_all()
+        return container, list(self._warnings(container, image, platform))
+
+    def _image(self, reference: str, platform: str | None) -> Image:
+        if not reference:
+            raise InvalidInput("invalid reference format")
+        image = self.images.resolve(reference)
+        if platform:
+            wanted = platforms.parse(platform, self.machine)
+            if platforms.choose([image.platform], wanted) is None:
+                raise NotFound(
+                    f"image with reference {reference} was found but its platform ({image.platform}) does not match "
+                    f"the specified platform ({wanted})"
+                )
+        return image
+
+    def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> Container:
+        config = merge.merge(request.config(), image.config)
+        host = _settled_host(request.host_config or HostConfig(), config)
+        config = _named(config, host, id)
+        _validate(config)
+        argv = merge.command_line(config)
+        return Container(
+            id=id,
+            name=name,
+            created=now(),
+            image=image.id,
+            config=config,
+            host=host,
+            networking=request.networking_config or NetworkingConfig(),
+            path=argv[0],
+            args=argv[1:],
+            layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],
+        )
+
+    async def _furnish(self, container: Container, wanted: list[Wanted], undo: contextlib.ExitStack) -> Container:
+        """Make the container's directory and volumes; ``undo`` takes them back."""
+        directory = self.paths.container(container.id)
+        undo.callback(self.graveyard.bury, directory)
+        try:
+            make_directories(self.paths, container.id)
+        except OSError as error:
+            raise CortenError.from_os("create", str(directory), error) from error
+        fresh: list[tuple[str, str]] = []
+        points = [self._mount(one, fresh, undo) for one in wanted]
+        container = msgspec.structs.replace(container, mounts=points)
+        if fresh:
+            await self.populate(container, fresh)
+        return container
+
+    def _mount(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
+        if wanted.type == "volume":
+            return self._volume(wanted, fresh, undo)
+        if wanted.type == "bind":
+            _check_source(wanted)
+        return MountPoint(
+            wanted.type, wanted.destination, wanted.source, mode=wanted.mode, rw=wanted.writable,
+            propagation=wanted.propagation,
+        )  # fmt: skip
+
+    def _volume(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
+        known = {volume.name for volume in self.volumes.list()}
+        volume = self.volumes.create(wanted.source, driver=wanted.driver, options=wanted.options, labels=wanted.labels)
+        if volume.name not in known:
+            undo.callback(self.volumes.discard, volume.name)
+        source = os.path.join(volume.mountpoint, wanted.subpath) if wanted.subpath else volume.mountpoint
+        if not os.path.isdir(source):
+            raise InvalidInput(f"mount volume {volume.name}: subpath {wanted.subpath!r} is not a directory")
+        if wanted.copy and not wanted.subpath and not os.listdir(source):
+            fresh.append((wanted.destination, source))
+        return MountPoint(
+            "volume", wanted.destination, source, volume.name, volume.driver, wanted.mode, wanted.writable
+        )
+
+    def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
+        if not platform and platforms.choose([image.platform], self.machine) is None:
+            yield (
+                f"The requested image's platform ({image.platform}) does not match the detected host platform "
+                f"({self.machine}) and no specific platform was requested"
+            )
+        if container.host.network_mode == "host" and container.host.port_bindings:
+            yield "Published ports are discarded when using host network mode"
+
+
+def make_directories(paths: Paths, id: str) -> None:
+    """The directories of a container. Raises OSError."""
+    directory = paths.container(id)
+    os.makedirs(directory, mode=0o710, exist_ok=True)
+    # The upper directory gives the container's root its mode.
+    for name, mode in (("upper", 0o755), ("work", 0o700), ("merged", 0o700)):
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(directory / name, mode)
+
+
+def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
+    privileges.validate(host)
+    validate_modes(host)
+    hidden = privileges.security(host).unconfined_paths
+    host = settle(host, unconfined_paths=hidden)
+    requested_ports(host, config)
+    if host.extra_hosts:  # malformed ones are refused here, not at the start
+        files.hosts_file(extra=host.extra_hosts, gateway="127.0.0.1")
+    for ulimit in host.ulimits or ():
+        if ulimit.name not in _ULIMITS:
+            raise InvalidInput(f"invalid ulimit type: {ulimit.name}")
+        if ulimit.hard != -1 and not 0 <= ulimit.soft <= ulimit.hard:
+            raise InvalidInput(
+                f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
+            )
+    return msgspec.structs.replace(host, log_config=log_config.settle(host.log_config))
+
+
+def _named(config: ContainerConfig, host: HostConfig, id: str) -> ContainerConfig:
+    """The host name: the short ID, unless the network (and with it the name) is somebody else's."""
+    if host.network_mode == "host" or host.uts_mode == "host":
+        return msgspec.structs.replace(config, hostname=config.hostname or os.uname().nodename)
+    if shared_container(host.network_mode):
+        return config
+    return msgspec.structs.replace(config, hostname=config.hostname or id[:12])
+
+
+def _validate(config: ContainerConfig) -> None:
+    if config.working_dir and not config.working_dir.startswith("/"):
+        raise InvalidInput(f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
+    for variable in config.env or ():
+        if not variable or variable.startswith("=") or "\0" in variable:
+            raise InvalidInput(f"invalid environment variable: {variable!r}")
+    if config.stop_signal:
+        signals.parse(config.stop_signal)
+
+
+def _check_source(wanted: Wanted) -> None:
+    if wanted.create_source:
+        try:
+            os.makedirs(wanted.source, exist_ok=True)
+        except FileExistsError:  # a file may be mounted, too
+            return
+        except OSError as error:
+            raise InvalidInput(
+                f"error while creating mount source path '{wanted.source}': {os.strerror(error.errno or 0).lower()}"
+            ) from None
+    elif not os.path.exists(wanted.source):
+        raise InvalidInput(f'invalid mount config for type "bind": bind source path does not exist: {wanted.source}')

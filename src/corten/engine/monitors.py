@@ -1,0 +1,256 @@
+"""One monitor, as the engine sees it: what it tells of its process, and the ends of the stdio that it shares."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import signal
+import socket
+from typing import Any
+
+from corten.engine.channel import Channel, Message
+from corten.engine.logs import LogFeed
+from corten.engine.pipes import PipeReader, PipeWriter
+from corten.errors import CommandNotFound, CommandNotRunnable, CortenError, Unavailable
+from corten.runtime.failure import OperationFailed
+from corten.spec.monitor import EXITED, LOG, PIDFD, STARTING, STDERR, STDIN, STDOUT, MASTER, VERSION, ExitRecord
+from corten.sys import process, terminal
+
+_log = logging.getLogger(__name__)
+
+
+class MonitorLost(Unavailable):
+    """The monitor died before it could tell how its process ended."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Started:
+    """A process runs. ``start_time`` is in clock ticks since boot, ``started_at`` nanoseconds since the epoch."""
+
+    pid: int
+    start_time: int
+    started_at: int
+
+
+class Monitor:
+    """The link to one monitor, from its start (or adoption) to its end.
+
+    ``launched`` resolves when the command runs, or raises why it does not; ``ended`` resolves when it has ended, or
+    raises :class:`MonitorLost`. Call :meth:`close` at the end; the descriptors are this object's.
+    """
+
+    def __init__(self, sock: socket.socket, *, tty: bool, feed: LogFeed | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        self.launched: asyncio.Future[Started] = loop.create_future()
+        self.ended: asyncio.Future[ExitRecord] = loop.create_future()
+        self.hello: asyncio.Future[Message] = loop.create_future()
+        self.gone: asyncio.Future[None] = loop.create_future()
+        """Resolves when the monitor has left, or died."""
+        for future in (self.launched, self.ended, self.hello):
+            future.add_done_callback(_retrieve)
+        self.pid = 0
+        self.start_time = 0
+        self.tty = tty
+        self.stdin: PipeWriter | None = None
+        self._feed = feed
+        self._held: dict[str, int] = {}
+        self._channel = Channel(sock, self._heard, self._lost)
+
+    # --- what it tells
+
+    def _heard(self, message: Message, descriptors: list[int]) -> None:
+        named = dict(zip(message.get("fds") or (), descriptors, strict=True))
+        kind = message.get("event")
+        if kind == "hello":
+            self._hello(message, named)
+        elif kind == "running":
+            self._take(named)
+            self._running(message)
+        elif kind == "log":
+            self._grown(named)
+        elif kind == "failed":
+            self._settle(self.launched, _failure(message))
+            self._settle(self.ended, MonitorLost("the command was not started"))
+        elif kind == "exited":
+            self._exited(message)
+        for descriptor in named.values():
+            os.close(descriptor)
+
+    def _hello(self, message: Message, named: dict[str, int]) -> None:
+        if message.get("version", 0) > VERSION:
+            self._settle(
+                self.hello, Unavailable(f"monitor {message.get('pid')}: speaks version {message.get('version')}")
+            )
+            return
+        self.pid, self.start_time = int(message["pid"]), int(message["start_time"])
+        self._take(named)
+        self._settle(self.hello, message)
+        if message["phase"] != STARTING:
+            self._running(message)
+        if message["phase"] == EXITED:
+            self._exited(message)
+
+    def _running(self, message: Message) -> None:
+        init = message["init"]
+        started = Started(int(init["pid"]), int(init["start_time"]), int(message.get("started_at") or 0))
+        self._settle(self.launched, started)
+
+    def _exited(self, message: Message) -> None:
+        self._settle(self.ended, ExitRecord.decode(message))
+
+    def _grown(self, named: dict[str, int]) -> None:
+        if self._feed is not None:
+            self._feed.grown(named.pop(LOG, None))
+
+    def _take(self, named: dict[str, int]) -> None:
+        """Keep the descriptors that are new; the rest is closed by who calls."""
+        if LOG in named:
+            self._grown(named)
+        for name in (PIDFD, STDIN, STDOUT, STDERR, MASTER):
+            if name in named and name not in self._held:
+                self._held[name] = named.pop(name)
+        writable = self._held.get(MASTER if self.tty else STDIN, -1)
+        if self.stdin is None and writable >= 0:
+            self.stdin = PipeWriter(os.dup(writable))
+
+    def _settle(self, future: asyncio.Future[Any], value: Any) -> None:
+        if future.done():
+            return
+        if isinstance(value, BaseException):
+            future.set_exception(value)
+        else:
+            future.set_result(value)
+
+    def _lost(self) -> None:
+        error = MonitorLost(f"monitor {self.pid or 'of a start'}: it died")
+        for future in (self.hello, self.launched, self.ended):
+            self._settle(future, error)
+        self._settle(self.gone, None)
+
+    # --- what it is told
+
+    def take_output(self) -> None:
+        """The engine reads stdout and stderr from now on."""
+        self._channel.send({"do": "take"})
+
+    def give_output(self) -> None:
+        """The monitor reads them again."""
+        self._channel.send({"do": "give"})
+
+    def init_status(self, status: int) -> None:
+        """How its process ended, which fell to the spawner."""
+        self._channel.send({"do": "init-status", "status": status})
+
+    def close_stdin(self) -> None:
+        """End of file for the process: no end of the pipe stays open, neither here nor there."""
+        if self.tty:
+            return
+        self._channel.send({"do": "stdin-close"})
+        if self.stdin is not None:
+            self.stdin.close()
+        if (held := self._held.pop(STDIN, -1)) >= 0:
+            os.close(held)
+
+    def dismiss(self) -> None:
+        """Its end was noted: it may leave."""
+        self._channel.send({"do": "bye"})
+
+    # --- its process
+
+    def signal(self, number: int) -> None:
+        """Send a signal by pidfd: it can hit no other process. Nothing when the process has ended."""
+        pidfd = self._held.get(PIDFD, -1)
+        if pidfd < 0:
+            return
+        try:
+            signal.pidfd_send_signal(pidfd, number)
+        except ProcessLookupError:
+            return
+        except OSError as error:
+            raise CortenError.from_os("signal", f"process {self.pid}", error) from error
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell its terminal the size in characters; nothing without a terminal."""
+        if (master := self._held.get(MASTER, -1)) >= 0:
+            terminal.set_size(master, rows, columns)
+
+    def outputs(self) -> list[tuple[int, PipeReader]]:
+        """(stream, reader) of what it writes; a terminal is one stream."""
+        names = ((1, MASTER),) if self.tty else ((1, STDOUT), (2, STDERR))
+        return [(stream, PipeReader(self._held[name])) for stream, name in names if name in self._held]
+
+    def lend(self) -> tuple[list[str], list[int]]:
+        """Names and descriptors of what is held, for a monitor that takes the place of this one. Still ours."""
+        return list(self._held), list(self._held.values())
+
+    def close(self) -> None:
+        """Hang up and close everything."""
+        self._channel.close()
+        self._lost()
+        if self.stdin is not None:
+            self.stdin.close()
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    """An exception that nobody asked for is no reason for asyncio to complain."""
+    if not future.cancelled():
+        future.exception()
+
+
+def _failure(message: Message) -> CortenError:
+    failure = OperationFailed.decode({"errno": 0, "hint": "", "exit_code": 125, **message})
+    for kind in (CommandNotFound, CommandNotRunnable):
+        if failure.exit_code == kind.exit_code:
+            return kind(failure.message, hint=failure.hint)
+    return failure
+
+
+async def connect(path: str, *, tty: bool, feed: LogFeed | None, patience: float = 5.0) -> Monitor:
+    """Adopt the monitor that listens at ``path``. Raises OSError when none does, Unavailable when it says nothing."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    monitor = Monitor(sock, tty=tty, feed=feed)
+    try:
+        async with asyncio.timeout(patience):
+            await asyncio.shield(monitor.hello)
+    except BaseException as error:
+        monitor.close()
+        if isinstance(error, TimeoutError):
+            raise Unavailable(f"adopt the monitor at {path}: it says nothing") from None
+        raise
+    return monitor
+
+
+@contextlib.contextmanager
+def process_handle(pid: int, start_time: int, boot_id: str) -> Any:
+    """A pidfd of the process that was recorded so, or None when it has ended.
+
+    Boot and start time are compared after the descriptor is open: from then on the number cannot pass to another.
+    """
+    try:
+        pidfd = process.pidfd_open(pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield pidfd if _is_same(pid, start_time, boot_id) else None
+    finally:
+        os.close(pidfd)
+
+
+def _is_same(pid: int, start_time: int, boot_id: str) -> bool:
+    try:
+        return process.boot_id() == boot_id and process.start_time(pid) == start_time
+    except OSError:
+        return False

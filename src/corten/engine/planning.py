@@ -1,0 +1,144 @@
+"""From a container's record to the plan of its start: facts are gathered here, decided in pure functions."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from corten.engine import container_network, devices
+from corten.engine.exec_process import exec_process
+from corten.engine.model import Container, ExecRequest
+from corten.engine.networks import Networks
+from corten.engine.paths import Paths
+from corten.engine.privileges import capabilities, security
+from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
+from corten.errors import Conflict, InvalidInput
+from corten.network.endpoint import Endpoint
+from corten.runtime.cgroups import CgroupManager
+from corten.runtime.plan import HostSide, OverlayRoot, Plan, exec_plan, plan
+from corten.runtime.seccomp.profile import default_profile, resolve_profile
+
+_MODES = {"network": "network_mode", "pid": "pid_mode", "ipc": "ipc_mode"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Planner:
+    """Makes the plans of one engine's containers."""
+
+    paths: Paths
+    networks: Networks
+    cgroups: CgroupManager
+    cgroup_parent: str
+    find: Callable[[str], Container]
+
+    def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
+        """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
+        not run."""
+        peers = {kind: self._peer(container, kind) for kind in _MODES}
+        around = Surroundings(
+            etc=str(self.paths.container(self._etc_owner(container, peers["network"]).id)),
+            cgroup=self.cgroup(container),
+            **_devices(container),
+            peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
+            seccomp=seccomp(container),
+        )
+        host = HostSide(
+            root=self._root(container),
+            cgroups=self.cgroups,
+            links=container_network.operations(container, endpoint),
+            reaper=bool(container.host.init),
+        )
+        return plan(runtime_config(container, around), host)
+
+    def exec_plan(self, container: Container, request: ExecRequest) -> Plan:
+        """The operations of one more command in a running container."""
+        host = container.host
+        own = {
+            "network": host.network_mode != "host",
+            "pid": host.pid_mode != "host",
+            "ipc": host.ipc_mode != "host",
+            "uts": True,
+            "cgroup": host.cgroupns_mode != "host",
+        }
+        return exec_plan(
+            exec_process(container, request),
+            namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
+            cgroup_files=self.cgroups.join_files(self.cgroup(container)),
+            seccomp=None if request.privileged else seccomp(container),
+        )
+
+    def write_etc(self, container: Container, endpoint: Endpoint | None) -> None:
+        """Write hostname, hosts and resolv.conf: their content is known when the container has its address."""
+        if shared_container(container.host.network_mode):
+            return
+        directory = self.paths.container(container.id)
+        _write(directory / "hostname", f"{container.config.hostname}\n")
+        _write(directory / "hosts", container_network.hosts_file(container, endpoint, self.networks.host_gateway))
+        _write(directory / "resolv.conf", container_network.resolv_conf(container))
+
+    def cgroup(self, container: Container) -> str:
+        """The container's control group, below the mounts of the controllers."""
+        parent = container.host.cgroup_parent.strip("/") or self.cgroup_parent
+        return f"{parent}/{container.id}"
+
+    def _root(self, container: Container) -> OverlayRoot:
+        own = f"containers/{container.id}"
+        return OverlayRoot(
+            base=str(self.paths.root),
+            lowers=tuple(f"layers/{short}/fs" for short in reversed(container.layers)),
+            upper=f"{own}/upper",
+            work=f"{own}/work",
+            merged=f"{own}/merged",
+        )
+
+    def _peer(self, container: Container, kind: str) -> Container | None:
+        ref = shared_container(getattr(container.host, _MODES[kind]))
+        if not ref:
+            return None
+        peer = self.find(ref)
+        if not peer.state.running:
+            raise Conflict(f"cannot join {kind} namespace of a non running container: {peer.id}")
+        if kind == "ipc" and peer.host.ipc_mode not in ("shareable", "host"):
+            raise InvalidInput(
+                f"cannot join IPC of a container: {peer.id} has non-shareable IPC (hint: use "
+                "IpcMode:shareable for the donor container)"
+            )
+        return peer
+
+    def _etc_owner(self, container: Container, peer: Container | None) -> Container:
+        """Whose files they are: those of the end of the chain of shared networks."""
+        while peer is not None:
+            container = peer
+            ref = shared_container(container.host.network_mode)
+            peer = self.find(ref) if ref else None
+        return container
+
+
+def seccomp(container: Container) -> dict[str, Any] | None:
+    """The container's profile as the OCI has it; None is unconfined."""
+    chosen = security(container.host).seccomp
+    if chosen == "unconfined":
+        return None
+    held = tuple(name.removeprefix("CAP_") for name in capabilities(container.host))
+    return resolve_profile(chosen, held) if isinstance(chosen, dict) else _default_profile(held)
+
+
+_default_profile = functools.lru_cache(maxsize=32)(default_profile)
+
+
+def _devices(container: Container) -> dict[str, Any]:
+    nodes, rules = devices.devices(container.host)
+    return {"devices": nodes, "device_rules": rules}
+
+
+def _write(path: Path, text: str) -> None:
+    """In place, not by rename: the file may be mounted, and who looks must see the new text."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        os.write(descriptor, text.encode())
+    finally:
+        os.close(descriptor)

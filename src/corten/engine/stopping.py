@@ -1,0 +1,110 @@
+"""Signals to containers: kill, and stop with its patience."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import signal
+
+from corten.engine import signals
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.live import Run
+from corten.engine.model import Container
+from corten.errors import Conflict, NotModified
+
+_PATIENCE = 10
+"""Seconds that a container has to end after its stop signal, where nobody says otherwise."""
+_ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stopping:
+    """Stops and kills the containers of one engine."""
+
+    lifecycle: Lifecycle
+
+    async def stop(self, container: Container, *, signal_name: str | None, timeout: int | None) -> str:
+        """Send the stop signal, wait ``timeout`` seconds (negative: for ever), kill. A hint for the user, or ''.
+
+        Where neither client nor container gave a timeout, and the signal cannot reach the namespace's PID 1 (the
+        kernel drops a signal with default action), nothing is waited for. Raises NotModified, InvalidInput.
+        """
+        life = self.lifecycle
+        live = life.lives.of(container)
+        number = signals.parse(signal_name or container.config.stop_signal or "TERM")
+        if life.cancel_restart(container, live):
+            life.records.change(container.id, stopped_by_user=True)
+            life.publish(container, "stop")
+            return ""
+        if live.run is None:
+            raise NotModified(f"container {container.id} is not running")
+        container = life.records.change(container.id, stopped_by_user=True)
+        patience = container.config.stop_timeout if timeout is None else timeout
+        hint = await self._end(container, live.run, number, patience)
+        life.publish(container, "stop")
+        return hint
+
+    async def _end(self, container: Container, run: Run, number: int, patience: int | None) -> str:
+        self.send(container, run, number)
+        if patience is None and await _is_in_vain(container, run, number):
+            await self._kill(container, run)
+            return (
+                f"{signals.name(number)} has no effect on {container.path}, which is PID 1 of its namespace and does "
+                "not handle it: it was killed at once; --init gives it a PID 1 that does"
+            )
+        seconds = _PATIENCE if patience is None else patience
+        if not await _is_over(run, None if seconds < 0 else seconds):
+            await self._kill(container, run)
+        return ""
+
+    async def _kill(self, container: Container, run: Run) -> None:
+        self.send(container, run, signal.SIGKILL)
+        await _is_over(run, None)
+
+    def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal. Raises Conflict when it does not run, InvalidInput."""
+        number = signals.parse(signal_name)
+        run = self.lifecycle.lives.of(container).run
+        if run is None:
+            raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
+        own = signals.parse(container.config.stop_signal or "TERM")
+        if number in _ENDING or number == own:
+            container = self.lifecycle.records.change(container.id, stopped_by_user=True)
+        self.send(container, run, number)
+
+    async def end(self, container: Container) -> None:
+        """Kill a container and wait until that is recorded; nothing when it does not run."""
+        live = self.lifecycle.lives.of(container)
+        self.lifecycle.cancel_restart(container, live)
+        if live.run is not None:
+            self.lifecycle.records.change(container.id, stopped_by_user=True)
+            await self._kill(container, live.run)
+
+    def send(self, container: Container, run: Run, number: int) -> None:
+        """Send a signal and tell the events. A frozen container is thawed to die."""
+        life = self.lifecycle
+        run.monitor.signal(number)
+        life.publish(container, "kill", signal=str(int(number)))
+        if number == signal.SIGKILL and life.records.get(container.id).state.paused:
+            life.planner.cgroups.thaw(life.planner.cgroup(container))
+
+
+async def _is_over(run: Run, seconds: float | None) -> bool:
+    """Wait until the run is over and recorded; whether it is."""
+    done, _ = await asyncio.wait([run.over], timeout=seconds)
+    return bool(done)
+
+
+async def _is_in_vain(container: Container, run: Run, number: int) -> bool:
+    """Whether the signal is lost on the container's PID 1. A process younger than a second may be about to set its
+    handlers up: it is looked at again when it is older."""
+    if container.host.pid_mode or container.state.paused:
+        return False
+    pid = container.state.pid
+    if signals.is_heard(pid, number):
+        return False
+    if not signals.has_settled(pid):
+        if await _is_over(run, signals.PATIENCE):
+            return False
+        return not signals.is_heard(pid, number)
+    return not run.over.done()
