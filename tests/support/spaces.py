@@ -21,6 +21,7 @@ from corten.engine.database import Database
 from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding
 from corten.engine.networks import Networks
 from corten.network.endpoint import Endpoint
+from corten.runtime.stages.context import LaunchContext
 from corten.spec.operation import INIT, Operation
 from corten.sys import process
 
@@ -74,32 +75,22 @@ def _hold_namespace(life: int) -> None:
         os._exit(0)
 
 
-class Launch:
-    """The context of operations, as the runtime gives it."""
-
-    def __init__(self, init_pid: int = 0) -> None:
-        self.init_pid = init_pid
-
-    terminal = -1
-
-    def directory(self, path: str) -> int:
-        """No operation of the network asks for one."""
-        raise AssertionError(path)
-
-    def console(self, master: int, terminal: int) -> None:
-        """Nor has any a terminal."""
-        raise AssertionError((master, terminal))
+def seen_by_monitor(init_pid: int) -> LaunchContext:
+    """The context of operations of stage ``parent``."""
+    context = LaunchContext()
+    context.init_pid = init_pid
+    return context
 
 
 def execute(operations: tuple[Operation, ...], space: Space) -> None:
     """The host's operations, then the init's, as a launch does them."""
     for step in operations:
         if step.stage != INIT:
-            step.run(Launch(space.pid))
+            step.run(seen_by_monitor(space.pid))
     with space.inside():
         for step in operations:
             if step.stage == INIT:
-                step.run(Launch())
+                step.run(LaunchContext())
 
 
 def ip(*arguments: str) -> str:

@@ -48,9 +48,9 @@ def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[Por
     for target, places in bindings.items():
         port, protocol = container_port(target)
         for host_ip, host_port in places:
-            low, _, high = host_port.partition("-")
-            first = _number(low, host_port) if low else 0
-            last = _number(high, host_port) if high else first
+            low, dash, high = host_port.partition("-")
+            first = _number(low, host_port) if host_port else 0
+            last = _number(high, host_port) if dash else first
             if last < first:
                 raise InvalidInput(f"publish port {host_port}: invalid range")
             requests.append(PortRequest(protocol, port, _host_address(host_ip), first, last))

@@ -20,13 +20,13 @@ from tests.support.spaces import (
     HOST,
     OTHER_MACHINE,
     TABLE,
-    Launch,
     World,
     container,
     greet,
     ip,
     nft,
     ruleset,
+    seen_by_monitor,
     tcp_server,
 )
 
@@ -179,7 +179,7 @@ def test_the_kernels_own_words_are_in_the_error(world: World) -> None:
     world.networks.start()
     cable = VethPair("cable", BRIDGE, "no/such", "02:42:ac:11:00:02", 1500)
     with pytest.raises(NetlinkError, match="Invalid argument") as caught:
-        cable.run(Launch(os.getpid()))
+        cable.run(seen_by_monitor(os.getpid()))
     assert caught.value.index == 0
 
 

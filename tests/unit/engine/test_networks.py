@@ -87,9 +87,8 @@ def test_an_unknown_filter(networks: Networks) -> None:
 
 def test_inspect_has_the_apis_names(networks: Networks) -> None:
     shown = msgspec.json.decode(as_json(networks.inspect("none")))
-    assert set(shown) == set(
-        ["Name", "Id", "Created", "Scope", "Driver", "EnableIPv4", "EnableIPv6", "IPAM", "Internal", "Attachable", "Ingress", "ConfigFrom", "ConfigOnly", "Options", "Labels", "Containers"]
-    )
+    names = "Name Id Created Scope Driver EnableIPv4 EnableIPv6 IPAM Internal Attachable Ingress ConfigFrom"
+    assert set(shown) == {*names.split(), "ConfigOnly", "Options", "Labels", "Containers"}
 
 
 def test_an_ordinary_user_has_no_bridges(networks: Networks) -> None:

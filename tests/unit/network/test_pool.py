@@ -1,0 +1,99 @@
+"""Which subnet, which address."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corten.errors import Conflict, InvalidInput
+from corten.network.pool import DEFAULT_POOLS, Addresses, Pool, first_free, mac_of
+
+
+def _addresses(subnet: str = "10.0.0.0/29") -> Addresses:
+    network = IPv4Network(subnet)
+    return Addresses(network, network.network_address + 1)
+
+
+def test_the_default_pools_are_dockers() -> None:
+    subnets = [str(subnet) for pool in DEFAULT_POOLS for subnet in pool.subnets()]
+    assert subnets[:15] == [f"172.{second}.0.0/16" for second in range(17, 32)]
+    assert subnets[15:] == [f"192.168.{third}.0/20" for third in range(0, 256, 16)]
+
+
+def test_the_first_subnet_that_overlaps_nothing() -> None:
+    taken = [IPv4Network("172.16.0.0/15"), IPv4Network("172.18.3.0/24"), IPv4Network("10.0.0.0/8")]
+    assert first_free(DEFAULT_POOLS, taken) == IPv4Network("172.19.0.0/16")
+
+
+def test_no_subnet_left() -> None:
+    with pytest.raises(Conflict, match="overlaps a route") as caught:
+        first_free([Pool.parse("10.1.0.0/16")], [IPv4Network("10.0.0.0/8")])
+    assert "--pool" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "size"),
+    [("10.9.0.0/16", "10.9.0.0/16", 16), ("base=10.8.0.0/14,size=24", "10.8.0.0/14", 24)],
+)
+def test_pools_as_options(text: str, base: str, size: int) -> None:
+    assert Pool.parse(text) == Pool(IPv4Network(base), size)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "ten", "10.0.0.1/8", "size=24", "base=10.0.0.0/8,size=4", "base=10.0.0.0/8,size=31", "base=10.0.0.0/8,x=1"],
+)
+def test_bad_pools(text: str) -> None:
+    with pytest.raises(InvalidInput, match="parse address pool"):
+        Pool.parse(text)
+
+
+def test_the_lowest_free_address_first() -> None:
+    pool = _addresses()
+    assert [pool.allocate() for _ in range(3)] == ["10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    pool.release("10.0.0.3")
+    pool.release("10.0.0.2")
+    assert [pool.allocate() for _ in range(3)] == ["10.0.0.2", "10.0.0.3", "10.0.0.5"]
+
+
+def test_a_full_subnet() -> None:
+    pool = _addresses()
+    assert [pool.allocate() for _ in range(5)][-1] == "10.0.0.6"
+    with pytest.raises(Conflict, match="no available IPv4 addresses"):
+        pool.allocate()
+
+
+def test_reserved_addresses() -> None:
+    pool = _addresses()
+    pool.reserve("10.0.0.2")
+    assert pool.allocate() == "10.0.0.3"
+    with pytest.raises(Conflict, match="already in use"):
+        pool.reserve("10.0.0.2")
+    for bad in ("10.0.0.0", "10.0.0.7", "10.0.1.1", "x"):
+        with pytest.raises(InvalidInput):
+            pool.reserve(bad)
+    with pytest.raises(Conflict):
+        pool.reserve("10.0.0.1")
+
+
+@given(st.lists(st.one_of(st.none(), st.integers(0, 20)), max_size=60))
+def test_never_the_same_address_twice(moves: list[int | None]) -> None:
+    """None allocates, a number releases the one of that index."""
+    pool, held = _addresses("10.0.0.0/28"), list[str]()
+    for move in moves:
+        if move is not None:
+            if held:
+                pool.release(held.pop(move % len(held)))
+        elif len(held) < 13:
+            address = pool.allocate()
+            assert address not in held
+            free = [f"10.0.0.{last}" for last in range(2, 15) if f"10.0.0.{last}" not in held]
+            assert address == free[0]
+            held.append(address)
+
+
+def test_ethernet_addresses_follow_the_address() -> None:
+    assert mac_of("172.17.0.2") == "02:42:ac:11:00:02"
