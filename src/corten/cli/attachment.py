@@ -1,0 +1,103 @@
+"""A container or exec in the foreground: its streams, signals, window size and detach keys, to the end."""
+
+from __future__ import annotations
+
+import os
+
+from corten.errors import CortenError, InvalidInput
+
+from . import signals, terminal
+from .streams import Pump
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from corten.client import Client
+    from corten.client.connection import Tunnel
+
+    from .context import Context
+
+
+class Attachment:
+    """What is attached: ``path`` is the API's path of the container or exec (for resize and kill)."""
+
+    def __init__(
+        self, context: Context, path: str, *, tty: bool, stdin: bool, keys: str, sig_proxy: bool
+    ) -> None:
+        self.path = path
+        self.tty = tty
+        self.keys = terminal.detach_keys(keys or terminal.DETACH_KEYS) if tty and stdin else b""
+        self._stdin = 0 if stdin else None
+        self._raw = tty and stdin and os.isatty(0)
+        self._proxied = signals.FORWARDED if sig_proxy else ()
+        self._context = context
+        self._control: Client | None = None
+
+    def run(self, tunnel: Tunnel, ready: Callable[[], None] | None = None) -> bool:
+        """Move the bytes to the end; False when the user detached. ``ready`` is called once all is set up."""
+        winch = (signals.SIGWINCH,) if self.tty else ()
+        # Raw mode is undone by unwinding: a signal that would kill us outright must become an exception or a byte.
+        deadly = (signals.SIGHUP, signals.SIGTERM, signals.SIGQUIT) if self._raw else ()
+        caught = tuple({*self._proxied, *winch, *deadly})
+        with signals.SignalPipe(caught) as pipe:
+            mode = terminal.RawMode(0) if self._raw else None
+            try:
+                if mode is not None:
+                    mode.__enter__()
+                if ready is not None:
+                    ready()
+                self.resize()
+                return self._pump(tunnel, pipe).run()
+            finally:
+                if mode is not None:
+                    mode.restore()
+                self._close()
+
+    def _pump(self, tunnel: Tunnel, pipe: signals.SignalPipe) -> Pump:
+        return Pump(
+            tunnel,
+            framed=not self.tty,
+            stdin=self._stdin,
+            detach_keys=self.keys,
+            signals=pipe.descriptor,
+            signalled=self._signalled,
+        )
+
+    def resize(self) -> None:
+        """Tell the engine how large the terminal is; a container that is not running yet learns it later."""
+        if not self.tty:
+            return
+        rows, columns = terminal.size(1)
+        if not rows:
+            rows, columns = terminal.size(0)
+        if rows:
+            self._quietly("resize", {"h": rows, "w": columns})
+
+    def _signalled(self, number: int) -> None:
+        if number == signals.SIGWINCH:
+            self.resize()
+        elif number in self._proxied:
+            self._quietly("kill", {"signal": number})
+        else:
+            raise SystemExit(128 + number)
+
+    def _quietly(self, action: str, query: dict[str, object]) -> None:
+        """A container that ended in between is no error: its end is being read."""
+        if self._control is None:
+            self._control = self._context.make_client(autostart=False)
+        try:
+            self._control.post(f"{self.path}/{action}", query)
+        except CortenError:
+            return
+
+    def _close(self) -> None:
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+
+
+def check_terminal(*, tty: bool, stdin: bool) -> None:
+    """A terminal is asked for and stdin is none. Raises InvalidInput with Docker's sentence."""
+    if tty and stdin and not os.isatty(0):
+        raise InvalidInput("the input device is not a TTY")

@@ -1,0 +1,162 @@
+"""Every command's name and where it lives: ``module:ATTRIBUTE``. A module is imported only when it is called.
+
+The first name of a target is the one that help lists; further names are its aliases.
+"""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .options import Command
+
+COMMON = {
+    "run": "run:RUN",
+    "exec": "execute:EXEC",
+    "ps": "ps:LIST",
+    "pull": "pull:PULL",
+    "images": "images:LIST",
+    "version": "version:VERSION",
+    "info": "info:INFO",
+}
+_CONTAINER = {
+    "attach": "attach:ATTACH",
+    "cp": "cp:CP",
+    "create": "run:CREATE",
+    "diff": "changes:DIFF",
+    "exec": "execute:EXEC",
+    "export": "changes:EXPORT",
+    "inspect": "inspect:CONTAINER",
+    "kill": "lifecycle:KILL",
+    "logs": "logs:LOGS",
+    "ls": "ps:LIST",
+    "list": "ps:LIST",
+    "ps": "ps:LIST",
+    "pause": "lifecycle:PAUSE",
+    "port": "port:PORT",
+    "prune": "prune:CONTAINERS",
+    "rename": "lifecycle:RENAME",
+    "restart": "lifecycle:RESTART",
+    "rm": "lifecycle:REMOVE",
+    "remove": "lifecycle:REMOVE",
+    "run": "run:RUN",
+    "start": "start:START",
+    "stats": "stats:STATS",
+    "stop": "lifecycle:STOP",
+    "top": "top:TOP",
+    "unpause": "lifecycle:UNPAUSE",
+    "update": "update:UPDATE",
+    "wait": "lifecycle:WAIT",
+}
+_IMAGE = {
+    "bootstrap": "bootstrap:BOOTSTRAP",
+    "history": "history:HISTORY",
+    "import": "transfer:IMPORT",
+    "inspect": "inspect:IMAGE",
+    "load": "transfer:LOAD",
+    "ls": "images:LIST",
+    "list": "images:LIST",
+    "prune": "prune:IMAGES",
+    "pull": "pull:PULL",
+    "rm": "images:REMOVE",
+    "remove": "images:REMOVE",
+    "save": "transfer:SAVE",
+    "tag": "images:TAG",
+}
+_NETWORK = {
+    "connect": "network:CONNECT",
+    "create": "network:CREATE",
+    "disconnect": "network:DISCONNECT",
+    "inspect": "inspect:NETWORK",
+    "ls": "network:LIST_COMMAND",
+    "list": "network:LIST_COMMAND",
+    "prune": "prune:NETWORKS",
+    "rm": "network:REMOVE",
+    "remove": "network:REMOVE",
+}
+_SYSTEM = {
+    "df": "df:DF",
+    "events": "events:EVENTS",
+    "info": "info:INFO",
+    "prune": "prune:SYSTEM",
+    "stop": "info:STOP",
+}
+_VOLUME = {
+    "create": "volume:CREATE",
+    "inspect": "inspect:VOLUME",
+    "ls": "volume:LIST_COMMAND",
+    "list": "volume:LIST_COMMAND",
+    "prune": "prune:VOLUMES",
+    "rm": "volume:REMOVE",
+    "remove": "volume:REMOVE",
+}
+GROUPS = {
+    "container": ("Manage containers", _CONTAINER),
+    "image": ("Manage images", _IMAGE),
+    "network": ("Manage networks", _NETWORK),
+    "system": ("Manage Corten", _SYSTEM),
+    "volume": ("Manage volumes", _VOLUME),
+}
+_UNLISTED = ("ls", "list", "ps", "prune", "remove", "inspect")
+_FURTHER = {
+    **{name: place for name, place in _CONTAINER.items() if name not in _UNLISTED},
+    "completion": "completion:COMPLETION",
+    "events": "events:EVENTS",
+    "history": "history:HISTORY",
+    "import": "transfer:IMPORT",
+    "inspect": "inspect:INSPECT",
+    "load": "transfer:LOAD",
+    "login": "login:LOGIN",
+    "logout": "login:LOGOUT",
+    "rmi": "images:REMOVE",
+    "save": "transfer:SAVE",
+    "tag": "images:TAG",
+}
+TOP = {**COMMON, **{name: place for name, place in sorted(_FURTHER.items()) if name not in COMMON}}
+"""Commands without a group."""
+HIDDEN = {"__complete": "completion:COMPLETE"}
+
+
+def find(words: list[str]) -> tuple[str, str, list[str]]:
+    """The place of the command that a line names, its name, and the rest of the line.
+
+    The place is '' for a group without a command (the name is the group's, or '' for nothing at all).
+    Raises KeyError with the name that is not known.
+    """
+    if not words:
+        return "", "", []
+    first, *rest = words
+    if first in GROUPS:
+        return _in_group(first, rest)
+    place = TOP.get(first) or HIDDEN.get(first)
+    if place is None:
+        raise KeyError(first)
+    return place, first, rest
+
+
+def _in_group(group: str, words: list[str]) -> tuple[str, str, list[str]]:
+    if not words or words[0].startswith("-"):
+        return "", group, words
+    name = f"{group} {words[0]}"
+    place = GROUPS[group][1].get(words[0])
+    if place is None:
+        raise KeyError(name)
+    return place, name, words[1:]
+
+
+def load(place: str) -> Command:
+    """Import a command."""
+    module, _, attribute = place.partition(":")
+    loaded = __import__(f"{__package__}.{module}", fromlist=(attribute,))
+    command: Command = getattr(loaded, attribute)
+    return command
+
+
+def aliases(place: str) -> list[str]:
+    """Every name of a command, those in groups first."""
+    grouped = [
+        f"{group} {name}"
+        for group, (_, names) in GROUPS.items()
+        for name, target in names.items()
+        if target == place
+    ]
+    return grouped + [name for name, target in TOP.items() if target == place]

@@ -1,0 +1,131 @@
+"""What a command works with: the engine's client, made when it is first asked for, and the terminal's streams."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten.client import Client
+from corten.client.address import Address, parse
+from corten.client.core import Answer
+from corten.client.places import standard_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from corten.errors import CortenError
+
+    from .options import Values
+
+
+class Context:
+    """The surroundings of one command: global options and environment, and what follows from them.
+
+    Which engine: ``-H``, ``--root``, CORTEN_HOST, CORTEN_ROOT, DOCKER_HOST, the standard root; the first that is
+    there. An engine named by its data root (or not at all) is started when it is not running; an address is not.
+    """
+
+    def __init__(self, options: Values, environment: Mapping[str, str], path: str) -> None:
+        self.options = options
+        self.environment = environment
+        self.path = path
+        """The command as it was called: ``corten container ls``."""
+        self._client: Client | None = None
+
+    @property
+    def host(self) -> str:
+        """The address of the engine where one was given; else ''."""
+        environment = self.environment
+        if self.options.host:
+            return str(self.options.host[-1])
+        if self.options.root:
+            return ""
+        host = environment.get("CORTEN_HOST", "")
+        return host or ("" if "CORTEN_ROOT" in environment else environment.get("DOCKER_HOST", ""))
+
+    @property
+    def root(self) -> str:
+        """The data root of the engine where no address was given."""
+        return (
+            self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
+        )
+
+    @property
+    def client(self) -> Client:
+        """The client of the engine; the engine is started with the first request where that is allowed."""
+        if self._client is None:
+            self._client = self.make_client(autostart=not self.options.no_autostart)
+        return self._client
+
+    def make_client(self, *, autostart: bool) -> Client:
+        """A client of its own, e.g. for signals that arrive while another answer is read."""
+        if self.host:
+            return Client(self.host)
+        from corten.client.autostart import Autostart, socket_of
+
+        address = Address(path=socket_of(self.root, self.environment))
+        if not autostart:
+            return Client(address)
+        return Client(address, connect=Autostart(self.root, self.environment))
+
+    @property
+    def address(self) -> Address:
+        """Where the engine is, or would be."""
+        return parse(self.host) if self.host else self.make_client(autostart=False).address
+
+    @property
+    def config_path(self) -> str:
+        """Where the client's configuration is."""
+        from . import config
+
+        return config.path_of(self.options.config, self.environment)
+
+    def setting(self, name: str) -> str:
+        """A setting of the client's configuration: ``detachKeys``, ``psFormat``; '' where it is not set."""
+        from . import config
+
+        return str(config.read(self.config_path).get(name, ""))
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if self._client is not None:
+            self._client.close()
+
+    # --- the terminal
+
+    @staticmethod
+    def out(text: str) -> None:
+        """A line on standard output."""
+        sys.stdout.write(text + "\n")
+
+    @staticmethod
+    def error(text: str) -> None:
+        """A line on standard error, after what was said before."""
+        sys.stdout.flush()
+        sys.stderr.write(text + "\n")
+
+    def failure(self, error: CortenError, *, code: int = 1, prefix: str = "") -> int:
+        """Show an error with its hint; the exit code."""
+        self.error(prefix + described(error))
+        return code
+
+    @staticmethod
+    def raw_out(pieces: Iterable[bytes]) -> None:
+        """Bytes on standard output, as they come."""
+        sys.stdout.flush()
+        for piece in pieces:
+            write_all(1, piece)
+
+
+def described(error: CortenError) -> str:
+    """An error as people read it: who told it, the message, and on lines of its own the hint."""
+    told = "Error response from daemon: " if isinstance(error.__cause__, Answer) else ""
+    return f"{told}{error.message}" + (f"\n{error.hint}" if error.hint else "")
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write every byte. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

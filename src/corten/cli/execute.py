@@ -1,0 +1,81 @@
+"""``exec``: a command in a container that runs."""
+
+from __future__ import annotations
+
+from . import notation, terminal
+from .attachment import Attachment, check_terminal
+from .container_options import DETACH_KEYS
+from .context import Context
+from .options import FLAG, LIST, STRING, Command, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .options import Values
+
+
+def execute(context: Context, values: Values, arguments: list[str]) -> int:
+    """``exec``; the exit code is the command's."""
+    container, *command = arguments
+    attached = not values.detach
+    if attached:
+        check_terminal(tty=values.tty, stdin=values.interactive)
+    client = context.client
+    made = client.post(f"/containers/{container}/exec", None, _request(context, values, command))
+    path = f"/exec/{made['Id']}"
+    if not attached:
+        client.post(f"{path}/start", None, {"Detach": True, "Tty": values.tty})
+        return 0
+    attachment = Attachment(
+        context,
+        path,
+        tty=values.tty,
+        stdin=values.interactive,
+        keys=values.detach_keys or context.setting("detachKeys"),
+        sig_proxy=False,  # the API has no way to signal an exec
+    )
+    with client.hijack(f"{path}/start", None, {"Detach": False, "Tty": values.tty}) as tunnel:
+        if not attachment.run(tunnel):
+            context.error("read escape sequence")
+            return 1
+    return int(client.get(f"{path}/json")["ExitCode"])
+
+
+def _request(context: Context, values: Values, command: list[str]) -> dict[str, Any]:
+    request: dict[str, Any] = {
+        "User": values.user,
+        "Privileged": values.privileged,
+        "Tty": values.tty,
+        "WorkingDir": values.workdir,
+        "DetachKeys": values.detach_keys,
+        "Env": notation.environment(values.env, values.env_file, context.environment),
+        "Cmd": command,
+        "AttachStdin": values.interactive and not values.detach,
+        "AttachStdout": not values.detach,
+        "AttachStderr": not values.detach,
+    }
+    rows, columns = terminal.size() if values.tty else (0, 0)
+    if rows:
+        request["ConsoleSize"] = [rows, columns]
+    return request
+
+
+EXEC = Command(
+    execute,
+    "Execute a command in a running container",
+    "[OPTIONS] CONTAINER COMMAND [ARG...]",
+    (
+        Option("-d, --detach", FLAG, "Detached mode: run command in the background"),
+        DETACH_KEYS,
+        Option("-e, --env", LIST, "Set environment variables"),
+        Option("--env-file", LIST, "Read in a file of environment variables"),
+        Option("-i, --interactive", FLAG, "Keep STDIN open even if not attached"),
+        Option("--privileged", FLAG, "Give extended privileges to the command"),
+        Option("-t, --tty", FLAG, "Allocate a pseudo-TTY"),
+        Option("-u, --user", STRING, 'Username or UID (format: "<name|uid>[:<group|gid>]")'),
+        Option("-w, --workdir", STRING, "Working directory inside the container"),
+    ),
+    arguments=(2, None),
+    interspersed=False,
+)

@@ -1,0 +1,115 @@
+"""The command line's entry: global options, the command, and how each kind of failure ends.
+
+Exit codes are Docker's: 0; 1 for a failure; 125 for a wrong option, and for a failure of ``run``, ``create`` and
+``start`` before the command of the container ran; 130 after Ctrl-C; else the command's own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten.errors import CortenError
+
+from . import commands
+from .options import FLAG, LIST, STRING, Option, UsageError, parse
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .options import Command, Values
+
+PROGRAM = "corten"
+GLOBAL = (
+    Option("--config", STRING, "Location of client config files (default ~/.docker)"),
+    Option("-D, --debug", FLAG, "Show the whole of an unexpected error"),
+    Option("-H, --host", LIST, "Address of the engine to connect to"),
+    Option("-l, --log-level", STRING, "Accepted for compatibility", "info", hidden=True),
+    Option("--no-autostart", FLAG, "Do not start the engine where it is not running"),
+    Option("--root", STRING, "Data root of the engine to use, and to start"),
+    Option("-v, --version", FLAG, "Print version information and quit"),
+    Option("--help", FLAG, "Print usage", hidden=True),
+)
+_BROKEN_PIPE, _INTERRUPTED = 141, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the exit code."""
+    sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    try:
+        code = _main(sys.argv[1:] if argv is None else list(argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Who read our output has left. Python would say so once more when it flushes at its exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return code
+
+
+def _main(words: list[str]) -> int:
+    try:
+        options, words = parse(GLOBAL, words, interspersed=False)
+    except UsageError as error:
+        return _usage(error, PROGRAM, "[OPTIONS] COMMAND [ARG...]")
+    if options.version:
+        from corten import __version__
+
+        print(f"Corten version {__version__}")
+        return 0
+    return _command(options, words)
+
+
+def _command(options: Values, words: list[str]) -> int:
+    try:
+        place, name, rest = commands.find(words)
+    except KeyError as error:
+        return _unknown(error.args[0])
+    if options.help or not place:
+        from .help import overview
+
+        print(overview(name if not options.help else "", GLOBAL))
+        return 0
+    return _run(commands.load(place), options, f"{PROGRAM} {name}", rest)
+
+
+def _run(command: Command, options: Values, path: str, words: list[str]) -> int:
+    from .context import Context
+
+    context = Context(options, os.environ, path)
+    try:
+        values, arguments = command.parse(words, path)
+        if values.help:
+            from .help import usage
+
+            print(usage(command, path))
+            return 0
+        return command.run(context, values, arguments)
+    except UsageError as error:
+        return _usage(error, path, command.usage)
+    except CortenError as error:
+        return context.failure(error)
+    finally:
+        context.close()
+
+
+def _unknown(name: str) -> int:
+    group, _, _ = name.rpartition(" ")
+    above = f"{PROGRAM} {group}".rstrip()
+    usage = f"\n\nUsage:  {above}" if group else ""
+    sys.stderr.write(
+        f"{PROGRAM}: unknown command: {PROGRAM} {name}{usage}\n\nRun '{above} --help' for more information\n"
+    )
+    return 1
+
+
+def _usage(error: UsageError, path: str, usage: str) -> int:
+    sys.stdout.flush()
+    prefix = f"{PROGRAM}: " if error.code == 1 else ""
+    sys.stderr.write(
+        f"{prefix}{error.message}\n\nUsage:  {path} {usage}".rstrip()
+        + f"\n\n{error.see} '{path} --help' for more information\n"
+    )
+    return error.code

@@ -1,0 +1,122 @@
+"""``--mount type=bind,source=…,target=…,…``: comma-separated fields, as docs.docker.com describes them."""
+
+from __future__ import annotations
+
+from corten.errors import InvalidInput
+
+from .notation import size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+_TRUE = ("", "1", "true")
+_FALSE = ("0", "false")
+
+
+def mount(text: str) -> dict[str, Any]:
+    """The API's Mount. Raises InvalidInput."""
+    made: dict[str, Any] = {"Type": "volume", "Target": ""}
+    for part in _fields(text):
+        key, equals, value = part.partition("=")
+        setter = _SETTERS.get(key.lower())
+        if setter is None:
+            raise InvalidInput(f"unknown option '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair")
+        if not equals and key.lower() not in _ALONE:
+            raise InvalidInput(f"invalid field '{part}' must be a key=value pair")
+        setter(made, value)
+    _check(made)
+    return made
+
+
+def _check(made: dict[str, Any]) -> None:
+    if not made["Target"]:
+        raise InvalidInput("target is required")
+    if made["Type"] == "bind" and not made.get("Source"):
+        raise InvalidInput("source is required for type bind")
+    if made["Type"] == "tmpfs" and made.get("Source"):
+        raise InvalidInput("source is forbidden for type tmpfs")
+    for kind, options in (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions")):
+        if options in made and made["Type"] != kind:
+            raise InvalidInput(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
+
+
+def _fields(text: str) -> list[str]:
+    """The comma-separated fields; one in double quotes may hold commas (a line of CSV)."""
+    fields: list[str] = [""]
+    quoted = False
+    for character in text:
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            fields.append("")
+        else:
+            fields[-1] += character
+    return fields
+
+
+def _boolean(text: str) -> bool:
+    if text.lower() not in _TRUE + _FALSE:
+        raise InvalidInput(f"invalid value for 'readonly': {text}")
+    return text.lower() in _TRUE
+
+
+def _plain(name: str) -> Callable[[dict[str, Any], str], None]:
+    return lambda made, value: made.__setitem__(name, value)
+
+
+def _inner(group: str, name: str, convert: Callable[[str], Any] = str) -> Callable[[dict[str, Any], str], None]:
+    return lambda made, value: made.setdefault(group, {}).__setitem__(name, convert(value))
+
+
+def _driver(name: str) -> Callable[[dict[str, Any], str], None]:
+    def set_driver(made: dict[str, Any], value: str) -> None:
+        config = made.setdefault("VolumeOptions", {}).setdefault("DriverConfig", {})
+        if name == "Name":
+            config["Name"] = value
+        else:
+            key, _, option = value.partition("=")
+            config.setdefault("Options", {})[key] = option
+
+    return set_driver
+
+
+def _label(made: dict[str, Any], value: str) -> None:
+    key, _, text = value.partition("=")
+    made.setdefault("VolumeOptions", {}).setdefault("Labels", {})[key] = text
+
+
+def _read_only(made: dict[str, Any], value: str) -> None:
+    made["ReadOnly"] = _boolean(value)
+
+
+def _octal(text: str) -> int:
+    try:
+        return int(text, 8)
+    except ValueError:
+        raise InvalidInput(f"invalid value for tmpfs-mode: {text}") from None
+
+
+_ALONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+_SETTERS: dict[str, Callable[[dict[str, Any], str], None]] = {
+    "type": lambda made, value: made.__setitem__("Type", value.lower()),
+    "source": _plain("Source"),
+    "src": _plain("Source"),
+    "target": _plain("Target"),
+    "destination": _plain("Target"),
+    "dst": _plain("Target"),
+    "readonly": _read_only,
+    "ro": _read_only,
+    "consistency": _plain("Consistency"),
+    "bind-propagation": _inner("BindOptions", "Propagation"),
+    "bind-nonrecursive": _inner("BindOptions", "NonRecursive", _boolean),
+    "bind-create-src": _inner("BindOptions", "CreateMountpoint", _boolean),
+    "volume-nocopy": _inner("VolumeOptions", "NoCopy", _boolean),
+    "volume-subpath": _inner("VolumeOptions", "Subpath"),
+    "volume-driver": _driver("Name"),
+    "volume-opt": _driver("Options"),
+    "volume-label": _label,
+    "tmpfs-size": _inner("TmpfsOptions", "SizeBytes", size),
+    "tmpfs-mode": _inner("TmpfsOptions", "Mode", _octal),
+}

@@ -1,0 +1,228 @@
+"""The notations of option values: sizes, durations, ports, mounts, devices, limits, key=value files.
+
+Each function reads one notation into the API's value and raises InvalidInput with Docker's sentence.
+"""
+
+from __future__ import annotations
+
+import os
+
+from corten.errors import CortenError, InvalidInput
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
+
+
+def size(text: str) -> int:
+    """Bytes of ``512m``, ``1.5g``, ``64kb``, ``1GiB``; powers of 1024, as go-units' RAMInBytes."""
+    if not text:
+        return 0
+    if text == "-1":
+        return -1
+    lowered = text.strip().lower()
+    number = lowered.rstrip("kmgtpib ")
+    unit = lowered[len(number) :].strip()
+    factor = _UNITS.get(unit.removesuffix("ib").removesuffix("b") if unit != "b" else "b")
+    if factor is None or not number.replace(".", "", 1).isdigit():
+        raise InvalidInput(f"invalid size: '{text}'")
+    return int(float(number) * factor)
+
+
+def duration(text: str) -> int:
+    """Nanoseconds of Go's ``1h2m3.5s``, ``300ms``."""
+    if text in ("", "0"):
+        return 0
+    total, rest = 0.0, text.removeprefix("+")
+    while rest:
+        number = rest[: len(rest) - len(rest.lstrip("0123456789."))]
+        rest = rest[len(number) :]
+        unit = rest[: len(rest) - len(rest.lstrip("nuµmsh"))]
+        rest = rest[len(unit) :]
+        if unit not in _NANOSECONDS or not number.replace(".", "", 1).isdigit():
+            raise InvalidInput(f'time: invalid duration "{text}"')
+        total += float(number) * _NANOSECONDS[unit]
+    return round(total)
+
+
+def nano_cpus(text: str) -> int:
+    """Billionths of a CPU of ``1.5``."""
+    if not text:
+        return 0
+    whole, _, fraction = text.partition(".")
+    if not (whole + fraction).isdigit() or len(fraction) > 9:
+        raise InvalidInput(f"failed to parse {text} as a rational number")
+    return int(whole or "0") * 10**9 + int(fraction.ljust(9, "0"))
+
+
+def pairs(items: Iterable[str]) -> dict[str, str]:
+    """``key=value`` items; a key alone has the value ''."""
+    return {key: value for key, _, value in (item.partition("=") for item in items)}
+
+
+def environment(items: Iterable[str], files: Iterable[str], own: Mapping[str, str]) -> list[str]:
+    """``NAME=value`` for each; a name alone takes this process's value, or is left out."""
+    found: list[str] = []
+    for item in [*(line for path in files for line in _lines(path)), *items]:
+        name, equals, _ = item.partition("=")
+        if not name:
+            raise InvalidInput(f"invalid environment variable: {item}")
+        if equals:
+            found.append(item)
+        elif name in own:
+            found.append(f"{name}={own[name]}")
+    return found
+
+
+def labels(items: Iterable[str], files: Iterable[str]) -> dict[str, str]:
+    """Labels of files and options; the options win."""
+    return pairs([*(line for path in files for line in _lines(path)), *items])
+
+
+def _lines(path: str) -> list[str]:
+    """The lines of a file of variables: neither blank nor comments."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            lines = [line.lstrip() for line in file.read().splitlines()]
+    except OSError as error:
+        raise CortenError(f"open {path}: {(error.strerror or '').lower()}") from error
+    kept = [line for line in lines if line and not line.startswith("#")]
+    for line in kept:
+        name = line.partition("=")[0]
+        if not name or any(blank in name for blank in " \t"):
+            raise InvalidInput(f"poorly formatted environment: variable '{name}' contains whitespaces")
+    return kept
+
+
+def ulimit(text: str) -> dict[str, Any]:
+    """``nofile=1024:2048``."""
+    name, equals, values = text.partition("=")
+    soft, colon, hard = values.partition(":")
+    numbers = [value for value in (soft, hard if colon else soft) if value.removeprefix("-").isdigit()]
+    if not equals or len(numbers) != 2:
+        raise InvalidInput(f"invalid ulimit argument: {text}")
+    if -1 < int(numbers[1]) < int(numbers[0]) or (numbers[0] == "-1" and numbers[1] != "-1"):
+        raise InvalidInput(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+    return {"Name": name, "Soft": int(numbers[0]), "Hard": int(numbers[1])}
+
+
+def device(text: str) -> dict[str, str]:
+    """``/dev/host[:/dev/inside][:rwm]``."""
+    parts = text.split(":")
+    if len(parts) > 3 or not parts[0]:
+        raise InvalidInput(f"invalid device specification: {text}")
+    inside, mode = parts[0], "rwm"
+    if len(parts) == 3:
+        inside, mode = parts[1], parts[2]
+    elif len(parts) == 2:
+        if parts[1] and set(parts[1]) <= set("rwm"):
+            mode = parts[1]
+        else:
+            inside = parts[1]
+    return {"PathOnHost": parts[0], "PathInContainer": inside, "CgroupPermissions": mode}
+
+
+def throttle(text: str, *, sized: bool) -> dict[str, Any]:
+    """``/dev/sda:1mb`` or ``/dev/sda:100``: bytes or operations a second."""
+    path, colon, rate = text.partition(":")
+    if not colon or not path.startswith("/dev/"):
+        raise InvalidInput(f"bad format for device path: {text}")
+    return {"Path": path, "Rate": size(rate) if sized else int(rate)}
+
+
+def weight(text: str) -> dict[str, Any]:
+    """``/dev/sda:200``."""
+    path, colon, value = text.partition(":")
+    if not colon or not path.startswith("/dev/") or not value.isdigit():
+        raise InvalidInput(f"bad format: {text}")
+    return {"Path": path, "Weight": int(value)}
+
+
+def restart_policy(text: str) -> dict[str, Any]:
+    """``no``, ``always``, ``unless-stopped``, ``on-failure[:retries]``."""
+    name, colon, retries = text.partition(":")
+    if colon and not retries.isdigit():
+        raise InvalidInput("invalid restart policy format: maximum retry count must be an integer")
+    return {"Name": name or "no", "MaximumRetryCount": int(retries or "0")}
+
+
+def exposed(items: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``80``, ``80/udp``, ``8000-8010``."""
+    found: dict[str, dict[str, Any]] = {}
+    for item in items:
+        if ":" in item:
+            raise InvalidInput(f"invalid port format for --expose: {item}")
+        ports, protocol = _protocol(item)
+        found.update({f"{port}/{protocol}": {} for port in _range(ports, item)})
+    return found
+
+
+def published(items: Iterable[str]) -> dict[str, list[dict[str, str]]]:
+    """``[[ip:][host]:]container[/protocol]``, with ranges: the API's PortBindings."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for item in items:
+        address, host, inside = _split_port(item)
+        ports, protocol = _protocol(inside)
+        inner = _range(ports, item)
+        outer = _host_ports(host, len(inner), item)
+        for port, bound in zip(inner, outer, strict=True):
+            found.setdefault(f"{port}/{protocol}", []).append({"HostIp": address, "HostPort": bound})
+    return found
+
+
+def _split_port(item: str) -> tuple[str, str, str]:
+    if item.startswith("["):
+        address, _, rest = item[1:].partition("]:")
+        host, _, inside = rest.rpartition(":")
+        return address, host, inside
+    rest, _, inside = item.rpartition(":")
+    address, _, host = rest.rpartition(":")
+    return address, host, inside
+
+
+def _protocol(text: str) -> tuple[str, str]:
+    ports, _, protocol = text.partition("/")
+    protocol = protocol.lower() or "tcp"
+    if protocol not in ("tcp", "udp", "sctp"):
+        raise InvalidInput(f"invalid proto: {protocol}")
+    return ports, protocol
+
+
+def _host_ports(host: str, count: int, item: str) -> list[str]:
+    if not host:
+        return [""] * count
+    outer = _range(host, item)
+    if len(outer) == count:
+        return [str(port) for port in outer]
+    if count == 1:
+        return [host]  # one port out of a range: the engine chooses
+    raise InvalidInput(f"invalid ranges specified for container and host Ports: {item}")
+
+
+def _range(text: str, item: str) -> range:
+    first, dash, last = text.partition("-")
+    for number in (first, last) if dash else (first,):
+        if not (number.isascii() and number.isdigit() and 0 <= int(number) < 65536):
+            raise InvalidInput(f"invalid containerPort: {item}")
+    if dash and int(last) < int(first):
+        raise InvalidInput(f"invalid range specified for port: {item}")
+    return range(int(first), int(last if dash else first) + 1)
+
+
+def volumes(items: Iterable[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """``-v``: binds (``source:target[:options]``, relative sources made absolute) and anonymous volumes."""
+    binds: list[str] = []
+    anonymous: dict[str, dict[str, Any]] = {}
+    for item in items:
+        source, colon, rest = item.partition(":")
+        if not colon:
+            anonymous[item] = {}
+        elif source.startswith((".", "~")):
+            binds.append(f"{os.path.abspath(os.path.expanduser(source))}:{rest}")
+        else:
+            binds.append(item)
+    return binds, anonymous

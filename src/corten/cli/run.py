@@ -1,0 +1,203 @@
+"""``run`` and ``create``: create (pulling what is missing), attach, start, and leave with the container's code."""
+
+from __future__ import annotations
+
+import sys
+
+from corten.errors import CortenError, InvalidInput, NotFound
+
+from . import attachment, container_config
+from .container_options import CREATE_OPTIONS, RUN_OPTIONS
+from .options import Command, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from corten.client.connection import Response
+
+    from .context import Context
+    from .options import Values
+
+_ENGINE_FAILED = 125
+_NOT_FOUND = ("executable file not found", "no such file or directory")
+_NOT_RUNNABLE = ("permission denied", "is a directory", "exec format error")
+_PULL = ("always", "missing", "never")
+
+
+def create(context: Context, values: Values, arguments: list[str]) -> int:
+    """``create``: make a container, print its ID."""
+    try:
+        request = _request(context, values, arguments, detached=False)
+        made = create_container(context, values, request)
+    except CortenError as error:
+        return _failed(context, error, _code(error))
+    context.out(made["Id"])
+    return 0
+
+
+def run(context: Context, values: Values, arguments: list[str]) -> int:
+    """``run``: create, attach, start, wait; the exit code is the command's."""
+    try:
+        explain = _explain_form(values)
+        request = _request(context, values, arguments, detached=values.detach)
+        if not values.detach:
+            attachment.check_terminal(tty=values.tty, stdin=request["AttachStdin"])
+    except InvalidInput as error:
+        return context.failure(error, code=1 if "TTY" in error.message else _ENGINE_FAILED)
+    try:
+        made = create_container(context, values, request)
+        return _Run(context, values, request, made["Id"], explain).run()
+    except CortenError as error:
+        return _failed(context, error, _code(error))
+
+
+def _failed(context: Context, error: CortenError, code: int) -> int:
+    context.failure(error, code=code, prefix="corten: ")
+    context.error(f"\nRun '{context.path} --help' for more information")
+    return code
+
+
+def _code(error: CortenError) -> int:
+    """The exit code of a start that failed: 127 and 126 when the container's command was at fault.
+
+    An engine tells it by the sentence alone: these are the words that the docker command looks for, too.
+    """
+    message = error.message.lower()
+    if any(words in message for words in _NOT_FOUND) and "exec" in message:
+        return 127
+    if any(words in message for words in _NOT_RUNNABLE) and "exec" in message:
+        return 126
+    return _ENGINE_FAILED
+
+
+def _explain_form(values: Values) -> str:
+    return str(values.explain or "")
+
+
+def _request(context: Context, values: Values, arguments: list[str], *, detached: bool) -> dict[str, Any]:
+    if values.pull not in _PULL:
+        raise UsageError(f"invalid pull option: '{values.pull}': must be one of \"always\", \"missing\" or \"never\"", code=125)
+    image, *command = arguments
+    container_config.check_cidfile(values.cidfile)
+    return container_config.create_request(
+        values, image, command, context.environment, detached=detached
+    )
+
+
+def create_container(context: Context, values: Values, request: dict[str, Any]) -> dict[str, Any]:
+    """Create a container; an image that is not there is pulled, as ``--pull`` allows. Raises CortenError."""
+    image = request["Image"]
+    if values.pull == "always":
+        _pull(context, values, image)
+    query = {"name": values.name, "platform": values.platform}
+    try:
+        made = context.client.post("/containers/create", query, request)
+    except NotFound as error:
+        if values.pull != "missing" or not _is_missing_image(error):
+            raise
+        context.error(f"Unable to find image '{_familiar(image)}' locally")
+        _pull(context, values, image)
+        made = context.client.post("/containers/create", query, request)
+    for warning in made.get("Warnings") or []:
+        context.error(f"WARNING: {warning}")
+    if values.cidfile:
+        container_config.write_cidfile(values.cidfile, made["Id"])
+    result: dict[str, Any] = made
+    return result
+
+
+def _is_missing_image(error: CortenError) -> bool:
+    return "no such image" in error.message.lower()
+
+
+def _familiar(image: str) -> str:
+    """The reference with the tag that is implied."""
+    return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+def _pull(context: Context, values: Values, image: str) -> None:
+    from .pull import pull_image
+
+    pull_image(context, image, platform=values.platform, quiet=values.quiet, progress_to=sys.stderr)
+
+
+class _Run:
+    """One container from its creation to its end, or to where it is left alone."""
+
+    def __init__(
+        self, context: Context, values: Values, request: dict[str, Any], identifier: str, explain: str
+    ) -> None:
+        self.context = context
+        self.client = context.client
+        self.values = values
+        self.request = request
+        self.id = identifier
+        self.path = f"/containers/{identifier}"
+        self.digest = ""
+        self.explain = explain
+
+    def run(self) -> int:
+        if self.explain:
+            from .explain import show
+
+            self.digest = show(self.context, self.path, self.explain)
+        if self.values.detach:
+            self._start()
+            self.context.out(self.id)
+            return 0
+        return self._foreground()
+
+    def _foreground(self) -> int:
+        """Attach, and ask for the end, before the start: neither output nor exit code can be missed."""
+        request = self.request
+        streams = {name.lower()[6:]: request[name] for name in ("AttachStdin", "AttachStdout", "AttachStderr")}
+        attached = attachment.Attachment(
+            self.context,
+            self.path,
+            tty=request["Tty"],
+            stdin=request["AttachStdin"],
+            keys=self.values.detach_keys or self.context.setting("detachKeys"),
+            sig_proxy=self.values.sig_proxy,
+        )
+        query = {"stream": True, **streams, "detachKeys": self.values.detach_keys}
+        with self.client.hijack(f"{self.path}/attach", query) as tunnel, self._wait() as ended:
+            try:
+                if not attached.run(tunnel, self._start):
+                    return 0
+            except CortenError:
+                self._discard(ended)
+                raise
+            return self._exit_code(ended)
+
+    def _wait(self) -> Response:
+        condition = "removed" if self.values.rm else "next-exit"
+        return self.client.open("POST", f"{self.path}/wait", {"condition": condition})
+
+    def _start(self) -> None:
+        self.client.post(f"{self.path}/start", {"plan": self.digest} if self.digest else None)
+
+    def _discard(self, ended: Response) -> None:
+        """A start that failed with ``--rm`` leaves when the container is gone."""
+        if self.values.rm:
+            ended.read()
+
+    def _exit_code(self, ended: Response) -> int:
+        told = ended.json()
+        if error := (told.get("Error") or {}).get("Message"):
+            raise CortenError(error)
+        return int(told["StatusCode"])
+
+
+_USAGE = "[OPTIONS] IMAGE [COMMAND] [ARG...]"
+RUN = Command(
+    run,
+    "Create and run a new container from an image",
+    _USAGE,
+    RUN_OPTIONS,
+    arguments=(1, None),
+    interspersed=False,
+)
+CREATE = Command(
+    create, "Create a new container", _USAGE, CREATE_OPTIONS, arguments=(1, None), interspersed=False
+)
