@@ -1,0 +1,79 @@
+"""Which function answers which request."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Awaitable, Callable, Mapping
+
+from corten.api.message import Hijack, Request, Response
+from corten.errors import InvalidInput, NotFound
+
+MINIMUM, NEWEST = (1, 24), (1, 47)
+"""The API versions that are spoken."""
+
+Handler = Callable[[Request], Awaitable[Response | Hijack]]
+_PREFIX = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/)")
+_PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Route:
+    """A pattern and its handler; ``reads_body``: the handler takes the body as a stream, however long it is."""
+
+    pattern: re.Pattern[str]
+    handler: Handler
+    reads_body: bool
+
+
+class Router:
+    """Routes by method and first word of the path; the first that matches answers."""
+
+    def __init__(self) -> None:
+        self._routes: dict[tuple[str, str], list[Route]] = {}
+
+    def route(self, method: str, path: str, *, reads_body: bool = False) -> Callable[[Handler], Handler]:
+        """Register a handler. ``{id}`` is one segment, ``{name:path}`` as many as fit."""
+        source = _PARAMETER.sub(lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", path)
+        pattern = re.compile(source)
+
+        def register(handler: Handler) -> Handler:
+            key = (method, path.split("/", 2)[1])
+            self._routes.setdefault(key, []).append(Route(pattern, handler, reads_body))
+            return handler
+
+        return register
+
+    def include(self, other: Router) -> None:
+        """Take all routes of another."""
+        for key, routes in other._routes.items():
+            self._routes.setdefault(key, []).extend(routes)
+
+    def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
+        """The route and its parameters. Raises NotFound ``page not found``."""
+        for route in self._routes.get((method, path.split("/", 2)[1] if "/" in path else ""), ()):
+            if (match := route.pattern.fullmatch(path)) is not None:
+                return route, match.groupdict()
+        raise NotFound("page not found")
+
+
+def split_version(path: str) -> tuple[tuple[int, int], str]:
+    """The API version of a path's prefix, or the newest, and the rest. Raises InvalidInput in dockerd's words."""
+    match = _PREFIX.match(path)
+    if match is None:
+        return NEWEST, path
+    version = int(match[1]), int(match[2])
+    if version > NEWEST:
+        raise InvalidInput(
+            f"client version {_text(version)} is too new. Maximum supported API version is {_text(NEWEST)}"
+        )
+    if version < MINIMUM:
+        raise InvalidInput(
+            f"client version {_text(version)} is too old. Minimum supported API version is {_text(MINIMUM)}, "
+            "please upgrade your client to a newer version"
+        )
+    return version, path[match.end() :]
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

@@ -1,0 +1,14 @@
+"""All routes of the API, in one router."""
+
+from __future__ import annotations
+
+from corten.api import archives, containers, exec, images, networks, system, volumes
+from corten.api.router import Router
+
+
+def router() -> Router:
+    """The router of the whole API."""
+    whole = Router()
+    for noun in (containers, archives, exec, images, volumes, networks, system):
+        whole.include(noun.ROUTES)
+    return whole

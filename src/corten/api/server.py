@@ -1,0 +1,298 @@
+"""HTTP/1.1 for the engine: h11 under asyncio streams.
+
+A connection serves one request after the other. While a handler works on a request whose body is complete, the
+connection is watched: a client that goes away cancels the handler. A hijacked connection leaves HTTP for good; its
+client may close one half (end of stdin) and go on reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import socket
+import traceback
+import urllib.parse
+from collections.abc import AsyncIterator, Sequence
+
+import h11
+
+from corten import __version__
+from corten.api.errors import answer
+from corten.api.message import Hijack, Request, Response
+from corten.api.router import NEWEST, Handler, Router, split_version
+from corten.api.services import Services
+from corten.errors import CortenError
+
+_log = logging.getLogger(__name__)
+_CHUNK = 256 << 10
+_LARGEST_HEAD = 64 << 10
+_SERVER = (
+    ("Api-Version", f"{NEWEST[0]}.{NEWEST[1]}"),
+    ("Docker-Experimental", "false"),
+    ("Ostype", "linux"),
+    ("Server", f"Corten/{__version__} (linux)"),
+)
+
+
+class _Gone(ConnectionError):
+    """The client closed the connection."""
+
+
+class _Body:
+    """The body of the request that is being served."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._connection.chunks()
+
+
+class _Raw:
+    """A hijacked connection: implements :class:`corten.api.message.Duplex`."""
+
+    def __init__(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._first, self._reader, self._writer = first, reader, writer
+
+    async def read(self) -> bytes:
+        if self._first:
+            first, self._first = self._first, b""
+            return first
+        with contextlib.suppress(ConnectionError):
+            return await self._reader.read(_CHUNK)
+        return b""
+
+    async def write(self, data: bytes) -> None:
+        self._writer.write(data)
+        await self._writer.drain()
+
+
+class Connection:
+    """One client."""
+
+    def __init__(
+        self, router: Router, services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._router, self._services = router, services
+        self._reader, self._writer = reader, writer
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
+
+    async def serve(self) -> None:
+        """Answer requests until the client has no more."""
+        try:
+            while await self._serve_one():
+                self._http.start_next_cycle()
+        except h11.RemoteProtocolError as error:
+            with contextlib.suppress(h11.LocalProtocolError, ConnectionError):
+                await self._send(
+                    Response(error.error_status_hint, b"malformed HTTP request\n", type="text/plain"), "GET"
+                )
+        except ConnectionError:
+            pass  # it went away in the middle: nobody is left to tell
+        finally:
+            self._writer.close()
+
+    async def _serve_one(self) -> bool:
+        """Serve the next request; False when there will be no other."""
+        head = await self._event()
+        if not isinstance(head, h11.Request):
+            return False
+        method = head.method.decode()
+        result = await self._answer(head, method)
+        if isinstance(result, Hijack):
+            await self._hijack(result, head)
+            return False
+        await self._send(result, method)
+        if self._http.their_state is h11.SEND_BODY:
+            await self._skip_body()
+        return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _skip_body(self) -> None:
+        """Whatever of the body nobody wanted, up to a bound: then the connection is closed instead."""
+        left = _CHUNK
+        async for chunk in self.chunks():
+            left -= len(chunk)
+            if left < 0:
+                raise _Gone
+
+    async def _answer(self, head: h11.Request, method: str) -> Response | Hijack:
+        try:
+            return await self._route(head, method)
+        except CortenError as error:
+            return answer(error)
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:  # noqa: BLE001  a bug: the log has it, the client learns that it is one
+            _log.error("%s %s: %s", method, head.target.decode("latin-1"), traceback.format_exc())
+            return answer(CortenError("internal error of the engine: its log has the details"))
+
+    async def _route(self, head: h11.Request, method: str) -> Response | Hijack:
+        path, _, query = head.target.decode("latin-1").partition("?")
+        version, path = split_version(urllib.parse.unquote(path))
+        route, params = self._router.find("GET" if method == "HEAD" and path == "/_ping" else method, path)
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        request = Request(
+            method, path, version, urllib.parse.parse_qs(query, keep_blank_values=True), headers, _Body(self),
+            params, self._services,
+        )  # fmt: skip
+        if route.reads_body or headers.get("upgrade"):
+            return await route.handler(request)
+        return await self._watched(request, route.handler)
+
+    async def _watched(self, request: Request, handler: Handler) -> Response | Hijack:
+        """Run a handler; when the client goes away meanwhile, cancel it."""
+        content = await request.bytes()
+        work = asyncio.ensure_future(handler(dataclasses.replace(request, body=_Whole(content))))
+        watch = asyncio.ensure_future(self._more())
+        try:
+            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            if watch.result():  # the next request came early; it waits its turn
+                return await work
+            raise _Gone
+        finally:
+            for task in (work, watch):
+                task.cancel()
+            await asyncio.gather(work, watch, return_exceptions=True)
+
+    async def _more(self) -> bool:
+        """Wait for bytes, and keep them; False at the end."""
+        data = await self._reader.read(_CHUNK)
+        self._http.receive_data(data)
+        return bool(data)
+
+    # --- h11
+
+    async def _event(self) -> object:
+        while (event := self._http.next_event()) is h11.NEED_DATA:
+            if self._http.they_are_waiting_for_100_continue:
+                self._writer.write(self._http.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
+            self._http.receive_data(await self._reader.read(_CHUNK))
+        return event
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body of the current request."""
+        while self._http.their_state is h11.SEND_BODY:
+            event = await self._event()
+            if isinstance(event, h11.Data):
+                yield bytes(event.data)
+            elif isinstance(event, h11.ConnectionClosed):
+                raise _Gone
+
+    async def _send(self, response: Response, method: str) -> None:
+        content = response.content
+        whole = content if isinstance(content, bytes) else None
+        head = h11.Response(status_code=response.status, headers=_headers(response, whole))
+        data = [self._http.send(head) or b""]
+        if whole is not None:
+            if whole and method != "HEAD":
+                data.append(self._http.send(h11.Data(data=whole)) or b"")
+            data.append(self._http.send(h11.EndOfMessage()) or b"")
+        self._writer.write(b"".join(data))
+        await self._writer.drain()
+        if whole is None:
+            await self._stream(content)  # type: ignore[arg-type]
+
+    async def _stream(self, content: AsyncIterator[bytes]) -> None:
+        """Chunks as they come; a client that closes ends the stream at its source."""
+        watch = asyncio.ensure_future(self._more()) if self._http.their_state is h11.DONE else None
+        pump = asyncio.ensure_future(self._pump(content))
+        try:
+            await asyncio.wait({pump, *([watch] if watch else [])}, return_when=asyncio.FIRST_COMPLETED)
+            if not pump.done() and watch is not None and not watch.result():
+                raise _Gone
+            await pump
+        finally:
+            for task in (pump, watch):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.gather(task, return_exceptions=True)
+
+    async def _pump(self, content: AsyncIterator[bytes]) -> None:
+        try:
+            async for chunk in content:
+                if chunk:
+                    self._writer.write(self._http.send(h11.Data(data=chunk)) or b"")
+                    await self._writer.drain()
+        except CortenError as error:
+            # The head is out: all that can be done is to break off, so that nobody takes a part for the whole.
+            _log.warning("stream broken off: %s", error.message)
+            raise _Gone from error
+        finally:
+            await getattr(content, "aclose", _nothing)()
+        self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
+        await self._writer.drain()
+
+    async def _hijack(self, hijack: Hijack, head: h11.Request) -> None:
+        """Leave HTTP: ``101`` to who asked for an upgrade, the old ``200`` without a length to who did not."""
+        upgrade = any(name == b"upgrade" for name, _ in head.headers)
+        lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK", f"Content-Type: {hijack.type}"]
+        if upgrade:
+            lines += ["Connection: Upgrade", "Upgrade: tcp"]
+        lines += (f"{name}: {value}" for name, value in _SERVER)
+        self._writer.write("\r\n".join([*lines, "", ""]).encode())
+        await self._writer.drain()
+        first = self._http.trailing_data[0]
+        await hijack.serve(_Raw(bytes(first), self._reader, self._writer))
+
+
+async def _nothing() -> None:
+    return
+
+
+class _Whole:
+    """A body that was read already."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self._content
+
+
+def _headers(response: Response, whole: bytes | None) -> list[tuple[str, str]]:
+    headers = [*_SERVER, *response.headers]
+    if response.status not in (204, 304):
+        headers.append(("Content-Type", response.type))
+        if whole is not None:
+            headers.append(("Content-Length", str(len(whole))))
+        else:
+            headers.append(("Transfer-Encoding", "chunked"))
+    return headers
+
+
+class Server:
+    """The API on its sockets."""
+
+    def __init__(self, router: Router, services: Services) -> None:
+        self._router, self._services = router, services
+        self._connections: set[asyncio.Task[None]] = set()
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on sockets that are bound; returns at once."""
+        for one in sockets:
+            start = asyncio.start_unix_server if one.family == socket.AF_UNIX else asyncio.start_server
+            self._servers.append(await start(self._accepted, sock=one, limit=_CHUNK))
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await Connection(self._router, self._services, reader, writer).serve()
+        except asyncio.CancelledError:
+            writer.close()
+        finally:
+            self._connections.discard(task)
+
+    async def close(self) -> None:
+        """Stop listening and drop every client."""
+        for server in self._servers:
+            server.close()
+        for task in tuple(self._connections):
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""The JSON shapes of answers: values of the engine as the API has them."""

@@ -1,0 +1,118 @@
+"""Containers as ``ps`` and ``inspect`` show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from corten.api.shapes.words import status_line
+from corten.api.times import unix_seconds
+from corten.engine.container_network import network_settings
+from corten.engine.model import Container, MountPoint, State
+from corten.engine.network_model import NetworkSettings
+from corten.network.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from corten.api.services import Services
+
+Sizes = tuple[int, int]
+"""(SizeRw, SizeRootFs) in bytes."""
+
+
+def summary(container: Container, services: Services, sizes: Sizes | None) -> dict[str, Any]:
+    """``ContainerSummary``: one row of ``ps``."""
+    network = settings(container, services)
+    shape: dict[str, Any] = {
+        "Id": container.id,
+        "Names": [f"/{container.name}"],
+        "Image": container.config.image,
+        "ImageID": container.image,
+        "Command": " ".join([container.path, *container.args]),
+        "Created": unix_seconds(container.created),
+        "Ports": list(_ports(network.ports)),
+        "Labels": container.config.labels or {},
+        "State": container.state.status,
+        "Status": status_line(container.state),
+        "HostConfig": {"NetworkMode": container.host.network_mode},
+        "NetworkSettings": {"Networks": network.networks},
+        "Mounts": [mount_shape(mount) for mount in container.mounts],
+    }
+    return shape | _sizes(sizes)
+
+
+def settings(container: Container, services: Services) -> NetworkSettings:
+    """The container's place in its network, while it runs."""
+    endpoint = Endpoint.decode(container.endpoint) if container.endpoint else None
+    return network_settings(container, services.networks.name_of(container), endpoint)
+
+
+def _sizes(sizes: Sizes | None) -> dict[str, int]:
+    return {"SizeRw": sizes[0], "SizeRootFs": sizes[1]} if sizes else {}
+
+
+def _ports(ports: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for name, bindings in sorted(ports.items()):
+        port, _, protocol = name.partition("/")
+        inside = {"PrivatePort": int(port), "Type": protocol or "tcp"}
+        if not bindings:
+            yield inside
+        for binding in bindings or ():
+            public = {"PublicPort": int(binding.host_port)} if binding.host_port else {}
+            yield {"IP": binding.host_ip or "0.0.0.0", **inside, **public}  # noqa: S104  as it was asked for
+
+
+def mount_shape(mount: MountPoint) -> dict[str, Any]:
+    """``MountPoint``; a bind has no name and no driver."""
+    shape = msgspec.to_builtins(mount)
+    return {name: value for name, value in shape.items() if value != "" or name not in ("Name", "Driver")}
+
+
+def inspected(container: Container, services: Services, sizes: Sizes | None) -> dict[str, Any]:
+    """``ContainerInspectResponse``."""
+    directory = services.containers.directory(container)
+    return {
+        "Id": container.id,
+        "Created": container.created,
+        "Path": container.path,
+        "Args": container.args,
+        "State": state_shape(container.state),
+        "Image": container.image,
+        "ResolvConfPath": f"{directory}/resolv.conf",
+        "HostnamePath": f"{directory}/hostname",
+        "HostsPath": f"{directory}/hosts",
+        "LogPath": services.containers.log_path(container),
+        "Name": f"/{container.name}",
+        "RestartCount": container.restart_count,
+        "Driver": "overlay2",
+        "Platform": container.platform,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": "",
+        "ExecIDs": services.containers.exec_ids(container) or None,
+        "HostConfig": container.host,
+        "GraphDriver": _graph_driver(container, directory),
+        **_sizes(sizes),
+        "Mounts": [mount_shape(mount) for mount in container.mounts],
+        "Config": container.config,
+        "NetworkSettings": settings(container, services),
+    }
+
+
+def state_shape(state: State) -> dict[str, Any]:
+    """``ContainerState``."""
+    return dict(msgspec.to_builtins(state))
+
+
+def _graph_driver(container: Container, directory: str) -> dict[str, Any]:
+    root = directory.rsplit("/containers/", 1)[0]
+    return {
+        "Name": "overlay2",
+        "Data": {
+            "LowerDir": ":".join(f"{root}/layers/{short}/fs" for short in reversed(container.layers)),
+            "MergedDir": f"{directory}/merged",
+            "UpperDir": f"{directory}/upper",
+            "WorkDir": f"{directory}/work",
+        },
+    }

@@ -1,0 +1,71 @@
+"""Routes of volumes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from corten.api.message import Request, Response, no_content, reply
+from corten.api.router import Router
+from corten.engine.model import Volume
+
+ROUTES = Router()
+_route = ROUTES.route
+
+
+class _Create(msgspec.Struct, rename="pascal"):
+    """The body of ``POST /volumes/create``."""
+
+    name: str = ""
+    driver: str = "local"
+    driver_opts: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+def volume_shape(volume: Volume) -> dict[str, Any]:
+    """``Volume``."""
+    return {
+        "CreatedAt": volume.created_at,
+        "Driver": volume.driver,
+        "Labels": volume.labels or None,
+        "Mountpoint": volume.mountpoint,
+        "Name": volume.name,
+        "Options": volume.options or None,
+        "Scope": volume.scope,
+    }
+
+
+@_route("GET", "/volumes")
+async def list_all(request: Request) -> Response:
+    volumes = request.services.volumes.list(request.filters())
+    return reply({"Volumes": [volume_shape(volume) for volume in volumes], "Warnings": None})
+
+
+@_route("POST", "/volumes/create")
+async def create(request: Request) -> Response:
+    body = await request.json(_Create, empty=_Create())
+    volume = request.services.volumes.create(
+        body.name, driver=body.driver or "local", options=body.driver_opts, labels=body.labels
+    )
+    return reply(volume_shape(volume), 201)
+
+
+@_route("POST", "/volumes/prune")
+async def prune(request: Request) -> Response:
+    filters = request.filters()
+    if request.version < (1, 42):  # before, a prune took named volumes too
+        filters = {**filters, "all": ["true"]}
+    pruned = await request.services.volumes.prune(filters)
+    return reply({"VolumesDeleted": list(pruned.deleted), "SpaceReclaimed": pruned.reclaimed})
+
+
+@_route("GET", "/volumes/{name}")
+async def inspect(request: Request) -> Response:
+    return reply(volume_shape(request.services.volumes.get(request.params["name"])))
+
+
+@_route("DELETE", "/volumes/{name}")
+async def remove(request: Request) -> Response:
+    await request.services.volumes.remove(request.params["name"], force=request.flag("force"))
+    return no_content()
