@@ -139,12 +139,15 @@ class World:
         self._closing.callback(space.end)
         return space
 
-    def start(self, container: Container) -> tuple[Space, Endpoint]:
-        """A running container."""
+    def place(self, container: Container) -> tuple[Space, Endpoint]:
+        """A container before its operations."""
         endpoint = self.networks.attach(container)
         assert endpoint
-        endpoint = self.networks.publish(container, endpoint)
-        space = self._space()
+        return self._space(), self.networks.publish(container, endpoint)
+
+    def start(self, container: Container) -> tuple[Space, Endpoint]:
+        """A running container."""
+        space, endpoint = self.place(container)
         execute(endpoint.operations, space)
         return space, endpoint
 

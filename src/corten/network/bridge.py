@@ -76,9 +76,7 @@ class BridgeNetwork:
         bad one.
         """
         if container_id in self.endpoints:
-            raise Conflict(
-                f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}"
-            )
+            raise Conflict(f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}")
         _check_mac(mac)
         self._mend()
         if ip:

@@ -222,9 +222,7 @@ def _additions(table: str, forwardings: Sequence[Forwarding]) -> list[Request]:
         name, key = _key(forwarding.binding)
         address = socket.inet_aton(forwarding.ip)
         pairs[name].append((key, nft.address_and_port(address, forwarding.binding.container_port)))
-    return [
-        request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)
-    ]
+    return [request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)]
 
 
 def _removals(table: str, bindings: Sequence[Binding]) -> list[Request]:

@@ -142,9 +142,7 @@ def _create_bridge(kernel: Netlink, name: str, mac: str) -> None:
     info = wire.nested(
         wire.IFLA_LINKINFO,
         wire.text(wire.IFLA_INFO_KIND, "bridge"),
-        wire.nested(
-            wire.IFLA_INFO_DATA, wire.u32(wire.IFLA_BR_STP_STATE, 0), wire.u32(wire.IFLA_BR_FORWARD_DELAY, 0)
-        ),
+        wire.nested(wire.IFLA_INFO_DATA, wire.u32(wire.IFLA_BR_STP_STATE, 0), wire.u32(wire.IFLA_BR_FORWARD_DELAY, 0)),
     )
     address = wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
     body = wire.link() + wire.text(wire.IFLA_IFNAME, name) + address + info
@@ -220,7 +218,5 @@ def set_switch(path: str, value: str, *, optional: bool = False) -> bool:
 
 def _refused(operation: str, name: str, error: OSError) -> CortenError:
     if error.errno == errno.EOPNOTSUPP:
-        return Unsupported(
-            f"{operation} {name}: this kernel has no such kind of link", hint="modprobe bridge veth"
-        )
+        return Unsupported(f"{operation} {name}: this kernel has no such kind of link", hint="modprobe bridge veth")
     return CortenError(f"{operation} {name}: {str(error.strerror or error).lower()}")

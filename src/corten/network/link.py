@@ -16,6 +16,9 @@ from corten.sys.netlink import Netlink
 from corten.wire import netlink as wire
 from corten.wire.netlink import Request
 
+_ONE_QUEUE = wire.u32(wire.IFLA_NUM_TX_QUEUES, 1) + wire.u32(wire.IFLA_NUM_RX_QUEUES, 1)
+"""The kernel's default is a queue for each CPU at each end, and an object in /sys, with an event, for each queue."""
+
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -68,9 +71,10 @@ class VethPair(Operation):
         )
 
     def shell(self) -> str:
+        common = f"mtu {self.mtu} numtxqueues 1 numrxqueues 1"
         return (
-            f"ip link add {self.host} mtu {self.mtu} master {self.bridge} type veth "
-            f'peer name {self.name} address {self.mac} mtu {self.mtu} netns "$PID" && '
+            f"ip link add {self.host} {common} master {self.bridge} type veth "
+            f'peer name {self.name} address {self.mac} {common} netns "$PID" && '
             f"ip link set {self.host} type bridge_slave hairpin on && "
             f"ip link set {self.host} addrgenmode none && ip link set {self.host} up"
         )
@@ -81,13 +85,13 @@ class VethPair(Operation):
             kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host), _up(self.host))
 
     def _pair(self, pid: int, bridge: int) -> Request:
-        mtu = wire.u32(wire.IFLA_MTU, self.mtu)
+        common = wire.u32(wire.IFLA_MTU, self.mtu) + _ONE_QUEUE
         peer = (
             wire.link()
             + wire.text(wire.IFLA_IFNAME, self.name)
             + wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(self.mac.replace(":", "")))
             + wire.u32(wire.IFLA_NET_NS_PID, pid)
-            + mtu
+            + common
         )
         info = wire.nested(
             wire.IFLA_LINKINFO,
@@ -95,7 +99,7 @@ class VethPair(Operation):
             wire.nested(wire.IFLA_INFO_DATA, wire.attribute(wire.VETH_INFO_PEER, peer)),
         )
         master = wire.u32(wire.IFLA_MASTER, bridge)
-        body = wire.link() + wire.text(wire.IFLA_IFNAME, self.host) + mtu + master + info
+        body = wire.link() + wire.text(wire.IFLA_IFNAME, self.host) + common + master + info
         return Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
 
 

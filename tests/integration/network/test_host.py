@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import re
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -13,13 +16,16 @@ import pytest
 from corten.engine.network_model import Ipam, IpamConfig, NetworkCreate
 from corten.errors import AccessDenied, Conflict, InvalidInput, Unsupported
 from corten.network import host
+from corten.network.endpoint import Endpoint
 from corten.network.link import VethPair
+from corten.spec.operation import PARENT
 from corten.sys.netlink import NetlinkError
 from tests.support.spaces import (
     BRIDGE,
     HOST,
     OTHER_MACHINE,
     TABLE,
+    Space,
     World,
     container,
     greet,
@@ -53,6 +59,26 @@ def test_a_container_has_an_address_a_way_out_and_no_ipv6(world: World) -> None:
     assert f"master {BRIDGE}" in port
     assert "hairpin on" in port
     assert "inet6" not in ip("address", "show", place.host_interface)
+
+
+def test_the_shell_equivalents_do_the_same(world: World) -> None:
+    world.networks.start()
+    a, place = world.start(container("a"))
+    by_hand, other_place = world.place(container("b"))
+    for step in other_place.operations:
+        with contextlib.nullcontext() if step.stage == PARENT else by_hand.inside():
+            subprocess.run(["sh", "-ec", step.shell()], check=True, env={**os.environ, "PID": str(by_hand.pid)})
+    assert _shown(by_hand, other_place) == _shown(a, place)
+
+
+def _shown(space: Space, place: Endpoint) -> list[str]:
+    """What ip(8) shows of a container's link, but for what is one container's own."""
+    shown = [ip("-d", "link", "show", place.host_interface)]
+    with space.inside():
+        shown += [ip("-d", "address", "show", "eth0"), ip("route"), ip("address", "show", "lo")]
+    own = rf"{place.host_interface}|{place.ip}|{place.mac}|^\d+:|@if\d+|link/ether [0-9a-f:]+|netnsid \d+|0x800\d"
+    numbers = r"(port_no|designated_port|designated_bridge|designated_root|_timer +) *[0-9a-fx.:]+"
+    return [re.sub(numbers, "", re.sub(own, "", text, flags=re.M)) for text in shown]
 
 
 def test_the_bridge_keeps_its_ethernet_address(world: World) -> None:

@@ -42,8 +42,8 @@ def test_operations_explain_themselves() -> None:
         (
             PARENT,
             "vethabcdef0 to eth0",
-            "ip link add vethabcdef0 mtu 1500 master corten0 type veth "
-            'peer name eth0 address 02:42:ac:11:00:02 mtu 1500 netns "$PID" && '
+            "ip link add vethabcdef0 mtu 1500 numtxqueues 1 numrxqueues 1 master corten0 type veth "
+            'peer name eth0 address 02:42:ac:11:00:02 mtu 1500 numtxqueues 1 numrxqueues 1 netns "$PID" && '
             "ip link set vethabcdef0 type bridge_slave hairpin on && "
             "ip link set vethabcdef0 addrgenmode none && ip link set vethabcdef0 up",
         ),
