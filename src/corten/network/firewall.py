@@ -28,7 +28,7 @@ from ipaddress import IPv4Network
 from corten.errors import CortenError, Unsupported
 from corten.network.endpoint import Binding
 from corten.sys.netlink import NETLINK_NETFILTER, Netlink
-from corten.wire import nft
+from corten.wire import conntrack, nft
 from corten.wire.netlink import Request
 
 _LOOPBACK = (bytes([127, 0, 0, 0]), 8)
@@ -88,18 +88,21 @@ class Firewall:
 
     def publish(self, forwardings: Sequence[Forwarding]) -> None:
         """Open ports. Raises CortenError, and none is open then."""
-        self._forwardings.update((forwarding.binding, forwarding) for forwarding in forwardings)
+        bindings = [forwarding.binding for forwarding in forwardings]
+        self._forwardings.update(zip(bindings, forwardings, strict=True))
         try:
             self._change(_additions(self.table, forwardings))
         except CortenError:
-            self._forget(forwarding.binding for forwarding in forwardings)
+            self._forget(bindings)
             raise
+        self._end_flows(bindings)
 
     def withdraw(self, bindings: Sequence[Binding]) -> None:
         """Close ports; connections already made go on until their container ends."""
         known = [binding for binding in bindings if binding in self._forwardings]
         self._forget(known)
         self._change(_removals(self.table, known))
+        self._end_flows(known)
 
     def remember(self, forwardings: Iterable[Forwarding]) -> None:
         """Ports that a container has from before this engine: opened by the next :meth:`set_networks`."""
@@ -135,6 +138,28 @@ class Firewall:
             self._socket().transaction(nft.begin(), requests, nft.end())
         except OSError as error:
             raise self._refused(error) from error
+
+    def _end_flows(self, bindings: Sequence[Binding]) -> None:
+        """Let the next datagram to a port be looked at anew.
+
+        Only a flow's first packet meets the maps. A client that keeps sending from one socket keeps its flow alive,
+        to where it went before: to the host itself, or to the address of a container that is gone.
+        """
+        datagrams = {(socket.inet_aton(one.host_ip), one.host_port) for one in bindings if one.protocol == "udp"}
+        if not datagrams:
+            return
+        anywhere = {port for address, port in datagrams if not any(address)}
+        for flow in map(conntrack.flow, self._socket().dump(conntrack.list_flows())):
+            meant = (flow.destination, flow.port) in datagrams or flow.port in anywhere
+            if meant and flow.protocol == socket.IPPROTO_UDP:
+                self._forget_flow(flow)
+
+    def _forget_flow(self, flow: conntrack.Flow) -> None:
+        try:
+            self._socket().batch(conntrack.forget_flow(flow))
+        except OSError as error:
+            if error.errno != errno.ENOENT:
+                raise self._refused(error) from error
 
     def _socket(self) -> Netlink:
         if self._kernel is None:
