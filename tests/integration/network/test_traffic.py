@@ -172,14 +172,14 @@ def test_a_client_that_keeps_its_socket_finds_the_next_container(world: World) -
     with contextlib.ExitStack() as closing:
         client = _datagrams(closing, world.other)
         client.sendto(b"to nobody yet", (HOST, 5353))
-        for id, said in (("a", b"one"), ("b", b"two")):
-            space, _ = world.start(container(id, publish="5353:53/udp"))
+        for said, id in ((b"one", "a"), (b"two", "b")):
+            space, place = world.start(container(id, publish="5353:53/udp"))
             server = _datagrams(closing, space)
-            server.bind(("0.0.0.0", 53))
+            server.bind((place.ip, 53))
             client.sendto(said, (HOST, 5353))
             assert server.recv(100) == said
-            world.networks.attach(container("c"))  # the next container gets another address
             world.networks.release(id * 64)
+            world.networks.attach(container("c"))  # has its address: the next gets another
 
 
 def test_a_port_closes_with_its_container(world: World) -> None:
