@@ -23,7 +23,7 @@ import corten.runtime.cgroups.mounts
 import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
-from corten.monitor import main as monitor
+from corten.spawner import monitors
 from corten.spawner.workers import WORKS
 from corten.sys import messages, process
 
@@ -108,20 +108,20 @@ class Spawner:
 
 
 def _start(message: Message, descriptors: list[int]) -> int:
-    monitor.detach("corten-monitor")
-    monitor.start(message, socket.socket(fileno=descriptors[0]))
+    monitors.detach("corten-monitor")
+    monitors.start(message, socket.socket(fileno=descriptors[0]))
     return 0
 
 
 def _exec(message: Message, descriptors: list[int]) -> int:
-    monitor.detach("corten-exec")
-    monitor.execute(message, socket.socket(fileno=descriptors[0]), descriptors[1])
+    monitors.detach("corten-exec")
+    monitors.execute(message, socket.socket(fileno=descriptors[0]), descriptors[1])
     return 0
 
 
 def _replace(message: Message, descriptors: list[int]) -> int:
-    monitor.detach("corten-monitor")
-    monitor.replace(message, socket.socket(fileno=descriptors[0]), descriptors[1:])
+    monitors.detach("corten-monitor")
+    monitors.replace(message, socket.socket(fileno=descriptors[0]), descriptors[1:])
     return 0
 
 

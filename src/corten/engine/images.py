@@ -1,0 +1,340 @@
+"""Images: bringing them in, naming them, letting them go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import fnmatch
+import hashlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+from corten.engine import image_archive, image_changes
+from corten.engine.events import Events
+from corten.engine.ingest import Ingest, Report
+from corten.engine.pull import Puller
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
+from corten.spec import digest as digests
+from corten.spec import platform as platforms
+from corten.spec import reference as references
+from corten.spec.descriptor import OCI_LAYER, Descriptor
+from corten.spec.digest import Digest
+from corten.spec.image import Image
+from corten.spec.platform import Platform
+from corten.spec.reference import DOCKER_HUB, Reference
+from corten.store import compression
+from corten.store.images import ImageStore
+from corten.store.layers import LayerStore
+
+Filters = Mapping[str, Sequence[str]]
+_CHUNK = 1 << 18
+_SHIPPED = "library/hello-world"
+Row = dict[str, str]
+Rows = list[Row]
+Found = list[Image]
+Paths = list[str]
+Archived = list[image_archive.Loaded]
+User = tuple[str, str, bool]
+"""A container that stands on an image: (image ID, container ID, whether it runs)."""
+
+
+class Images:
+    """The images of one engine. A ``ref`` is a reference, an ID or the beginning of one."""
+
+    def __init__(self, store: ImageStore, events: Events, staging: Path) -> None:
+        self._store, self._events, self._staging = store, events, staging
+        self._ingest = Ingest(store)
+        self._puller = Puller(store, self._ingest)
+        self._platform = platforms.of_machine(os.uname().machine)
+        self._changing = asyncio.Lock()
+        """Held while content is added or collected: garbage is what nobody is just about to need."""
+
+    # --- asking
+
+    def resolve(self, ref: str) -> Image:
+        """An image. Raises NotFound ``No such image: …``."""
+        return self._store.resolve(ref)
+
+    async def inspect(self, ref: str) -> Image:
+        """As :meth:`resolve`."""
+        return self._store.resolve(ref)
+
+    def layer_directories(self, image: Image) -> Paths:
+        """Where its layers are unpacked, highest first."""
+        return [str(self._store.layers.path(chain_id)) for chain_id in reversed(image.chain_ids)]
+
+    async def list(self, filters: Filters | None = None, all: bool = False) -> Found:
+        """Images that pass (reference, label, dangling, before, since, until), newest first."""
+        wanted = dict(filters or {})
+        unknown = set(wanted) - {"reference", "label", "dangling", "before", "since", "until"}
+        if unknown:
+            raise InvalidInput(f"invalid filter '{min(unknown)}'")
+        return [image for image in self._store.images() if self._passes(image, wanted)]
+
+    def _passes(self, image: Image, filters: Filters) -> bool:
+        tests = {
+            "reference": lambda value: any(_matches(name, value) for name in image.references),
+            "label": lambda value: _has_label(image, value),
+            "dangling": lambda value: (value in ("1", "true")) == (not image.repo_tags),
+            "before": lambda value: image.created_unix < self._store.resolve(value).created_unix,
+            "since": lambda value: image.created_unix > self._store.resolve(value).created_unix,
+            "until": lambda value: image.created_unix < float(value),
+        }
+        return all(
+            (all if name == "label" else any)(tests[name](value) for value in values)
+            for name, values in filters.items()
+        )
+
+    # --- in
+
+    async def pull(self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report) -> Image:
+        """Bring an image from its registry. ``hello-world`` comes with Corten, and is taken from there when no
+        registry answers. Raises NotFound, AccessDenied, Unavailable, DataCorrupt, InvalidInput."""
+        reference = references.parse(name).tagged()
+        wanted = platforms.parse(platform, self._platform) if platform else self._platform
+        async with self._changing:
+            try:
+                image = await self._puller.pull(reference, wanted, auth, report)
+            except Unavailable as error:
+                if not _is_shipped(reference):
+                    raise
+                image = await self._load_shipped(reference, wanted, error, report)
+        self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
+        return image
+
+    async def _load_shipped(
+        self, reference: Reference, platform: Platform, error: CortenError, report: Report
+    ) -> Image:
+        report({"status": f"{error.message}"})
+        report({"status": "Using the hello-world image that Corten ships"})
+        content = resources.files("corten").joinpath("images/hello-world.tar").read_bytes()
+        reader = image_archive.ArchiveReader(io.BytesIO(content), self._store.blobs, platform)
+        (config, layers, _), *_ = await asyncio.to_thread(lambda: list(reader.images()))
+        return await self._ingest.image(config, layers, [reference], report)
+
+    async def load(self, chunks: AsyncIterator[bytes], report: Report) -> Found:
+        """Take the images of an archive, compressed or not. Raises DataCorrupt, InvalidInput; of a bad archive
+        nothing is kept."""
+        images = []
+        with self._spooled() as file:
+            await self._spool(chunks, file)
+            async with self._changing:
+                loaded = await asyncio.to_thread(self._read_archive, file)
+                for config, layers, names in loaded:
+                    image = await self._ingest.image(config, layers, names, report)
+                    images.append(image)
+                    shown = [f"Loaded image: {name.familiar}" for name in names] or [f"Loaded image ID: {image.id}"]
+                    for line in shown:
+                        report({"stream": f"{line}\n"})
+                    self._events.publish("image", "load", image.id, {"name": image.id})
+        return images
+
+    def _read_archive(self, file: IO[bytes]) -> Archived:
+        with self._spooled() as plain:
+            file.seek(0)
+            for chunk in compression.chunks(file):
+                plain.write(chunk)
+            plain.seek(0)
+            try:
+                return list(image_archive.ArchiveReader(plain, self._store.blobs, self._platform).images())
+            except ValueError as error:  # a JSON document of the archive is none
+                raise InvalidInput(f"load image: {error}") from error
+
+    async def import_(
+        self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str
+    ) -> Image:
+        """Make an image of one layer from the archive of a file system. Raises InvalidInput, DataCorrupt."""
+        config = image_changes.apply(changes)
+        name = [references.parse_tagged(f"{repo}:{tag}" if tag else repo)] if repo else []
+        with self._spooled() as file:
+            await self._spool(chunks, file)
+            async with self._changing:
+                blob, diff_id = await asyncio.to_thread(self._import_layer, file)
+                document = _imported(config, diff_id, message, self._platform)
+                image = await self._ingest.image(document, [blob], name, lambda _: None)
+        self._events.publish("image", "import", image.id, {"name": name[0].familiar if name else image.id})
+        return image
+
+    def _import_layer(self, file: IO[bytes]) -> tuple[Descriptor, Digest]:
+        file.seek(0)
+        hashed = hashlib.sha256()
+        for chunk in compression.chunks(file):
+            hashed.update(chunk)
+        file.seek(0)
+        with self._store.blobs.writer() as writer:
+            head = b""
+            while chunk := file.read(_CHUNK):
+                head = head or chunk[:2]
+                writer.write(chunk)
+            blob = Descriptor(OCI_LAYER + ("+gzip" if head == b"\x1f\x8b" else ""), writer.commit(), writer.written)
+        return blob, digests.parse(f"sha256:{hashed.hexdigest()}")
+
+    @contextlib.contextmanager
+    def _spooled(self) -> Iterator[IO[bytes]]:
+        try:
+            with tempfile.TemporaryFile(dir=self._staging) as file:
+                yield file
+        except OSError as error:
+            raise CortenError.from_os("write", f"a temporary file in {self._staging}", error) from error
+
+    async def _spool(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> None:
+        async for chunk in chunks:
+            await asyncio.to_thread(file.write, chunk)
+
+    # --- out
+
+    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
+        """The archive of images. Raises NotFound before the first byte."""
+        images = [(image := self._store.resolve(ref), _names_of(image, ref)) for ref in refs]
+        if not images:
+            raise InvalidInput("save images: none is named")
+        return _in_threads(image_archive.write(images, self._store.blobs))
+
+    # --- names
+
+    async def tag(self, ref: str, name: str) -> Image:
+        """Give an image one more name, taken from another if need be. Raises NotFound, InvalidInput."""
+        reference = references.parse_tagged(name)
+        image = self._store.tag(self._store.resolve(ref).id, reference)
+        self._events.publish("image", "tag", image.id, {"name": reference.familiar})
+        return image
+
+    async def remove(
+        self, ref: str, *, force: bool = False, noprune: bool = False, users: Sequence[User] = ()
+    ) -> Rows:
+        """Untag, and delete with the last name: Docker's rows ``{"Untagged": …}`` and ``{"Deleted": …}``.
+
+        Raises NotFound; Conflict when containers use it, or when it is named by its ID and has several names.
+        """
+        image = self._store.resolve(ref)
+        by_name = self._name_in(image, ref)
+        if by_name is not None and len(image.repo_tags) > 1:
+            return self._untag(image, [by_name])
+        self._check_unused(image, ref, force, users, by_name)
+        if by_name is None and len({name.name for name in image.references}) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {digests.short(image.id)} (must be forced) - "
+                "image is referenced in multiple repositories"
+            )
+        rows = self._untag(image, image.references)
+        in_use = any(id == image.id for id, _, _ in users)
+        if in_use:
+            return rows
+        return [*rows, *await self._delete(image, users)]
+
+    def _name_in(self, image: Image, ref: str) -> Reference | None:
+        with contextlib.suppress(InvalidInput):
+            reference = references.parse(ref).tagged()
+            if reference in image.references and not reference.digest:
+                return reference
+        return None
+
+    def _check_unused(
+        self, image: Image, ref: str, force: bool, users: Sequence[User], by_name: Reference | None
+    ) -> None:
+        for id, container, running in users:
+            if id != image.id or (force and not running):
+                continue
+            short = container[:12]
+            if by_name is not None and not force:
+                raise Conflict(
+                    f'conflict: unable to remove repository reference "{ref}" (must force) - container {short} '
+                    f"is using its referenced image {digests.short(image.id)}"
+                )
+            if by_name is None or running:
+                kind = "running container" if running else "stopped container"
+                how = "cannot be forced" if running else "must be forced"
+                raise Conflict(
+                    f"conflict: unable to delete {digests.short(image.id)} ({how}) - image is being used by "
+                    f"{kind} {short}"
+                )
+
+    def _untag(self, image: Image, names: Sequence[Reference]) -> Rows:
+        rows = []
+        for name in names:
+            self._store.untag(name)
+            self._events.publish("image", "untag", image.id, {"name": image.id})
+            rows.append({"Untagged": name.familiar})
+        return rows
+
+    async def _delete(self, image: Image, users: Sequence[User]) -> Rows:
+        gone = self._store.remove(image.id)
+        self._events.publish("image", "delete", image.id, {"name": image.id})
+        await self._collect(id for id, _, _ in users)
+        return [{"Deleted": image.id}, *({"Deleted": chain_id} for chain_id in gone)]
+
+    async def _collect(self, used: Iterator[str]) -> int:
+        """Delete content that no image and no container needs; the bytes of its blobs."""
+        pinned = set()
+        for id in used:
+            with contextlib.suppress(NotFound):
+                pinned |= {LayerStore.short(chain_id) for chain_id in self._store.get(id).chain_ids}
+        async with self._changing:
+            return await asyncio.to_thread(self._store.collect, *self._store.garbage(pinned))
+
+    async def prune(
+        self, filters: Filters | None = None, used: Collection[str] = ()
+    ) -> tuple[Rows, int]:
+        """Remove images that no container uses: those without a name, with ``dangling=false`` all."""
+        wanted = dict(filters or {})
+        every = any(value in ("false", "0") for value in wanted.pop("dangling", ()))
+        rows: Rows = []
+        for image in await self.list(wanted):
+            if image.id not in used and (every or not image.repo_tags):
+                rows += self._untag(image, image.references)
+                gone = self._store.remove(image.id)
+                self._events.publish("image", "delete", image.id, {"name": image.id})
+                rows += ({"Deleted": id} for id in (image.id, *gone))
+        return rows, await self._collect(iter(used))
+
+
+def _is_shipped(reference: Reference) -> bool:
+    return reference.domain == DOCKER_HUB and reference.path == _SHIPPED and reference.tag == "latest"
+
+
+def _matches(name: Reference, pattern: str) -> bool:
+    """Docker's pattern of ``reference=``: on the familiar name, with or without its tag."""
+    return fnmatch.fnmatchcase(name.familiar_name, pattern) or fnmatch.fnmatchcase(name.familiar, pattern)
+
+
+def _has_label(image: Image, wanted: str) -> bool:
+    key, equals, value = wanted.partition("=")
+    return key in image.config.labels and (not equals or image.config.labels[key] == value)
+
+
+def _names_of(image: Image, ref: str) -> list[Reference]:
+    """The names that an archive keeps: the one asked for; of a whole repository all its tags; of an ID none."""
+    try:
+        reference = references.parse(ref)
+    except InvalidInput:
+        return []
+    tagged = [name for name in image.references if name.tag and name.name == reference.name]
+    return [name for name in tagged if not reference.tag or name.tag == reference.tag]
+
+
+def _imported(config: dict[str, Any], diff_id: Digest, message: str, platform: Platform) -> bytes:
+    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+    document: dict[str, Any] = {
+        "created": now,
+        "architecture": platform.architecture,
+        **({"variant": platform.variant} if platform.variant else {}),
+        "os": platform.os,
+        "config": config,
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        "history": [{"created": now, "comment": message or "Imported from -"}],
+    }
+    return json.dumps(document).encode()
+
+
+async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Chunks that take reading from disk, without holding up the event loop."""
+    end = object()
+    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
+        yield chunk  # type: ignore[misc]

@@ -1,0 +1,53 @@
+"""From blobs that are in the store to an image: layers unpacked, the image recorded. The end of every way in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from corten.errors import DataCorrupt
+from corten.spec import digest as digests
+from corten.spec import image as image_spec
+from corten.spec.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
+from corten.spec.digest import Digest
+from corten.spec.image import Image
+from corten.spec.reference import Reference
+from corten.store.images import ImageStore
+from corten.store.layers import Layer
+
+Report = Callable[[dict[str, Any]], None]
+"""Takes progress in the form of Docker's JSON stream. May be called from any thread."""
+
+
+class Ingest:
+    """Unpacks and records. Layers of different images may be unpacked at the same time, those of one in order."""
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+
+    def layer(self, blob: Descriptor, diff_id: Digest, parent: Layer | None, report: Report) -> Layer:
+        """Unpack one layer's blob. Blocks; call it in a thread. Raises DataCorrupt."""
+        name = digests.short(blob.digest)
+
+        def progress(done: int) -> None:
+            report({"status": "Extracting", "id": name, "progressDetail": {"current": done, "total": blob.size}})
+
+        return self._store.layers.unpack(self._store.blobs.path(blob.digest), diff_id, parent, progress)
+
+    async def image(
+        self, config: bytes, blobs: Sequence[Descriptor], names: Iterable[Reference], report: Report
+    ) -> Image:
+        """Record an image made of blobs that are here, under a manifest of Corten's own. Raises DataCorrupt."""
+        document = image_spec.decode(config)
+        if len(document.diff_ids) != len(blobs):
+            raise DataCorrupt(f"load image: {len(blobs)} layers, {len(document.diff_ids)} diff IDs")
+        layers, parent = [], None
+        for blob, diff_id in zip(blobs, document.diff_ids, strict=True):
+            parent = await asyncio.to_thread(self.layer, blob, diff_id, parent, report)
+            layers.append((blob, parent))
+        config_blob = Descriptor(OCI_CONFIG, await asyncio.to_thread(self._store.blobs.put, config), len(config))
+        content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
+        digest = await asyncio.to_thread(self._store.blobs.put, content)
+        return self._store.add(Descriptor(OCI_MANIFEST, digest, len(content)), config, layers, names)

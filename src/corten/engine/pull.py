@@ -1,0 +1,185 @@
+"""Pulling: the registry client brings blobs, the store takes them; a layer is unpacked while others download."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import dataclasses
+import threading
+from collections.abc import Mapping, Sequence
+
+from corten.engine.ingest import Ingest, Report
+from corten.errors import DataCorrupt, NotFound
+from corten.registry.client import Fetched, Repository
+from corten.registry.credentials import Credentials
+from corten.spec import descriptor as descriptors
+from corten.spec import digest as digests
+from corten.spec import image as image_spec
+from corten.spec import platform as platforms
+from corten.spec.descriptor import MAX_CONFIG, Descriptor, Index, Manifest
+from corten.spec.image import Image, ImageDocument
+from corten.spec.platform import Platform
+from corten.spec.reference import Reference
+from corten.store.images import ImageStore
+from corten.store.layers import Layer
+
+_DOWNLOADS = 4
+_REPORT_EVERY = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Found:
+    """What the registry has under a name: the manifest for the platform, and the digest that was asked for."""
+
+    manifest: Manifest
+    descriptor: Descriptor
+    named: Fetched
+    content: bytes
+
+
+class _Cancelled(Exception):
+    """The client is gone: the threads stop at their next chunk."""
+
+
+class Puller:
+    """Pulls images into one store."""
+
+    def __init__(self, store: ImageStore, ingest: Ingest) -> None:
+        self._store, self._ingest = store, ingest
+
+    async def pull(
+        self, reference: Reference, platform: Platform, auth: Mapping[str, str] | None, report: Report
+    ) -> Image:
+        """Bring an image and give it its names. Nothing is visible of one that failed.
+
+        Raises NotFound, AccessDenied, Unavailable, DataCorrupt.
+        """
+        cancelled = threading.Event()
+        try:
+            found, layers, config = await asyncio.to_thread(
+                self._fetch, reference, platform, _credentials(auth), report, cancelled
+            )
+        finally:
+            cancelled.set()
+        return self._record(reference, found, layers, config, report)
+
+    def _record(
+        self, reference: Reference, found: _Found, layers: Sequence[tuple[Descriptor, Layer]], config: bytes,
+        report: Report,
+    ) -> Image:  # fmt: skip
+        before = self._store.by_reference(reference)
+        names = [reference.with_digest(found.named.digest)]
+        if reference.tag:
+            names.append(reference.with_tag(reference.tag))
+        image = self._store.add(found.descriptor, config, layers, names)
+        report({"status": f"Digest: {found.named.digest}"})
+        is_new = before is None or before.id != image.id
+        word = "Downloaded newer image" if is_new else "Image is up to date"
+        report({"status": f"Status: {word} for {reference.familiar}"})
+        return image
+
+    # --- in a thread
+
+    def _fetch(
+        self, reference: Reference, platform: Platform, credentials: Credentials | None, report: Report,
+        cancelled: threading.Event,
+    ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:  # fmt: skip
+        with Repository(reference, credentials) as repository:
+            repository.ping()
+            found = _manifest(repository, reference, platform)
+            shown = reference.digest or reference.tag
+            report({"status": f"Pulling from {reference.path}", "id": shown})
+            config = self._config(repository, found.manifest)
+            document = image_spec.decode(config)
+            if len(document.diff_ids) != len(found.manifest.layers):
+                raise DataCorrupt(
+                    f"pull {reference.familiar}: {len(found.manifest.layers)} layers, {len(document.diff_ids)} diff IDs"
+                )
+            layers = self._layers(repository, found.manifest, document, report, cancelled)
+            self._store.blobs.put(found.content)
+            return found, layers, config
+
+    def _config(self, repository: Repository, manifest: Manifest) -> bytes:
+        blob = manifest.config
+        if blob.size > MAX_CONFIG:
+            raise DataCorrupt(f"image config {blob.digest}: {blob.size} bytes are over the limit of {MAX_CONFIG}")
+        if not self._store.blobs.has(blob.digest):
+            with self._store.blobs.writer(blob.digest, blob.size) as writer:
+                repository.blob(blob, writer, lambda _: None)
+                writer.commit()
+        return self._store.blobs.read(blob.digest, limit=MAX_CONFIG)
+
+    def _layers(
+        self, repository: Repository, manifest: Manifest, document: ImageDocument, report: Report,
+        cancelled: threading.Event,
+    ) -> list[tuple[Descriptor, Layer]]:  # fmt: skip
+        """Download a few at a time, unpack in order."""
+        for blob in manifest.layers:
+            report({"status": "Pulling fs layer", "id": digests.short(blob.digest), "progressDetail": {}})
+        layers: list[tuple[Descriptor, Layer]] = []
+        parent: Layer | None = None
+        with concurrent.futures.ThreadPoolExecutor(_DOWNLOADS) as pool:
+            downloads = [pool.submit(self._download, repository, blob, report, cancelled) for blob in manifest.layers]
+            try:
+                for blob, diff_id, download in zip(manifest.layers, document.diff_ids, downloads, strict=True):
+                    download.result()
+                    parent = self._ingest.layer(blob, diff_id, parent, report)
+                    report({"status": "Pull complete", "id": digests.short(blob.digest), "progressDetail": {}})
+                    layers.append((blob, parent))
+            except BaseException:
+                cancelled.set()
+                raise
+        return layers
+
+    def _download(self, repository: Repository, blob: Descriptor, report: Report, cancelled: threading.Event) -> None:
+        name = digests.short(blob.digest)
+        if self._store.blobs.has(blob.digest):
+            report({"status": "Already exists", "id": name, "progressDetail": {}})
+            return
+        told = 0
+
+        def progress(done: int) -> None:
+            nonlocal told
+            if cancelled.is_set():
+                raise _Cancelled
+            if done - told >= _REPORT_EVERY or done == blob.size:
+                told = done
+                detail = {"current": done, "total": blob.size}
+                report({"status": "Downloading", "id": name, "progressDetail": detail})
+
+        with self._store.blobs.writer(blob.digest, blob.size) as writer:
+            repository.blob(blob, writer, progress)
+            report({"status": "Verifying Checksum", "id": name, "progressDetail": {}})
+            writer.commit()
+        report({"status": "Download complete", "id": name, "progressDetail": {}})
+
+
+def _manifest(repository: Repository, reference: Reference, platform: Platform) -> _Found:
+    named = repository.manifest(str(reference.digest or reference.tag))
+    value, content, digest = descriptors.decode(named.content, named.media_type), named.content, named.digest
+    if isinstance(value, Index):
+        chosen = _choose(value, platform, reference)
+        inner = repository.manifest(chosen.digest)
+        value, content, digest = descriptors.decode(inner.content, inner.media_type), inner.content, inner.digest
+    if isinstance(value, Index):
+        raise DataCorrupt(f"pull {reference.familiar}: an index inside an index")
+    return _Found(value, Descriptor(value.media_type, digest, len(content)), named, content)
+
+
+def _choose(index: Index, platform: Platform, reference: Reference) -> Descriptor:
+    place = platforms.choose([one.platform for one in index.manifests], platform)
+    if place is None:
+        offered = ", ".join(str(one.platform) for one in index.manifests if one.platform) or "none"
+        raise NotFound(
+            f"no matching manifest for {platform} in the manifest list entries of {reference.familiar}",
+            hint=f"it is offered for {offered}",
+        )
+    return index.manifests[place]
+
+
+def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
+    if not auth:
+        return None
+    names = ("username", "password", "identitytoken", "registrytoken")
+    found = Credentials(*(auth.get(name, "") for name in names))
+    return found if found != Credentials() else None
