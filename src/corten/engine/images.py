@@ -268,7 +268,7 @@ class Images:
         gone = self._store.remove(image.id)
         self._events.publish("image", "delete", image.id, {"name": image.id})
         await self._collect(id for id, _, _ in users)
-        return [{"Deleted": image.id}, *({"Deleted": chain_id} for chain_id in gone)]
+        return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
     async def _collect(self, used: Iterator[str]) -> int:
         """Delete content that no image and no container needs; the bytes of its blobs."""
