@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 class Attachment:
     """What is attached: ``path`` is the API's path of the container or exec (for resize and kill)."""
 
-    def __init__(
-        self, context: Context, path: str, *, tty: bool, stdin: bool, keys: str, sig_proxy: bool
-    ) -> None:
+    def __init__(self, context: Context, path: str, *, tty: bool, stdin: bool, keys: str, sig_proxy: bool) -> None:
         self.path = path
         self.tty = tty
         self.keys = terminal.detach_keys(keys or terminal.DETACH_KEYS) if tty and stdin else b""

@@ -19,7 +19,8 @@ _KINDS = "CAD"
 
 def diff(context: Context, values: Values, names: list[str]) -> int:
     """``diff``."""
-    for change in context.client.get(f"/containers/{names[0]}/changes") or []:
+    changes = context.client.get(f"/containers/{names[0]}/changes") or []
+    for change in sorted(changes, key=lambda change: str(change["Path"])):
         context.out(f"{_KINDS[change['Kind']]} {change['Path']}")
     return 0
 

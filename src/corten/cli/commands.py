@@ -154,9 +154,6 @@ def load(place: str) -> Command:
 def aliases(place: str) -> list[str]:
     """Every name of a command, those in groups first."""
     grouped = [
-        f"{group} {name}"
-        for group, (_, names) in GROUPS.items()
-        for name, target in names.items()
-        if target == place
+        f"{group} {name}" for group, (_, names) in GROUPS.items() for name, target in names.items() if target == place
     ]
     return grouped + [name for name, target in TOP.items() if target == place]

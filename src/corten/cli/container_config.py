@@ -32,9 +32,7 @@ def create_request(
     return config
 
 
-def _config(
-    values: Values, image: str, command: list[str], environment: Mapping[str, str]
-) -> dict[str, Any]:
+def _config(values: Values, image: str, command: list[str], environment: Mapping[str, str]) -> dict[str, Any]:
     config: dict[str, Any] = {
         "Image": image,
         "Hostname": values.hostname,
@@ -270,6 +268,4 @@ def write_cidfile(path: str, identifier: str) -> None:
 def check_cidfile(path: str) -> None:
     """An ID file that is there belongs to another container. Raises InvalidInput."""
     if path and os.path.lexists(path):
-        raise InvalidInput(
-            f"container ID file found, make sure the other container isn't running or delete {path}"
-        )
+        raise InvalidInput(f"container ID file found, make sure the other container isn't running or delete {path}")

@@ -47,9 +47,7 @@ class Context:
     @property
     def root(self) -> str:
         """The data root of the engine where no address was given."""
-        return (
-            self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
-        )
+        return self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
 
     @property
     def client(self) -> Client:

@@ -36,23 +36,27 @@ def overview(group: str, options: Sequence[Option]) -> str:
     """The help of a group, or with '' of everything."""
     if group:
         summary, names = commands.GROUPS[group]
-        return "\n\n".join([
-            f"Usage:  {PROGRAM} {group} COMMAND",
-            summary,
-            "Commands:\n" + _summaries(names),
-            f"Run '{PROGRAM} {group} COMMAND --help' for more information on a command.",
-        ])
+        return "\n\n".join(
+            [
+                f"Usage:  {PROGRAM} {group} COMMAND",
+                summary,
+                "Commands:\n" + _summaries(names),
+                f"Run '{PROGRAM} {group} COMMAND --help' for more information on a command.",
+            ]
+        )
     groups = {name: summary for name, (summary, _) in commands.GROUPS.items()}
     further = {name: place for name, place in commands.TOP.items() if name not in commands.COMMON}
-    return "\n\n".join([
-        f"Usage:  {PROGRAM} [OPTIONS] COMMAND",
-        "Containers, images, volumes: Docker's commands, no administrator needed",
-        "Common Commands:\n" + _summaries(commands.COMMON),
-        "Management Commands:\n" + _rows(groups),
-        "Commands:\n" + _summaries(further),
-        "Global Options:\n" + table([option for option in options if not option.hidden]),
-        f"Run '{PROGRAM} COMMAND --help' for more information on a command.",
-    ])
+    return "\n\n".join(
+        [
+            f"Usage:  {PROGRAM} [OPTIONS] COMMAND",
+            "Containers, images, volumes: Docker's commands, no administrator needed",
+            "Common Commands:\n" + _summaries(commands.COMMON),
+            "Management Commands:\n" + _rows(groups),
+            "Commands:\n" + _summaries(further),
+            "Global Options:\n" + table([option for option in options if not option.hidden]),
+            f"Run '{PROGRAM} COMMAND --help' for more information on a command.",
+        ]
+    )
 
 
 def _summaries(names: dict[str, str]) -> str:

@@ -42,6 +42,7 @@ def _listing(*, full: bool, human: bool) -> Listing:
         return text if full else ellipsis(text, _LONGEST)
 
     return Listing(
+        "History",
         {
             "ID": ("IMAGE", lambda row: _id(row, full)),
             "CreatedSince": ("CREATED", lambda row: f"{ago(row['Created'] * 10**9)} ago"),
@@ -49,7 +50,7 @@ def _listing(*, full: bool, human: bool) -> Listing:
             "CreatedBy": ("CREATED BY", command),
             "Size": ("SIZE", lambda row: human_size(row["Size"], 3) if human else str(row["Size"])),
             "Comment": ("COMMENT", lambda row: row["Comment"]),
-        }
+        },
     )
 
 

@@ -29,12 +29,12 @@ def images(context: Context, values: Values, arguments: list[str]) -> int:
     form = values.format or ("" if values.quiet else context.setting("imagesFormat"))
     found = context.client.get("/images/json", {"all": values.all or None, "filters": wanted or None})
     digests = values.digests or "Digest" in form
-    rows = [row for image in sorted(found, key=_newest_first) for row in _rows(image, digests)]
+    shown = [row for image in sorted(found, key=_newest_first) for row in rows(image, digests=digests)]
     if values.quiet and form in ("", "table"):
-        for row in rows:
+        for row in shown:
             context.out(row["Id"] if values.no_trunc else short_id(row["Id"]))
         return 0
-    listing(full=values.no_trunc).show(context, rows, form, _DIGESTS if values.digests else _DEFAULT)
+    listing(full=values.no_trunc).show(context, shown, form, _DIGESTS if values.digests else _DEFAULT)
     return 0
 
 
@@ -42,16 +42,16 @@ def _newest_first(image: dict[str, Any]) -> int:
     return -int(image["Created"])
 
 
-def _rows(image: dict[str, Any], digests: bool) -> Iterator[dict[str, Any]]:
+def rows(image: dict[str, Any], *, digests: bool = False) -> Iterator[dict[str, Any]]:
     """A row for each tag, and with digests for each digest of it; for an image without a name, one row."""
     tags = [name for name in image.get("RepoTags") or [] if name != "<none>:<none>"]
     known = dict(_split_digest(name) for name in image.get("RepoDigests") or [] if "<none>" not in name)
-    shown: set[str] = set()
+    listed: set[str] = set()
     for name in tags:
         repository, _, tag = name.rpartition(":")
-        shown.add(repository)
+        listed.add(repository)
         yield {**image, "Repository": repository, "Tag": tag, "Digest": known.get(repository, _NONE)}
-    rest = {name: digest for name, digest in known.items() if name not in shown}
+    rest = {name: digest for name, digest in known.items() if name not in listed}
     if not tags or digests:
         for repository, digest in rest.items():
             yield {**image, "Repository": repository, "Tag": _NONE, "Digest": digest}
@@ -72,6 +72,7 @@ def short_id(identifier: str) -> str:
 def listing(*, full: bool) -> Listing:
     """The columns of images."""
     return Listing(
+        "Image",
         {
             "ID": ("IMAGE ID", lambda row: row["Id"] if full else short_id(row["Id"])),
             "Repository": ("REPOSITORY", lambda row: row["Repository"]),
@@ -84,7 +85,7 @@ def listing(*, full: bool) -> Listing:
             "VirtualSize": ("SIZE", lambda row: _human(row.get("VirtualSize") or row["Size"])),
             "SharedSize": ("SHARED SIZE", lambda row: _known(row.get("SharedSize"))),
             "UniqueSize": ("UNIQUE SIZE", lambda row: _unique(row)),
-        }
+        },
     )
 
 
@@ -116,7 +117,11 @@ def _known(size: int | None) -> str:
 
 def _unique(row: dict[str, Any]) -> str:
     shared = row.get("SharedSize")
-    return "N/A" if shared is None or shared < 0 else _human(row["Size"] - shared)
+    if shared is None or shared < 0:
+        return "N/A"
+    from .units import human_size
+
+    return human_size(row["Size"] - shared)
 
 
 def remove(context: Context, values: Values, names: list[str]) -> int:

@@ -38,7 +38,7 @@ def _server(told: dict[str, Any]) -> list[str]:
     from .units import bytes_size
 
     plugins = told.get("Plugins") or {}
-    lines = [
+    return [
         f" Containers: {told['Containers']}",
         *(f"  {name}: {told[f'Containers{name}']}" for name in ("Running", "Paused", "Stopped")),
         f" Images: {told['Images']}",
@@ -64,7 +64,6 @@ def _server(told: dict[str, Any]) -> list[str]:
         *_registries(told.get("RegistryConfig") or {}),
         f" Live Restore Enabled: {str(told.get('LiveRestoreEnabled', False)).lower()}",
     ]
-    return lines
 
 
 def _named(told: dict[str, Any], *names: tuple[str, str]) -> list[str]:

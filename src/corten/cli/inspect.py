@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .options import Values
+    from .template import Template
 
     Find = Callable[[Context, str, bool], Any]
 
@@ -63,38 +64,66 @@ def _one_kind(kind: str) -> Callable[[Context, Values, list[str]], int]:
 def _show(context: Context, names: list[str], form: str, find: Find, size: bool) -> int:
     """Print what was found; what was not is told after it, with exit code 1."""
     found: list[Any] = []
-    failures: list[CortenError] = []
+    missing: list[CortenError] = []
     for name in names:
         try:
             found.append(find(context, name, size))
         except CortenError as error:
-            failures.append(error)
+            missing.append(error)
     _print(context, found, form)
-    for error in failures:
-        context.failure(error)
-    return 1 if failures else 0
+    for failure in missing:
+        context.failure(failure)
+    return 1 if missing else 0
 
 
 def _print(context: Context, found: list[Any], form: str) -> None:
     if not form:
         import json
 
-        text = json.dumps(found, indent=4, ensure_ascii=False)
-        context.out(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
+        context.out(json.dumps(found, indent=4, ensure_ascii=False))
         return
     from .template import Template
     from .template_functions import to_json
 
     if form == "json":
-        for value in found:
-            context.out(to_json(value))
+        context.out(to_json(found))
         return
     try:
         template = Template(form)
-        for value in found:
-            context.out(template.render(value))
     except InvalidInput as error:
         raise InvalidInput(f"template parsing error: {error.message}") from None
+    for value in found:
+        context.out(_rendered(context, template, value))
+
+
+def _rendered(context: Context, template: Template, value: Any) -> str:
+    try:
+        return template.render(_typed(value))
+    except InvalidInput as error:
+        context.out("")
+        raise InvalidInput(f"template parsing error: {error.message}") from None
+
+
+def _typed(value: Any, name: str = "") -> Any:
+    """The value with its nulls as Go's types have them: an empty list prints ``[]``, a null one would not."""
+    if value is None:
+        return [] if name in _LISTS else {} if name in _MAPS else None
+    if isinstance(value, dict):
+        return {key: _typed(item, key) for key, item in value.items()}
+    return [_typed(item) for item in value] if isinstance(value, list) else value
+
+
+_LISTS = frozenset((
+    "Aliases", "Args", "Binds", "BlkioDeviceReadBps", "BlkioDeviceReadIOps", "BlkioDeviceWriteBps",
+    "BlkioDeviceWriteIOps", "BlkioWeightDevice", "CapAdd", "CapDrop", "Cmd", "Config", "DeviceCgroupRules",
+    "DeviceRequests", "Devices", "Dns", "DnsOptions", "DnsSearch", "Entrypoint", "Env", "ExecIDs", "ExtraHosts",
+    "GroupAdd", "Layers", "Links", "MaskedPaths", "Mounts", "OnBuild", "ReadonlyPaths", "RepoDigests", "RepoTags",
+    "SecondaryIPAddresses", "SecondaryIPv6Addresses", "SecurityOpt", "Shell", "Ulimits", "VolumesFrom",
+))  # fmt: skip
+_MAPS = frozenset((
+    "Annotations", "Containers", "Data", "DriverOpts", "ExposedPorts", "Labels", "Networks", "Options",
+    "PortBindings", "Ports", "Status", "StorageOpt", "Sysctls", "Tmpfs", "Volumes",
+))  # fmt: skip
 
 
 _FORMAT = Option("-f, --format", STRING, "Format output using a custom template: 'json' or a Go template")

@@ -115,9 +115,7 @@ RESTART = Command(
     (_SIGNAL, _TIMEOUT, _TIME),
     arguments=_MANY,
 )
-KILL = Command(
-    kill, "Kill one or more running containers", f"[OPTIONS] {_SEVERAL}", (_SIGNAL,), arguments=_MANY
-)
+KILL = Command(kill, "Kill one or more running containers", f"[OPTIONS] {_SEVERAL}", (_SIGNAL,), arguments=_MANY)
 PAUSE = Command(pause, "Pause all processes within one or more containers", _SEVERAL, arguments=_MANY)
 UNPAUSE = Command(unpause, "Unpause all processes within one or more containers", _SEVERAL, arguments=_MANY)
 WAIT = Command(

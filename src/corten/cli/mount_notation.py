@@ -22,7 +22,9 @@ def mount(text: str) -> dict[str, Any]:
         key, equals, value = part.partition("=")
         setter = _SETTERS.get(key.lower())
         if setter is None:
-            raise InvalidInput(f"unknown option '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair")
+            raise InvalidInput(
+                f"unknown option '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair"
+            )
         if not equals and key.lower() not in _ALONE:
             raise InvalidInput(f"invalid field '{part}' must be a key=value pair")
         setter(made, value)

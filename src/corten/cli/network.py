@@ -41,6 +41,7 @@ def _boolean(name: str) -> Any:
 
 def _listing(*, full: bool) -> Listing:
     return Listing(
+        "Network",
         {
             "ID": ("NETWORK ID", lambda row: row["Id"] if full else row["Id"][:12]),
             "Name": ("NAME", lambda row: row["Name"]),

@@ -40,9 +40,7 @@ class Option:
 
     __slots__ = ("default", "flags", "help", "hidden", "kind", "name", "short")
 
-    def __init__(
-        self, flags: str, kind: str, help: str, default: Any = None, *, hidden: bool = False
-    ) -> None:
+    def __init__(self, flags: str, kind: str, help: str, default: Any = None, *, hidden: bool = False) -> None:
         self.flags = flags
         self.kind = kind
         self.help = help
@@ -162,9 +160,7 @@ def _arguments(count: int) -> str:
 HELP = Option("--help", FLAG, "Print usage", hidden=True)
 
 
-def parse(
-    options: Sequence[Option], words: Sequence[str], *, interspersed: bool = True
-) -> tuple[Values, list[str]]:
+def parse(options: Sequence[Option], words: Sequence[str], *, interspersed: bool = True) -> tuple[Values, list[str]]:
     """Split a command line into options and arguments. Raises UsageError."""
     names = {option.name: option for option in options}
     shorts = {option.short: option for option in options if option.short}
@@ -200,9 +196,7 @@ def _long(values: Values, names: dict[str, Option], word: str, rest: list[str]) 
     values.add(option, text)
 
 
-def _bundle(
-    values: Values, shorts: dict[str, Option], names: dict[str, Option], word: str, rest: list[str]
-) -> None:
+def _bundle(values: Values, shorts: dict[str, Option], names: dict[str, Option], word: str, rest: list[str]) -> None:
     """``-it``, ``-p80:80``, ``-p=80:80``, ``-p 80:80``."""
     letters = word[1:]
     while letters:

@@ -21,7 +21,7 @@ def port(context: Context, values: Values, arguments: list[str]) -> int:
         name = wanted[0] if "/" in wanted[0] else f"{wanted[0]}/tcp"
         found = bindings.get(name)
         if found is None:
-            raise NotFound(f"Error: No public port '{name}' published for {container}")
+            raise NotFound(f"Error: No public port '{wanted[0]}' published for {container}")
         for binding in found:
             context.out(_address(binding))
         return 0

@@ -48,6 +48,7 @@ def listing(*, full: bool) -> Listing:
         return text if full else ellipsis(text, length)
 
     return Listing(
+        "Container",
         {
             "ID": ("CONTAINER ID", lambda row: row["Id"] if full else row["Id"][:12]),
             "Names": ("NAMES", lambda row: _names(row, full)),

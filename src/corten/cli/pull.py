@@ -6,7 +6,7 @@ import sys
 
 from corten.errors import CortenError, InvalidInput
 
-from . import auth
+from . import auth, config
 from .context import Context
 from .options import FLAG, STRING, Command, Option
 
@@ -65,7 +65,7 @@ def pull_image(
 
 
 def _full(name: str) -> str:
-    if auth.registry_of(name) != auth.config.HUB:
+    if auth.registry_of(name) != config.HUB:
         return name
     path = name.removeprefix("docker.io/").removeprefix("index.docker.io/")
     return f"docker.io/{path if '/' in path else f'library/{path}'}"
@@ -89,7 +89,9 @@ def _checked(documents: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
     for document in documents:
         if "error" in document or "errorDetail" in document:
             detail = document.get("errorDetail") or {}
-            raise CortenError(detail.get("message") or document.get("error") or "unknown error", hint=detail.get("hint", ""))
+            raise CortenError(
+                detail.get("message") or document.get("error") or "unknown error", hint=detail.get("hint", "")
+            )
         yield document
 
 

@@ -77,12 +77,12 @@ def _explain_form(values: Values) -> str:
 
 def _request(context: Context, values: Values, arguments: list[str], *, detached: bool) -> dict[str, Any]:
     if values.pull not in _PULL:
-        raise UsageError(f"invalid pull option: '{values.pull}': must be one of \"always\", \"missing\" or \"never\"", code=125)
+        raise UsageError(
+            f'invalid pull option: \'{values.pull}\': must be one of "always", "missing" or "never"', code=125
+        )
     image, *command = arguments
     container_config.check_cidfile(values.cidfile)
-    return container_config.create_request(
-        values, image, command, context.environment, detached=detached
-    )
+    return container_config.create_request(values, image, command, context.environment, detached=detached)
 
 
 def create_container(context: Context, values: Values, request: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +198,4 @@ RUN = Command(
     arguments=(1, None),
     interspersed=False,
 )
-CREATE = Command(
-    create, "Create a new container", _USAGE, CREATE_OPTIONS, arguments=(1, None), interspersed=False
-)
+CREATE = Command(create, "Create a new container", _USAGE, CREATE_OPTIONS, arguments=(1, None), interspersed=False)

@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH = 2, 15, 1, 3, 28
-_NOT_FORWARDED = frozenset(
-    {9, 19, 11, 7, 8, 4, 17, 13, 28, 23, 20, 21, 22}
-)
+_NOT_FORWARDED = frozenset({9, 19, 11, 7, 8, 4, 17, 13, 28, 23, 20, 21, 22})
 """KILL and STOP cannot be caught; SEGV, BUS, FPE, ILL are this process's own faults; CHLD, PIPE, WINCH and URG
 (which Go uses itself) mean nothing to the container; TSTP, TTIN, TTOU belong to this process's job."""
 FORWARDED = tuple(number for number in range(1, 32) if number not in _NOT_FORWARDED)

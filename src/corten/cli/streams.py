@@ -28,6 +28,10 @@ _ATOMIC = 4096
 _GONE = select.POLLERR | select.POLLHUP | select.POLLNVAL
 
 
+def _ignored(number: int) -> None:
+    """A signal that nobody waits for."""
+
+
 class Pump:
     """Moves bytes until the container's output ends, or the detach keys are typed.
 
@@ -42,7 +46,7 @@ class Pump:
         stdin: int | None,
         detach_keys: bytes = b"",
         signals: int | None = None,
-        signalled: Callable[[int], None] | None = None,
+        signalled: Callable[[int], None] = _ignored,
     ) -> None:
         self._tunnel = tunnel
         self._frames = FrameReader() if framed else None
@@ -87,7 +91,6 @@ class Pump:
     def _handle(self, descriptor: int, happened: int) -> None:
         if descriptor == self._signals:
             for number in os.read(descriptor, 64):
-                assert self._signalled is not None
                 self._signalled(number)
         elif self._to_user and descriptor == self._to_user[0][0] and happened & (select.POLLOUT | _GONE):
             self._write_out()
@@ -97,7 +100,7 @@ class Pump:
             if happened & (select.POLLIN | _GONE):
                 self._receive()
         elif descriptor == self._stdin:
-            self._read_stdin()
+            self._read_stdin(descriptor)
 
     # --- from the engine to the user
 
@@ -131,10 +134,9 @@ class Pump:
 
     # --- from the user to the engine
 
-    def _read_stdin(self) -> None:
-        assert self._stdin is not None
+    def _read_stdin(self, descriptor: int) -> None:
         try:
-            data = os.read(self._stdin, _PIECE)
+            data = os.read(descriptor, _PIECE)
         except OSError:
             data = b""  # a terminal that hung up, a closed descriptor: the end, as for a pipe
         if data:

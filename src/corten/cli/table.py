@@ -17,14 +17,18 @@ _LEAST_WIDTH, _PADDING = 10, 3
 
 
 class Listing:
-    """The columns that a command's rows have: placeholder -> (heading, function of the raw row).
+    """The columns that rows of a kind have: placeholder -> (heading, function of the raw row).
 
     ``methods`` are placeholders that take an argument, like ``{{.Label "name"}}``.
     """
 
     def __init__(
-        self, columns: Mapping[str, Column], methods: Mapping[str, Callable[[Any, str], Any]] | None = None
+        self,
+        kind: str,
+        columns: Mapping[str, Column],
+        methods: Mapping[str, Callable[[Any, str], Any]] | None = None,
     ) -> None:
+        self.kind = kind
         self.columns = columns
         self.methods = methods or {}
 
@@ -62,6 +66,7 @@ class Row:
     def __init__(self, listing: Listing, raw: Any) -> None:
         self._listing = listing
         self._raw = raw
+        self.kind = listing.kind
 
     def field(self, name: str) -> Any:
         """The value of a placeholder, or its method; None where there is none."""
@@ -110,18 +115,15 @@ def rendered(template: Any, value: Any) -> str:
     return text
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def aligned(rows: Sequence[Sequence[str]], *, least: int = _LEAST_WIDTH) -> list[str]:
     """Columns of equal width, as Go's tabwriter sets them for Docker; the last is as wide as it is."""
     widths: list[int] = []
     for row in rows:
         for number, cell in enumerate(row[:-1]):
             if number == len(widths):
-                widths.append(_LEAST_WIDTH)
+                widths.append(least)
             widths[number] = max(widths[number], len(cell) + _PADDING)
-    return [
-        "".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)) + row[-1]
-        for row in rows
-    ]
+    return ["".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)) + row[-1] for row in rows]
 
 
 def filters(texts: Iterable[str]) -> dict[str, list[str]] | None:
@@ -130,7 +132,7 @@ def filters(texts: Iterable[str]) -> dict[str, list[str]] | None:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidInput(f"invalid argument \"{text}\" for \"-f, --filter\" flag: invalid filter '{text}'")
+            raise InvalidInput(f'invalid argument "{text}" for "-f, --filter" flag: invalid filter \'{text}\'')
         found.setdefault(name.strip().lower(), []).append(value.strip())
     return found or None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from corten.errors import InvalidInput
 
 from .template_functions import FUNCTIONS, text_of, truth
-from .template_lexer import Token, action_tokens, split
+from .template_lexer import Token, split
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,11 +40,8 @@ class Scope:
 class Template:
     """A parsed template. Raises InvalidInput where it cannot be parsed."""
 
-    def __init__(self, text: str, *, headings: bool = False) -> None:
-        pieces = list(split(text))
-        parser = _Parser(pieces)
-        self._render = parser.block(())
-        self.headings = headings
+    def __init__(self, text: str) -> None:
+        self._render = _Parser(list(split(text))).block(())
 
     def render(self, dot: Any) -> str:
         """The text for a value. Raises InvalidInput where the value does not fit."""
@@ -176,7 +173,9 @@ class _Pipeline:
     def declaration(self) -> tuple[list[str], Evaluate]:
         """The names that are declared, if any, and the value."""
         names: list[str] = []
-        signs = [number for number, token in enumerate(self._tokens) if token.text in (":=", "=") and token.kind == "sign"]
+        signs = [
+            number for number, token in enumerate(self._tokens) if token.text in (":=", "=") and token.kind == "sign"
+        ]
         if signs:
             names = [token.text for token in self._tokens[: signs[0]] if token.kind == "variable"]
             self._at = signs[0] + 1
@@ -201,7 +200,9 @@ class _Pipeline:
     def _command(self, piped: Evaluate | None) -> Evaluate:
         operands: list[Evaluate] = []
         first = self._peek()
-        while (token := self._peek()) is not None and token.text not in ("|", ")") or (token and token.kind == "string"):
+        while ((token := self._peek()) is not None and token.text not in ("|", ")")) or (
+            token and token.kind == "string"
+        ):
             operands.append(self._operand())
         if first is None or not operands:
             raise InvalidInput("template: :1: missing value for command")
@@ -216,15 +217,17 @@ class _Pipeline:
         token = self._tokens[self._at]
         self._at += 1
         evaluate = self._term(token)
+        chain = token if token.kind == "field" and token.text != "." else None
         while (following := self._peek()) is not None and following.kind == "field" and following.glued:
             self._at += 1
-            evaluate = _field(evaluate, following)
+            chain = Token("field", chain.text + following.text if chain else following.text, following.column, True)
+            evaluate = _field(evaluate, following.text, chain)
         return evaluate
 
     def _term(self, token: Token) -> Evaluate:
         text = token.text
         if token.kind == "field":
-            return _dot if text == "." else _field(_dot, token)
+            return _dot if text == "." else _field(_dot, text, token)
         if token.kind == "variable":
             return _variable(text)
         if token.kind in ("string", "number"):
@@ -263,8 +266,8 @@ def _word(name: str) -> Evaluate:
     return lambda scope: FUNCTIONS[name]
 
 
-def _field(base: Evaluate, token: Token) -> Evaluate:
-    name, where = token.text.removeprefix("."), token
+def _field(base: Evaluate, field: str, where: Token) -> Evaluate:
+    name = field.removeprefix(".")
 
     def evaluate(scope: Scope) -> Any:
         return _lookup(base(scope), name, where)
@@ -292,7 +295,7 @@ def _lookup(value: Any, name: str, token: Token) -> Any:
 
 def _type(value: Any) -> str:
     names = {"str": "string", "bool": "bool", "int": "int", "list": "[]interface {}", "float": "float64"}
-    return names.get(type(value).__name__, f"*formatter.{type(value).__name__}")
+    return names.get(type(value).__name__, f"*formatter.{getattr(value, 'kind', '')}Context")
 
 
 def _at(token: Token, cause: str) -> InvalidInput:
@@ -324,6 +327,3 @@ def _short_circuit(name: str, arguments: list[Evaluate]) -> Evaluate:
         return value
 
     return evaluate
-
-
-__all__ = ["Template", "action_tokens"]

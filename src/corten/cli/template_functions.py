@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from corten.errors import InvalidInput
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +15,7 @@ def truth(value: Any) -> bool:
 
 def text_of(value: Any) -> str:
     """A value as ``{{value}}`` prints it."""
-    return "<no value>" if value is None else _printed(value)
+    return _printed(value)
 
 
 def _printed(value: Any) -> str:
@@ -42,18 +40,19 @@ def _float(value: float) -> str:
 
 
 def to_json(value: Any) -> str:
-    """``json``: as Go's encoder writes it: no blanks, and ``<``, ``>``, ``&`` escaped."""
+    """``json``, without blanks. A row is escaped for HTML, as Go's encoder does to what encodes itself."""
     import json
 
-    plain = value.as_dict() if hasattr(value, "as_dict") else value
-    text = json.dumps(plain, separators=(",", ":"), ensure_ascii=False)
+    if not hasattr(value, "as_dict"):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(value.as_dict(), separators=(",", ":"), ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if isinstance(value, dict):
-            value = value.get(key)
+            value = value.get(key, "")  # the zero value of Go's map[string]string
         elif isinstance(value, (list, str)):
             if not 0 <= key < len(value):
                 raise IndexError(f"index out of range: {key}")
@@ -118,7 +117,7 @@ def _verb(flags: str, verb: str, rest: list[Any]) -> str:
 
         return f"%{flags}s" % json.dumps(_printed(value), ensure_ascii=False)
     if verb in ("d", "x", "X", "c", "f", "g", "e"):
-        return f"%{flags}{verb}" % value
+        return str(f"%{flags}{verb}" % value)
     return f"%!{verb}({_printed(value)})"
 
 
@@ -130,10 +129,6 @@ def _length(value: Any) -> int:
     if value is None:
         raise TypeError("len of nil pointer")
     return len(value)
-
-
-def _unknown_method(*_: Any) -> Any:
-    raise InvalidInput("template: :1: call of nil")
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {

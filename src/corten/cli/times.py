@@ -95,7 +95,11 @@ def human_duration(seconds: float) -> str:
     hours = int(seconds / 3600 + 0.5)
     if hours < 48:
         return "About an hour" if hours == 1 else f"{hours} hours"
-    for limit, unit, length in ((24 * 7 * 2, 24, "days"), (24 * 30 * 2, 24 * 7, "weeks"), (24 * 365 * 2, 24 * 30, "months")):
+    for limit, unit, length in (
+        (24 * 7 * 2, 24, "days"),
+        (24 * 30 * 2, 24 * 7, "weeks"),
+        (24 * 365 * 2, 24 * 30, "months"),
+    ):
         if hours < limit:
             return f"{hours // unit} {length}"
     return f"{int(seconds / 3600 / 24 / 365)} years"

@@ -97,9 +97,7 @@ def import_(context: Context, values: Values, arguments: list[str]) -> int:
         return _imported(context, {**query, "fromSrc": "-"}, values.change, pieces(descriptor))
 
 
-def _imported(
-    context: Context, query: dict[str, str], changes: list[str], content: Iterable[bytes]
-) -> int:
+def _imported(context: Context, query: dict[str, str], changes: list[str], content: Iterable[bytes]) -> int:
     full = {**query, "changes": tuple(changes)}
     with context.client.open("POST", "/images/create", full, body=content, headers=_TAR) as answer:
         from .pull import show_progress

@@ -90,14 +90,25 @@ def _component(component: dict[str, Any]) -> str:
         minimum = details.get("MinAPIVersion", "")
         rows["API version"] = f"{details.get('ApiVersion', '')} (minimum version {minimum})"
         rows.update({name: details[key] for name, key in _DETAILS if details.get(key)})
+        if details.get("BuildTime"):
+            rows["Built"] = _built(details["BuildTime"])
         rows["OS/Arch"] = f"{details.get('Os', '')}/{details.get('Arch', '')}"
+        rows["Experimental"] = str(details.get("Experimental", "false")).lower()
     else:
         rows.update(details)
     lines = [f"  {name + ':':<17} {value}" for name, value in rows.items()]
     return "\n".join([f" {component['Name']}:", *lines])
 
 
-_DETAILS = (("Go version", "GoVersion"), ("Python version", "PythonVersion"), ("Git commit", "GitCommit"), ("Kernel", "KernelVersion"))
+def _built(text: str) -> str:
+    import time
+
+    from .times import nanoseconds
+
+    return time.strftime("%a %b %e %H:%M:%S %Y", time.localtime(nanoseconds(text) // 10**9))
+
+
+_DETAILS = (("Go version", "GoVersion"), ("Git commit", "GitCommit"))
 VERSION = Command(
     version,
     "Show the Corten version information",

@@ -39,7 +39,7 @@ def ls(context: Context, values: Values, arguments: list[str]) -> int:
         for row in rows:
             context.out(row["Name"])
         return 0
-    _LISTING.show(context, rows, values.format, ("Driver", "Name"))
+    LISTING.show(context, rows, values.format, ("Driver", "Name"))
     return 0
 
 
@@ -63,7 +63,8 @@ def _links(row: dict[str, Any]) -> str:
     return "N/A" if count < 0 else str(count)
 
 
-_LISTING = Listing(
+LISTING = Listing(
+    "Volume",
     {
         "Name": ("VOLUME NAME", lambda row: row["Name"]),
         "Driver": ("DRIVER", lambda row: row["Driver"]),

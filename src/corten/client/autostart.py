@@ -92,7 +92,7 @@ class Autostart:
         kept = {name: self.environment[name] for name in _KEPT if name in self.environment}
         # -P: the current directory's modules are none of the engine's.
         argv = [sys.executable, "-P", "-m", "corten.daemon", "--root", os.path.abspath(self.root)]
-        os.execve(sys.executable, argv, kept)  # noqa: S606
+        os.execve(sys.executable, argv, kept)
 
     def _answering(self, address: Address, pid: int, start: int) -> Connection:
         """Wait until the engine answers a ping, no longer than it lives."""
