@@ -39,7 +39,7 @@ class ChunkReader(io.RawIOBase):
 def renamed(archive: tarfile.TarFile, name: str) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo, str]]:
     """The members, each with its path where the archive's top is called ``name`` ('' leaves the top out)."""
     for member in archive:
-        _, _, rest = member.name.strip("/").removeprefix("./").partition("/")
+        _, _, rest = member.name.strip("/").partition("/")
         yield archive, member, os.path.normpath(os.path.join(name, rest)) if name or rest else "."
 
 

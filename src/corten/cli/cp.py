@@ -66,7 +66,7 @@ def _is_content(path: str) -> bool:
 def _from_container(context: Context, values: Values, container: str, path: str, target: str) -> int | None:
     stat = _stat(context, container, path)
     if stat is None:
-        raise NotFound(f"Could not find the file {path} in container {container}")
+        raise NotFound(f"Error response from daemon: Could not find the file {path} in container {container}")
     if values.follow_link and stat["mode"] & _MODE_SYMLINK:
         path = _joined(os.path.dirname(path), stat["linkTarget"])
         stat = _stat(context, container, path) or stat
@@ -91,7 +91,7 @@ def _local_target(path: str, is_directory: bool, target: str) -> tuple[str, str]
         raise InvalidInput(f"no such directory: {target}")
     above, name = os.path.split(os.path.normpath(target))
     if above and not os.path.isdir(above):
-        raise InvalidInput(f"invalid output path: directory {os.path.abspath(above)} does not exist")
+        raise InvalidInput(f"invalid output path: directory "{os.path.abspath(above)}" does not exist")
     return above or ".", name
 
 
@@ -131,7 +131,7 @@ def _remote_target(source: str, exists: bool, is_directory: bool, target: str, v
     try:
         found = os.stat(source) if values.follow_link or source.endswith("/") else os.lstat(source)
     except OSError as error:
-        raise CortenError(f"lstat {source}: {(error.strerror or '').lower()}") from error
+        raise CortenError(f"lstat {os.path.abspath(source)}: {(error.strerror or '').lower()}") from error
     from stat import S_ISDIR
 
     source_is_directory = S_ISDIR(found.st_mode)

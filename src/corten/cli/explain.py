@@ -7,24 +7,14 @@ would do anything else refuses.
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
-
-from corten.errors import InvalidInput
 
 from .context import Context
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_FORMS = ("text", "json")
-
-
-def check(form: str) -> str:
-    """The form, if it is one. Raises InvalidInput."""
-    if form and form not in _FORMS:
-        raise InvalidInput(f"--explain={form}: it is --explain or --explain=json")
-    return form
 
 
 def show(context: Context, path: str, form: str) -> str:
@@ -37,10 +27,7 @@ def show(context: Context, path: str, form: str) -> str:
     else:
         context.out(as_text(plan["steps"]))
     digest: str = plan["digest"]
-    # What the container will say comes by another way: let it come after.
-    import sys
-
-    sys.stdout.flush()
+    sys.stdout.flush()  # what the container will say comes by another way, and after this
     return digest
 
 

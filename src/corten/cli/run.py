@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ENGINE_FAILED = 125
 _NOT_FOUND = ("executable file not found", "no such file or directory")
 _NOT_RUNNABLE = ("permission denied", "is a directory", "exec format error")
+_EXPLAIN = ("", "text", "json")
 _PULL = ("always", "missing", "never")
 
 
@@ -39,7 +40,8 @@ def create(context: Context, values: Values, arguments: list[str]) -> int:
 def run(context: Context, values: Values, arguments: list[str]) -> int:
     """``run``: create, attach, start, wait; the exit code is the command's."""
     try:
-        explain = _explain_form(values)
+        if values.explain not in _EXPLAIN:
+            raise InvalidInput(f"--explain={values.explain}: it is --explain or --explain=json")
         request = _request(context, values, arguments, detached=values.detach)
         if not values.detach:
             attachment.check_terminal(tty=values.tty, stdin=request["AttachStdin"])
@@ -47,7 +49,7 @@ def run(context: Context, values: Values, arguments: list[str]) -> int:
         return context.failure(error, code=1 if "TTY" in error.message else _ENGINE_FAILED)
     try:
         made = create_container(context, values, request)
-        return _Run(context, values, request, made["Id"], explain).run()
+        return _Run(context, values, request, made["Id"]).run()
     except CortenError as error:
         return _failed(context, error, _code(error))
 
@@ -69,10 +71,6 @@ def _code(error: CortenError) -> int:
     if any(words in message for words in _NOT_RUNNABLE) and "exec" in message:
         return 126
     return _ENGINE_FAILED
-
-
-def _explain_form(values: Values) -> str:
-    return str(values.explain or "")
 
 
 def _request(context: Context, values: Values, arguments: list[str], *, detached: bool) -> dict[str, Any]:
@@ -125,9 +123,7 @@ def _pull(context: Context, values: Values, image: str) -> None:
 class _Run:
     """One container from its creation to its end, or to where it is left alone."""
 
-    def __init__(
-        self, context: Context, values: Values, request: dict[str, Any], identifier: str, explain: str
-    ) -> None:
+    def __init__(self, context: Context, values: Values, request: dict[str, Any], identifier: str) -> None:
         self.context = context
         self.client = context.client
         self.values = values
@@ -135,13 +131,12 @@ class _Run:
         self.id = identifier
         self.path = f"/containers/{identifier}"
         self.digest = ""
-        self.explain = explain
 
     def run(self) -> int:
-        if self.explain:
+        if self.values.explain:
             from .explain import show
 
-            self.digest = show(self.context, self.path, self.explain)
+            self.digest = show(self.context, self.path, self.values.explain)
         if self.values.detach:
             self._start()
             self.context.out(self.id)

@@ -173,9 +173,7 @@ class _Pipeline:
     def declaration(self) -> tuple[list[str], Evaluate]:
         """The names that are declared, if any, and the value."""
         names: list[str] = []
-        signs = [
-            number for number, token in enumerate(self._tokens) if token.text in (":=", "=") and token.kind == "sign"
-        ]
+        signs = [number for number, token in enumerate(self._tokens) if token.is_sign(":=", "=")]
         if signs:
             names = [token.text for token in self._tokens[: signs[0]] if token.kind == "variable"]
             self._at = signs[0] + 1
@@ -192,7 +190,7 @@ class _Pipeline:
 
     def _pipeline(self) -> Evaluate:
         evaluate = self._command(None)
-        while (token := self._peek()) is not None and token.text == "|" and token.kind == "sign":
+        while (token := self._peek()) is not None and token.is_sign("|"):
             self._at += 1
             evaluate = self._command(evaluate)
         return evaluate
@@ -200,9 +198,7 @@ class _Pipeline:
     def _command(self, piped: Evaluate | None) -> Evaluate:
         operands: list[Evaluate] = []
         first = self._peek()
-        while ((token := self._peek()) is not None and token.text not in ("|", ")")) or (
-            token and token.kind == "string"
-        ):
+        while (token := self._peek()) is not None and not token.ends_command():
             operands.append(self._operand())
         if first is None or not operands:
             raise InvalidInput("template: :1: missing value for command")

@@ -49,6 +49,13 @@ def to_json(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
+def html_escape(value: Any) -> str:
+    """``html``."""
+    from html import escape
+
+    return escape(_printed(value))
+
+
 def _index(value: Any, *keys: Any) -> Any:
     for key in keys:
         if isinstance(value, dict):
@@ -135,6 +142,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "eq": _equal,
     "ge": lambda a, b: a >= b,
     "gt": lambda a, b: a > b,
+    "html": html_escape,
     "index": _index,
     "join": lambda items, separator: separator.join(items or []),
     "json": to_json,

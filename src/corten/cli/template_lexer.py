@@ -25,6 +25,14 @@ class Token:
         self.glued = glued
         self.value = value
 
+    def is_sign(self, *texts: str) -> bool:
+        """Whether this is one of some punctuation marks (and no string that looks like one)."""
+        return self.kind == "sign" and self.text in texts
+
+    def ends_command(self) -> bool:
+        """Whether a command of a pipeline ends before this token."""
+        return self.is_sign("|", ")")
+
 
 def split(text: str) -> Iterator[str | list[Token]]:
     """Pieces of text, and actions as lists of tokens; comments are left out. Raises InvalidInput."""
