@@ -91,7 +91,7 @@ def _local_target(path: str, is_directory: bool, target: str) -> tuple[str, str]
         raise InvalidInput(f"no such directory: {target}")
     above, name = os.path.split(os.path.normpath(target))
     if above and not os.path.isdir(above):
-        raise InvalidInput(f"invalid output path: directory "{os.path.abspath(above)}" does not exist")
+        raise InvalidInput(f'invalid output path: directory "{os.path.abspath(above)}" does not exist')
     return above or ".", name
 
 
