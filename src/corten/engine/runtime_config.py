@@ -89,7 +89,7 @@ def _process(container: Container, rules: Security) -> Process:
         cwd=config.working_dir or "/",
         terminal=config.tty,
         console_size=(size[0], size[1]) if config.tty and size and all(size) else None,
-        user=User(name=config.user, additional_groups=tuple(host.group_add or ())),
+        user=User(name=config.user or "0", additional_groups=tuple(host.group_add or ())),
         capabilities=capability_sets(capabilities(host)),
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,

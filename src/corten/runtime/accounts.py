@@ -31,7 +31,9 @@ def look_up(user: User, root: str = "") -> Account:
     """The account of ``name[:group]``, or of the numbers where no name is given.
 
     As Docker does: a number that no line has is taken as it is, with group 0; with a group given, the
-    supplementary groups of the user do not apply. Raises InvalidInput for a name that is not there.
+    supplementary groups of the user do not apply. Where no name is given, numbers are taken as they are, and only
+    the home directory is looked up, as the OCI specification wants it. Raises InvalidInput for a name that is not
+    there.
     """
     passwd = list(_lines(f"{root}/etc/passwd", 7))
     name, _, group = user.name.partition(":")
@@ -45,10 +47,10 @@ def look_up(user: User, root: str = "") -> Account:
         gid = _group(groups, group)
         own: list[int] = []
     else:
-        own = [int(line[2]) for line in groups if entry and entry[0] in line[3].split(",")]
+        own = [int(line[2]) for line in groups if name and entry and entry[0] in line[3].split(",")]
     own += user.additional_gids
     own += (_group(groups, one) for one in user.additional_groups)
-    return Account(uid, gid, tuple(dict.fromkeys([*own])), entry[5] if entry and entry[5] else "/")
+    return Account(uid, gid, tuple(dict.fromkeys(own)), entry[5] if entry and entry[5] else "/")
 
 
 def _find_user(passwd: list[list[str]], wanted: str) -> list[str] | None:

@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from corten.errors import InvalidInput
+from corten.errors import InvalidInput, Unsupported
 from corten.runtime.cgroups import CgroupManager
+from corten.runtime.command import DEFAULT_PATH
 from corten.runtime.operations.cgroups import CgroupJoin
 from corten.runtime.operations.files import (
     BindMount,
@@ -27,8 +28,11 @@ from corten.runtime.operations.files import (
     ReadOnlyPaths,
 )
 from corten.runtime.operations.identity import (
+    RLIMITS,
     Execute,
+    FindCommand,
     Identity,
+    LimitCapabilities,
     Limits,
     NoNewPrivileges,
     OomScore,
@@ -36,6 +40,7 @@ from corten.runtime.operations.identity import (
     WorkingDirectory,
 )
 from corten.runtime.operations.namespaces import (
+    FLAGS,
     CgroupNamespace,
     EnterContainer,
     Hostname,
@@ -45,12 +50,22 @@ from corten.runtime.operations.namespaces import (
     Sysctl,
     UserMap,
 )
-from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts, ReadOnlyRoot
+from corten.runtime.operations.options import parse
+from corten.runtime.operations.root import (
+    DirectoryRoot,
+    OverlayMount,
+    PivotRoot,
+    PrivateMounts,
+    ReadOnlyRoot,
+    RootPropagation,
+)
 from corten.runtime.operations.seccomp import SeccompFilter
-from corten.runtime.seccomp.compiler import compile_profile
+from corten.runtime.seccomp.compiler import compile_profile, load_flags
+from corten.runtime.sysctl import check_sysctl
 from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation, decode, encode
-from corten.spec.runtime import Device, Process, RuntimeConfig
+from corten.spec.runtime import Capabilities, Device, Process, RuntimeConfig
 from corten.spec.runtime import Mount as MountConfig
+from corten.sys.capabilities import NAMES as CAPABILITIES
 
 DEFAULT_DEVICES = (
     Device("c", "/dev/null", 1, 3), Device("c", "/dev/zero", 1, 5), Device("c", "/dev/full", 1, 7),
@@ -136,6 +151,9 @@ def _namespaces(config: RuntimeConfig) -> Iterator[Operation]:
     kinds = [one.type for one in config.namespaces]
     if len(kinds) != len(set(kinds)):
         raise InvalidInput(f"plan namespaces {', '.join(kinds)}: one is named twice")
+    unknown = set(kinds) - FLAGS.keys()
+    if unknown:
+        raise Unsupported(f"plan namespaces: {', '.join(sorted(unknown))} is not known")
     fresh = tuple(one.type for one in config.namespaces if not one.path and one.type != "cgroup")
     if "mount" not in fresh:
         raise InvalidInput("plan namespaces: a container needs a mount namespace of its own")
@@ -167,19 +185,25 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     if config.process.oom_score_adj is not None:
         yield OomScore(config.process.oom_score_adj)
     slave = any(option.endswith("slave") for mount in config.mounts for option in mount.options)
-    yield PrivateMounts(slave)
+    yield PrivateMounts(slave or config.rootfs_propagation.endswith("slave"))
     yield _root(host.root)
     yield from _mounts(config, host)
     yield from host.links
     for name, value in config.sysctl:
+        check_sysctl(name, frozenset(one.type for one in config.namespaces))
         yield Sysctl(name, value)
-    if config.process.rlimits:
-        yield Limits(tuple((one.type, one.soft, one.hard) for one in config.process.rlimits))
     if config.readonly_paths:
         yield ReadOnlyPaths(config.readonly_paths)
     if config.masked_paths:
         yield MaskPaths(config.masked_paths)
     yield PivotRoot()
+    if config.rootfs_propagation:
+        if not parse((config.rootfs_propagation,)).propagation:
+            raise InvalidInput(f"plan root: propagation {config.rootfs_propagation} is not known")
+        yield RootPropagation(config.rootfs_propagation)
+    yield WorkingDirectory(config.process.cwd)
+    if config.root_readonly:
+        yield ReadOnlyRoot()
     yield from process_steps(config.process, config.seccomp, reaper=host.reaper)
 
 
@@ -204,22 +228,21 @@ def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         DeviceLinks(),
     ]
     for mount in config.mounts:
-        yield _mount(mount, host)
+        yield _mount(mount, config, host)
         if mount.destination == "/dev" and devices:
             yield from devices
             devices = []
     yield from devices
-    if config.root_readonly:
-        yield ReadOnlyRoot()
     if config.process.terminal:
         yield Console()
 
 
-def _mount(mount: MountConfig, host: HostSide) -> Operation:
-    if mount.type == "cgroup":
-        controllers = host.cgroups.visible() if host.cgroups else ()
-        return CgroupMounts(mount.destination, controllers, mount.options)
-    if mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options:
+def _mount(mount: MountConfig, config: RuntimeConfig, host: HostSide) -> Operation:
+    if mount.type == "cgroup" and host.cgroups is not None:
+        own_view = any(one.type == "cgroup" for one in config.namespaces)
+        groups = () if own_view else host.cgroups.directories(config.cgroups_path)
+        return CgroupMounts(mount.destination, host.cgroups.visible(), mount.options, groups)
+    if parse(mount.options, mount.type).bind:
         return BindMount(mount.source, mount.destination, mount.options)
     return Mount(mount.type, mount.source or mount.type, mount.destination, mount.options)
 
@@ -236,39 +259,55 @@ def exec_plan(
     ``namespaces`` are those that the container does not share with the host.
     """
     steps: list[Operation] = [CgroupJoin(tuple(cgroup_files))] if cgroup_files else []
+    if process.oom_score_adj is not None:
+        steps.append(OomScore(process.oom_score_adj))
     # The pid namespace is the monitor's to choose: only a child can be born into it.
     steps.append(EnterContainer(tuple(name for name in namespaces if name != "pid")))
     if process.terminal:
         steps.append(OpenTerminal())
-    return Plan((*steps, *process_steps(process, seccomp)))
+    return Plan((*steps, WorkingDirectory(process.cwd), *process_steps(process, seccomp)))
 
 
 def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: bool = False) -> Iterator[Operation]:
-    """The operations from a finished root to the running command; an exec has only these."""
+    """The operations from a finished root to the running command; an exec has only these.
+
+    A filter is loaded as late as can be, so that it need not allow what the steps before it do. Without no_new_privs
+    that takes CAP_SYS_ADMIN (seccomp(2)), which is held on to until then.
+    """
     rows, columns = process.console_size or (0, 0)
     yield Session(process.terminal, rows, columns)
-    yield WorkingDirectory(process.cwd)
-    filters = [SeccompFilter(compile_profile(seccomp).hex())] if seccomp else []
-    # Without no_new_privs, loading a filter takes CAP_SYS_ADMIN, which the next step gives up.
+    if process.rlimits:
+        yield _limits(process)
+    who = process.user
+    umask = 0o022 if who.umask is None else who.umask
+    yield Identity(who.uid, who.gid, who.additional_gids, who.name, who.additional_groups, umask)
+    borrowed = ("SYS_ADMIN",) if seccomp and not process.no_new_privileges else ()
+    yield LimitCapabilities(**_sets(process), pending=borrowed)
+    env = dict(item.partition("=")[::2] for item in process.env)
+    yield FindCommand(process.args[0] if process.args else "", env.get("PATH", DEFAULT_PATH))
     if process.no_new_privileges:
         yield NoNewPrivileges()
-    else:
-        yield from filters
-    yield identity(process)
-    if process.no_new_privileges:
-        yield from filters
+    if seccomp:
+        yield SeccompFilter(compile_profile(seccomp).hex(), load_flags(seccomp))
+    if borrowed:
+        yield LimitCapabilities(**_sets(process))
     yield Execute(process.args, process.env, reaper)
 
 
-def identity(process: Process) -> Identity:
-    """The user and the capability sets of a process; all of them empty where none are given."""
-    who, sets = process.user, process.capabilities
+def _limits(process: Process) -> Limits:
+    for one in process.rlimits:
+        if one.type not in RLIMITS:
+            raise InvalidInput(f"plan limits: {one.type} is not known")
+    return Limits(tuple((one.type, one.soft, one.hard) for one in process.rlimits))
+
+
+def _sets(process: Process) -> dict[str, tuple[str, ...]]:
+    """The capability sets of a process, as names without ``CAP_``; all of them empty where none are given."""
+    sets = process.capabilities or Capabilities()
     names = {
-        field: tuple(name.removeprefix("CAP_") for name in getattr(sets, field))
-        for field in ("bounding", "effective", "permitted", "inheritable", "ambient")
-        if sets is not None
+        field.name: tuple(name.upper().removeprefix("CAP_") for name in getattr(sets, field.name))
+        for field in dataclasses.fields(sets)
     }
-    return Identity(
-        who.uid, who.gid, who.additional_gids, who.name, who.additional_groups,
-        0o022 if who.umask is None else who.umask, **names,
-    )  # fmt: skip
+    for unknown in {name for held in names.values() for name in held} - set(CAPABILITIES):
+        raise InvalidInput(f"plan capabilities: CAP_{unknown} is not known")
+    return names

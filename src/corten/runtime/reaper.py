@@ -7,20 +7,23 @@ import signal
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from corten.errors import CommandNotFound, CommandNotRunnable
 from corten.runtime.command import execute
 
+_ALL = 2**31 - 1
 _OWN = (signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGBUS)
 
 
 def reap(path: str, args: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    """Run the command as a child, forward signals to it, reap whatever else ends, and end as it ends."""
-    forwarded = {n for n in range(1, signal.NSIG) if n not in _OWN and not 32 <= n <= 33}
+    """Run the command as a child, forward signals to it, reap whatever else ends, and end as it ends.
+
+    Raises CommandNotFound, CommandNotRunnable, in the child.
+    """
+    forwarded = signal.valid_signals() - set(_OWN)
     signal.pthread_sigmask(signal.SIG_BLOCK, forwarded | {signal.SIGCHLD})
     child = os.fork()
     if child == 0:
         _command(path, args, env)
-    os.closerange(3, 1 << 10)
+    os.closerange(3, _ALL)
     while True:
         number = signal.sigwait(forwarded | {signal.SIGCHLD})
         if number == signal.SIGCHLD:
@@ -33,18 +36,15 @@ def reap(path: str, args: Sequence[str], env: Mapping[str, str]) -> NoReturn:
 
 
 def _command(path: str, args: Sequence[str], env: Mapping[str, str]) -> NoReturn:
-    try:
-        # Its own process group, in the foreground of the terminal: Ctrl-C is for the command.
-        os.setpgid(0, 0)
-        if os.isatty(0):
-            signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            os.tcsetpgrp(0, os.getpgrp())
-            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        execute(path, args, env)
-    except (CommandNotFound, CommandNotRunnable) as error:
-        os.write(2, f"{error.message}\n".encode())
-        os._exit(error.exit_code)
+    """What fails here is reported as of the init: the child has its channel to the monitor until it executes."""
+    # Its own process group, in the foreground of the terminal: Ctrl-C is for the command.
+    os.setpgid(0, 0)
+    if os.isatty(0):
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        os.tcsetpgrp(0, os.getpgrp())
+        signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    execute(path, args, env)
 
 
 def _reap_all(command: int) -> None:

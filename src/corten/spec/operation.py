@@ -29,6 +29,8 @@ class Context(Protocol):
     """O_PATH descriptor of the container's root, once an operation has mounted it; -1 before."""
     home: str
     """The home directory of the container's user, once it is known."""
+    command: str
+    """The path of the command, once it has been found."""
     terminal: int
     """The init's end of its terminal; -1 without one."""
     target: int

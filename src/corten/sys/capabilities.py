@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Iterable
 
 from corten.sys.libc import LIBC, check
+from corten.sys.process import prctl
 
 NAMES = (
     "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
@@ -31,7 +32,6 @@ class _Data(ctypes.Structure):
     _fields_ = tuple((name, ctypes.c_uint32) for name in ("effective", "permitted", "inheritable"))
 
 
-_prctl = LIBC.prctl
 _capget = LIBC.capget
 _capset = LIBC.capset
 
@@ -44,19 +44,14 @@ def mask(names: Iterable[str]) -> int:
     return bits
 
 
-def _control(option: int, *values: int) -> int:
-    arguments = (*values, 0, 0, 0, 0)[:4]
-    return check(_prctl(ctypes.c_int(option), *(ctypes.c_ulong(value) for value in arguments)))
-
-
 def bounding() -> int:
     """The bounding set that is left to this thread, as a mask."""
     bits = 0
     for number in range(64):
-        held = _prctl(ctypes.c_int(_PR_CAPBSET_READ), ctypes.c_ulong(number), 0, 0, 0)
-        if held < 0:  # the kernel knows no capability of this number, nor of a higher one
+        try:
+            bits |= prctl(_PR_CAPBSET_READ, number) << number
+        except OSError:  # EINVAL: the kernel knows no capability of this number, nor of a higher one
             break
-        bits |= held << number
     return bits
 
 
@@ -65,12 +60,12 @@ def limit_bounding(keep: int) -> None:
     present = bounding()
     for number in range(present.bit_length()):
         if present >> number & 1 and not keep >> number & 1:
-            _control(_PR_CAPBSET_DROP, number)
+            prctl(_PR_CAPBSET_DROP, number)
 
 
 def keep_on_setuid() -> None:
     """PR_SET_KEEPCAPS: the permitted set survives the change to another user."""
-    _control(_PR_SET_KEEPCAPS, 1)
+    prctl(_PR_SET_KEEPCAPS, 1)
 
 
 def permitted() -> int:
@@ -90,7 +85,7 @@ def set_all(*, effective: int, permitted: int, inheritable: int) -> None:
 
 def set_ambient(keep: int) -> None:
     """Make the ambient set exactly ``keep``, which must be permitted and inheritable. Raises OSError."""
-    _control(_PR_CAP_AMBIENT, _CLEAR_ALL)
+    prctl(_PR_CAP_AMBIENT, _CLEAR_ALL)
     for number in range(keep.bit_length()):
         if keep >> number & 1:
-            _control(_PR_CAP_AMBIENT, _RAISE, number)
+            prctl(_PR_CAP_AMBIENT, _RAISE, number)

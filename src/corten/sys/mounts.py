@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 
 from corten.sys.libc import LIBC, check, syscall
+from corten.sys.machine import MACHINE
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_SYNCHRONOUS, MS_REMOUNT, MS_MANDLOCK, MS_DIRSYNC, MS_NOSYMFOLLOW = 16, 32, 64, 128, 256
@@ -14,6 +15,8 @@ MS_RELATIME, MS_STRICTATIME, MS_LAZYTIME = 1 << 21, 1 << 24, 1 << 25
 MNT_DETACH = 2
 
 MOUNT_ATTR_RDONLY, MOUNT_ATTR_NOSUID, MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC = 1, 2, 4, 8
+MOUNT_ATTR_NOATIME, MOUNT_ATTR_STRICTATIME, MOUNT_ATTR_NODIRATIME, MOUNT_ATTR_NOSYMFOLLOW = 0x10, 0x20, 0x80, 0x200000
+_MOUNT_ATTR_ATIME = 0x70
 
 _AT_EMPTY_PATH, _AT_RECURSIVE = 0x1000, 0x8000
 _OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, 0o2000000
@@ -52,8 +55,6 @@ def umount(target: str, flags: int = 0) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2). Raises OSError."""
-    from corten.sys.machine import MACHINE
-
     syscall(_NR_PIVOT_ROOT[MACHINE], ctypes.c_char_p(new.encode()), ctypes.c_char_p(old.encode()), what=new)
 
 
@@ -71,8 +72,12 @@ def move_mount(tree: int, target: int) -> None:
 
 
 def set_attributes(tree: int, attributes: int, *, recursive: bool) -> None:
-    """Set MOUNT_ATTR_* flags on a mount: mount_setattr(2), Linux 5.12. Raises OSError."""
-    value = _MountAttr(attributes, 0, 0, 0)
+    """Set MOUNT_ATTR_* flags on a mount: mount_setattr(2), Linux 5.12. Raises OSError.
+
+    Those of access times are one value of several bits: to set one, all are cleared.
+    """
+    cleared = _MOUNT_ATTR_ATIME if attributes & _MOUNT_ATTR_ATIME else 0
+    value = _MountAttr(attributes, cleared, 0, 0)
     flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)
     syscall(
         _NR_MOUNT_SETATTR,

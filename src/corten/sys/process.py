@@ -8,6 +8,7 @@ import os
 import signal
 
 from corten.sys.libc import LIBC, check, syscall
+from corten.sys.machine import MACHINE
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -132,29 +133,30 @@ def boot_id() -> str:
         return file.read().strip()
 
 
-def _set(option: int, value: int) -> None:
-    check(_prctl(option, value, 0, 0, 0))
+def prctl(option: int, *values: int) -> int:
+    """prctl(2); arguments left out are 0. Raises OSError."""
+    return check(_prctl(option, *(*values, 0, 0, 0, 0)[:4]))
 
 
 def set_dumpable(on: bool) -> None:
     """PR_SET_DUMPABLE: off, /proc/PID is root's and no unprivileged process may trace this one."""
-    _set(_PR_SET_DUMPABLE, int(on))
+    prctl(_PR_SET_DUMPABLE, int(on))
 
 
 def set_subreaper() -> None:
     """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
-    _set(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def set_no_new_privileges() -> None:
     """PR_SET_NO_NEW_PRIVS: no exec gives more privileges from now on."""
-    _set(_PR_SET_NO_NEW_PRIVS, 1)
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def set_name(name: str) -> None:
     """PR_SET_NAME: what ps and top call this thread, 15 bytes."""
     buffer = ctypes.create_string_buffer(name.encode()[:15])
-    _set(_PR_SET_NAME, ctypes.addressof(buffer))
+    prctl(_PR_SET_NAME, ctypes.addressof(buffer))
 
 
 def set_hostname(name: str) -> None:
@@ -169,6 +171,4 @@ def set_domainname(name: str) -> None:
 
 def new_session_keyring() -> None:
     """Leave the keys of whoever started this process behind: keyctl(2). Raises OSError."""
-    from corten.sys.machine import MACHINE
-
     syscall(_NR_KEYCTL[MACHINE], ctypes.c_int(_KEYCTL_JOIN_SESSION_KEYRING), ctypes.c_char_p(None))

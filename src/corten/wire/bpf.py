@@ -7,7 +7,9 @@ import struct
 NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data; each argument has eight bytes."""
 
-_LD_ABS, _JA, _JEQ, _JGT, _JGE, _AND, _RET = 0x20, 0x05, 0x15, 0x25, 0x35, 0x54, 0x06
+EQUAL, GREATER, AT_LEAST = 0x15, 0x25, 0x35
+"""Tests of a jump; unsigned."""
+_LD_ABS, _JA, _AND, _RET = 0x20, 0x05, 0x54, 0x06
 _FAR = 255
 
 Instruction = tuple[int, int, int, int]
@@ -29,26 +31,16 @@ def ret(value: int) -> Instruction:
     return _RET, 0, 0, value
 
 
-def _branch(code: int, value: int, yes: Program, no: Program) -> Program:
+def jump(test: int, value: int, yes: int, no: int) -> Instruction:
+    """Go on ``yes`` instructions further where A passes ``test`` against ``value``, else ``no`` further."""
+    return test, yes, no, value
+
+
+def branch(test: int, value: int, yes: Program, no: Program) -> Program:
     """Both ways end in a return; ``no`` follows at once. A conditional jump reaches 255 instructions, no further."""
     if len(no) <= _FAR:
-        return [(code, len(no), 0, value), *no, *yes]
-    return [(code, 0, 1, value), (_JA, 0, 0, len(no)), *no, *yes]
-
-
-def if_equal(value: int, yes: Program, no: Program) -> Program:
-    """``yes`` when A == value, else ``no``."""
-    return _branch(_JEQ, value, yes, no)
-
-
-def if_greater(value: int, yes: Program, no: Program) -> Program:
-    """``yes`` when A > value, else ``no``; unsigned."""
-    return _branch(_JGT, value, yes, no)
-
-
-def if_at_least(value: int, yes: Program, no: Program) -> Program:
-    """``yes`` when A >= value, else ``no``; unsigned."""
-    return _branch(_JGE, value, yes, no)
+        return [jump(test, value, len(no), 0), *no, *yes]
+    return [jump(test, value, 0, 1), (_JA, 0, 0, len(no)), *no, *yes]
 
 
 def assemble(program: Program) -> bytes:

@@ -69,6 +69,9 @@ class CgroupManager(Protocol):
     def visible(self) -> tuple[tuple[str, str], ...]:
         """(directory, mount options) of what the container sees below /sys/fs/cgroup; none in version 2."""
 
+    def directories(self, path: str) -> tuple[str, ...]:
+        """The group's directories, in the order of :meth:`visible`."""
+
     def update(self, path: str, resources: Resources) -> None:
         """Change the limits of a living group. Raises OSError."""
 
@@ -107,6 +110,7 @@ def detect(mountinfo: str = "/proc/self/mountinfo") -> CgroupManager:
     from corten.runtime.cgroups.v2 import CgroupV2
 
     mounts = read(mountinfo)
-    if mounts.controllers:
+    # A v2 machine may well have one odd controller mounted as v1 (net_cls): what counts is where the limits are.
+    if not mounts.unified or "memory" in dict(mounts.controllers) or "pids" in dict(mounts.controllers):
         return CgroupV1(mounts.controllers)
     return CgroupV2(mounts.unified)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from corten.errors import InvalidInput
 from corten.spec.runtime import DeviceRule, Resources
 
 Setting = tuple[str, str, str]
@@ -67,7 +68,10 @@ def v1_device(rule: DeviceRule) -> str:
 
 
 def v2_settings(limits: Resources) -> Iterator[Setting]:
-    """The settings of the unified hierarchy (Documentation/admin-guide/cgroup-v2.rst)."""
+    """The settings of the unified hierarchy (Documentation/admin-guide/cgroup-v2.rst).
+
+    Raises InvalidInput for a bound on memory and swap together without one on memory: version 2 counts them apart.
+    """
     if limits.memory is not None:
         yield "memory.max", _or_max(limits.memory), _MEMORY
     if limits.memory_swap is not None:
@@ -100,8 +104,10 @@ def _or_max(value: int) -> str:
 
 def _v2_swap(limits: Resources) -> str:
     """Version 1 counts memory and swap together, version 2 swap alone."""
-    if limits.memory_swap is None or limits.memory_swap < 0 or not limits.memory:
+    if limits.memory_swap is None or limits.memory_swap < 0:
         return "max"
+    if not limits.memory or limits.memory < 0:
+        raise InvalidInput("limit memory and swap: a limit of memory must be given, too")
     return str(max(0, limits.memory_swap - limits.memory))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from corten.runtime.cgroups import CpuTime, Memory, Statistics
 from corten.runtime.cgroups.limits import v1_settings
 from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
-from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite, write
+from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite, remove_tree, write
 from corten.spec.operation import Operation
 from corten.spec.runtime import Resources
 
@@ -26,6 +26,7 @@ class CgroupV1:
 
     def __init__(self, mounts: Iterable[tuple[str, str]]) -> None:
         present = dict(mounts)
+        self._present: Mapping[str, str] = present
         self._mounts: Mapping[str, str] = {name: present[name] for name in _USED if name in present}
 
     def _file(self, controller: str, path: str, name: str) -> str:
@@ -52,10 +53,15 @@ class CgroupV1:
         return steps
 
     def visible(self) -> tuple[tuple[str, str], ...]:
-        shared: dict[str, list[str]] = {}
-        for controller, mount in self._mounts.items():
-            shared.setdefault(mount, []).append(controller)
-        return tuple((",".join(names), ",".join(names)) for names in shared.values())
+        # A hierarchy can only be mounted by all of its controllers, those that nothing is limited by included.
+        shared = [
+            ",".join(name for name, place in self._present.items() if place == mount)
+            for _, mount in self._directories()
+        ]
+        return tuple((names, names) for names in shared)
+
+    def directories(self, path: str) -> tuple[str, ...]:
+        return tuple(f"{mount}/{path}" for _, mount in self._directories())
 
     def join_files(self, path: str) -> tuple[str, ...]:
         # A single thread enters by ``tasks``: cgroup.procs takes a lock over all of the machine's forks.
@@ -144,17 +150,3 @@ class CgroupV1:
         for (device, direction), (size, operations) in counted.items():
             major, minor = device.split(":")
             yield int(major), int(minor), direction, size, operations
-
-
-def remove_tree(path: str) -> bool:
-    """Remove a group and those below it; False while one has processes."""
-    try:
-        for name in os.listdir(path):
-            if os.path.isdir(f"{path}/{name}"):
-                remove_tree(f"{path}/{name}")
-        os.rmdir(path)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True

@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from corten.runtime.cgroups import CpuTime, Memory, Statistics
 from corten.runtime.cgroups.limits import v2_settings
 from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
-from corten.runtime.cgroups.v1 import remove_tree
-from corten.runtime.operations.cgroups import CgroupCreate, CgroupDeviceFilter, CgroupJoin, CgroupWrite, write
+from corten.runtime.operations.cgroups import (
+    CgroupCreate,
+    CgroupDeviceFilter,
+    CgroupJoin,
+    CgroupWrite,
+    remove_tree,
+    write,
+)
 from corten.spec.operation import Operation
 from corten.spec.runtime import Resources
 
@@ -42,6 +48,9 @@ class CgroupV2:
 
     def visible(self) -> tuple[tuple[str, str], ...]:
         return ()
+
+    def directories(self, path: str) -> tuple[str, ...]:
+        return (f"{self._mount}/{path}",)
 
     def join_files(self, path: str) -> tuple[str, ...]:
         return (self._file(path, "cgroup.procs"),)

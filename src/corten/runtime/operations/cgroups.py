@@ -54,8 +54,7 @@ class CgroupCreate(Operation):
         return None
 
     def undo(self, context: Context) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            os.rmdir(self.what())
+        remove_tree(self.what())
 
 
 def _make(path: str) -> None:
@@ -69,6 +68,20 @@ def _copy_if_empty(source: str, target: str) -> None:
             return
     with open(source) as file:
         write(target, file.read().strip())
+
+
+def remove_tree(path: str) -> bool:
+    """Remove a group and those below it; False while one has processes."""
+    try:
+        for name in os.listdir(path):
+            if os.path.isdir(f"{path}/{name}"):
+                remove_tree(f"{path}/{name}")
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def enable(directory: str, controllers: tuple[str, ...]) -> None:

@@ -8,8 +8,9 @@ import os
 import stat
 from typing import ClassVar
 
+from corten.errors import InvalidInput
 from corten.runtime.operations.options import parse
-from corten.runtime.operations.paths import link, opened, target
+from corten.runtime.operations.paths import exists, link, opened, resolved, target
 from corten.spec.operation import Context, Operation, operation
 from corten.sys import mounts
 from corten.sys.mounts import mount
@@ -19,6 +20,10 @@ _GROUP = "file system"
 _DEVICES = "devices"
 _PLAIN = ("proc", "sysfs")
 """Mounts whose place must be a real directory: a symlink there would let an image choose what is mounted over."""
+_OVER_PROC = (
+    "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime", "sys/kernel/ns_last_pid",
+)  # fmt: skip
+"""What may be mounted over inside /proc: figures that lxcfs answers for one container."""
 
 _REASONS = {
     "proc": "Shows the processes of the container's own pid namespace: ps and top read it.",
@@ -54,8 +59,15 @@ class Mount(Operation):
 
     def run(self, context: Context) -> None:
         options = parse(self.options)
-        with target(context.root, self.target, directory=True, plain=self.type in _PLAIN) as place:
-            mount(self.source, link(place), self.type, options.flags, options.data)
+        plain = self.type in _PLAIN
+        was_there = exists(context.root, self.target, plain=plain)
+        with target(context.root, self.target, directory=True, plain=plain) as place:
+            data = options.data
+            if self.type == "tmpfs" and was_there and "mode=" not in data:  # /run stays as open as the image has it
+                data = ",".join(filter(None, (data, f"mode={stat.S_IMODE(os.fstat(place).st_mode):o}")))
+            if not plain:
+                _spare_proc(context, place)
+            mount(self.source, link(place), self.type, options.flags, data)
         if options.propagation:
             with opened(context.root, self.target) as mounted:
                 mount("", link(mounted), flags=options.propagation)
@@ -102,12 +114,21 @@ class BindMount(Operation):
             if options.recursive_attributes:
                 mounts.set_attributes(tree, options.recursive_attributes, recursive=True)
             with target(context.root, self.target, directory=directory) as place:
+                if self.source != "/proc":
+                    _spare_proc(context, place)
                 mounts.move_mount(tree, place)
         finally:
             os.close(tree)
         if options.propagation:
             with opened(context.root, self.target) as mounted:
                 mount("", link(mounted), flags=options.propagation)
+
+
+def _spare_proc(context: Context, place: int) -> None:
+    """Refuse a mount over /proc: what is written there by name would go to files of the image (CVE-2019-16884)."""
+    name = resolved(context.root, place)
+    if f"{name}/".startswith("/proc/") and name.removeprefix("/proc/") not in _OVER_PROC:
+        raise InvalidInput(f"{name} is inside /proc, which nothing is mounted over")
 
 
 @operation
@@ -122,6 +143,8 @@ class CgroupMounts(Operation):
     controllers: tuple[tuple[str, str], ...]
     """(name of the directory, options of the mount) of version 1; none is version 2."""
     options: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    """Of version 1 without a cgroup namespace: the container's own group in each, shown instead of the whole tree."""
 
     def what(self) -> str:
         return self.target
@@ -133,10 +156,9 @@ class CgroupMounts(Operation):
         if not self.controllers:
             return f'mount -t cgroup2 cgroup -o {",".join(self.options)} "$ROOT{self.target}"'
         lines = [f'mount -t tmpfs tmpfs "$ROOT{self.target}"']
-        lines += (
-            f'mkdir "$ROOT{self.target}/{name}" && mount -t cgroup cgroup -o {data} "$ROOT{self.target}/{name}"'
-            for name, data in self.controllers
-        )
+        for index, (name, data) in enumerate(self.controllers):
+            how = f"--bind {self.groups[index]}" if self.groups else f"-t cgroup cgroup -o {data}"
+            lines.append(f'mkdir "$ROOT{self.target}/{name}" && mount {how} "$ROOT{self.target}/{name}"')
         return " && ".join(lines)
 
     def run(self, context: Context) -> None:
@@ -148,12 +170,15 @@ class CgroupMounts(Operation):
             flags = options.flags & ~mounts.MS_RDONLY
             mount("tmpfs", link(place), "tmpfs", flags, "mode=755")
         with opened(context.root, self.target, plain=True) as top:
-            for name, data in self.controllers:
+            for index, (name, data) in enumerate(self.controllers):
                 os.mkdir(name, 0o755, dir_fd=top)
-                mount("cgroup", f"{link(top)}/{name}", "cgroup", options.flags, data)
+                if not self.groups:
+                    mount("cgroup", f"{link(top)}/{name}", "cgroup", options.flags, data)
                 for alias in data.split(","):
-                    if alias != name and "," in data:
+                    if alias != name:
                         os.symlink(name, alias, dir_fd=top)
+                if self.groups:
+                    BindMount(self.groups[index], f"{self.target}/{name}", self.options).run(context)
             if options.flags & mounts.MS_RDONLY:
                 mounts.set_attributes(top, mounts.MOUNT_ATTR_RDONLY, recursive=False)
 
@@ -201,10 +226,11 @@ class DeviceNodes(Operation):
         with target(context.root, directory or "/", directory=True) as above:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=above)
-            os.mknod(name, file_type | mode, os.makedev(major, minor), dir_fd=above)
-            # The umask has taken bits from mknod's mode. There is no fchmodat without following a link, and the
-            # directory is the container's own fresh /dev: nobody else is in it yet.
-            os.chmod(f"{link(above)}/{name}", mode)
+            umask = os.umask(0)  # the mode is to be exact, and a later chmod could be led astray by a link
+            try:
+                os.mknod(name, file_type | mode, os.makedev(major, minor), dir_fd=above)
+            finally:
+                os.umask(umask)
             if uid or gid:
                 os.chown(name, uid, gid, dir_fd=above, follow_symlinks=False)
 
@@ -219,7 +245,7 @@ class DeviceLinks(Operation):
 
     links: tuple[tuple[str, str], ...] = (
         ("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"),
+        ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("core", "/proc/kcore"),
     )  # fmt: skip
 
     def what(self) -> str:
@@ -305,10 +331,14 @@ class MaskPaths(Operation):
         return "These are the whole machine's, not the container's: memory, keys, timers, firmware."
 
     def shell(self) -> str:
-        return f'for path in {self.what()}; do mount --bind /dev/null "$ROOT$path" || mount -t tmpfs -o ro tmpfs "$ROOT$path"; done'
+        return (
+            f'for path in {self.what()}; do mount --bind /dev/null "$ROOT$path" || '
+            f'mount -t tmpfs -o ro tmpfs "$ROOT$path"; done'
+        )
 
     def run(self, context: Context) -> None:
-        # The host's own /dev/null: the container's could be anything (CVE-2025-31133).
+        # The host's own /dev/null: the container's could be anything (CVE-2025-31133). Read-only, or root in here
+        # could change the mode of the host's file; a device is written to all the same.
         null = os.open("/dev/null", os.O_PATH | os.O_CLOEXEC)
         try:
             for path in self.paths:
@@ -322,7 +352,17 @@ class MaskPaths(Operation):
             if stat.S_ISDIR(os.fstat(place).st_mode):
                 mount("tmpfs", link(place), "tmpfs", mounts.MS_RDONLY, "nr_blocks=1,nr_inodes=1")
             else:
-                mount(link(null), link(place), flags=mounts.MS_BIND)
+                _attach(null, place, mounts.MOUNT_ATTR_RDONLY | mounts.MOUNT_ATTR_NOSUID | mounts.MOUNT_ATTR_NOEXEC)
+
+
+def _attach(source: int, place: int, attributes: int, *, recursive: bool = False) -> None:
+    """Show what is at one descriptor at another, too."""
+    tree = mounts.open_tree(source, recursive=recursive)
+    try:
+        mounts.set_attributes(tree, attributes, recursive=recursive)
+        mounts.move_mount(tree, place)
+    finally:
+        os.close(tree)
 
 
 @operation
@@ -354,9 +394,4 @@ class ReadOnlyPaths(Operation):
 
     def _protect(self, context: Context, path: str) -> None:
         with opened(context.root, path) as place:
-            tree = mounts.open_tree(place, recursive=True)
-            try:
-                mounts.set_attributes(tree, mounts.MOUNT_ATTR_RDONLY, recursive=True)
-                mounts.move_mount(tree, place)
-            finally:
-                os.close(tree)
+            _attach(place, place, mounts.MOUNT_ATTR_RDONLY, recursive=True)

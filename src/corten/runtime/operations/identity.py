@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import resource
+import shlex
 import signal
+import stat
 from typing import ClassVar
 
 from corten.errors import CortenError
 from corten.runtime import accounts
 from corten.runtime.command import execute, resolve
+from corten.runtime.operations.paths import target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
 from corten.spec.runtime import User
@@ -19,6 +23,16 @@ from corten.sys.terminal import make_controlling, set_size
 
 _GROUP = "privileges"
 _INFINITY = 2**64 - 1
+_PTY_SLAVES = range(136, 144)
+"""UNIX98_PTY_SLAVE_MAJOR, linux/major.h."""
+RLIMITS = tuple(
+    f"RLIMIT_{name}"
+    for name in (
+        "CPU", "FSIZE", "DATA", "STACK", "CORE", "RSS", "NPROC", "NOFILE", "MEMLOCK", "AS", "LOCKS", "SIGPENDING",
+        "MSGQUEUE", "NICE", "RTPRIO", "RTTIME",
+    )
+)  # fmt: skip
+"""By number: asm-generic/resource.h, which both machines share."""
 
 
 @operation
@@ -44,10 +58,11 @@ class Session(Operation):
 
     def run(self, context: Context) -> None:
         os.setsid()
+        _reset_signals()
         try:
             process.new_session_keyring()
         except OSError as error:
-            if error.errno not in (1, 38, 122):  # EPERM, ENOSYS (kernel without keys), EDQUOT: as without a ring
+            if error.errno not in (errno.EPERM, errno.ENOSYS, errno.EDQUOT):  # no keys here, or no more of them
                 raise
         if self.terminal:
             if self.rows and self.columns:
@@ -55,6 +70,13 @@ class Session(Operation):
             make_controlling(context.terminal)
             for number in range(3):
                 os.dup2(context.terminal, number)
+
+
+def _reset_signals() -> None:
+    """What is ignored stays ignored across exec, and Python ignores SIGPIPE and SIGXFSZ; so does a monitor others."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @operation
@@ -83,7 +105,7 @@ class Limits(Operation):
         for name, soft, hard in self.values:
             values = tuple(-1 if value == _INFINITY else value for value in (soft, hard))
             try:
-                resource.setrlimit(getattr(resource, name), (values[0], values[1]))
+                resource.setrlimit(RLIMITS.index(name), (values[0], values[1]))
             except (ValueError, PermissionError) as error:
                 hint = "raising a hard limit needs CAP_SYS_RESOURCE, which this machine does not give"
                 raise CortenError(f"set {name} to {_limit(soft)}:{_limit(hard)}: {error}", hint=hint) from error
@@ -137,20 +159,19 @@ class WorkingDirectory(Operation):
         return f"mkdir -p {self.path} && cd {self.path}"
 
     def run(self, context: Context) -> None:
-        os.makedirs(self.path, exist_ok=True)
-        os.chdir(self.path)
-        # A path through a forgotten descriptor of the host would lead out: CVE-2024-21626.
-        if not os.getcwd().startswith("/"):
-            raise CortenError(f"change to {self.path}: it is outside of the container's root")
+        # Without magic links: /proc/self/fd/7 could be a directory of the host that was left open (CVE-2024-21626).
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with target(root, self.path, directory=True) as place:
+                os.fchdir(place)
+        finally:
+            os.close(root)
 
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
 class Identity(Operation):
-    """Become the container's user, with no more capabilities than it is to have.
-
-    The sets are names without ``CAP_``. ``name`` is looked up in the container's own files and wins over numbers.
-    """
+    """Become the container's user. ``name`` is looked up in the container's own files and wins over the numbers."""
 
     kind: ClassVar[str] = "process.identity"
     group: ClassVar[str] = _GROUP
@@ -161,59 +182,92 @@ class Identity(Operation):
     name: str = ""
     named_groups: tuple[str, ...] = ()
     umask: int = 0o022
-    bounding: tuple[str, ...] = ()
-    effective: tuple[str, ...] = ()
-    permitted: tuple[str, ...] = ()
-    inheritable: tuple[str, ...] = ()
-    ambient: tuple[str, ...] = ()
 
     def what(self) -> str:
         return self.name or f"{self.uid}:{self.gid}"
 
     def why(self) -> str:
-        return (
-            f"Root's power comes in {len(capabilities.NAMES)} pieces; this container keeps "
-            f"{len(self.bounding)} of them, and nothing that it executes can get others back."
-        )
+        return "The container's own /etc/passwd and /etc/group say who this is and which groups it belongs to."
 
     def shell(self) -> str:
-        kept = ",".join(f"+{name.lower()}" for name in self.bounding)
-        user = f" --reuid={self.uid} --regid={self.gid} --init-groups" if self.uid or self.gid else ""
-        return f"setpriv --bounding-set=-all{',' if kept else ''}{kept}{user} …"
+        return f"setpriv --reuid={self.uid} --regid={self.gid} --init-groups …"
 
     def run(self, context: Context) -> None:
         account = accounts.look_up(User(self.uid, self.gid, None, self.groups, self.name, self.named_groups))
         context.home = account.home
         _own_stdio(account.uid)
-        here = capabilities.bounding()
-        # What this machine's own bounding set lacks cannot be given: it is left out, not an error.
-        bounding = capabilities.mask(self.bounding) & here
-        permitted, effective, inheritable, ambient = (
-            capabilities.mask(names) & bounding
-            for names in (self.permitted, self.effective, self.inheritable, self.ambient)
-        )
-        capabilities.limit_bounding(bounding)
         capabilities.keep_on_setuid()
         os.setgroups(account.groups)
         os.setresgid(account.gid, account.gid, account.gid)
         os.setresuid(account.uid, account.uid, account.uid)
         os.umask(self.umask)
-        if account.uid:
-            permitted = effective = ambient
-        capabilities.set_all(effective=effective, permitted=permitted, inheritable=inheritable)
-        capabilities.set_ambient(ambient & inheritable)
         # The change of user made it dumpable again (prctl(2)): until the exec, nothing in here may look inside.
         process.set_dumpable(False)
 
 
 def _own_stdio(uid: int) -> None:
-    """Pipes and the terminal belong to the user, who may open them again by /dev/stdout."""
+    """Pipes, and the container's own terminal, belong to the user, who may open them again by /dev/stdout.
+
+    Nothing else does: standard input may well be the host's /dev/null.
+    """
     for number in range(3):
         try:
-            if os.fstat(number).st_uid != uid and not os.path.samestat(os.fstat(number), os.stat("/dev/null")):
+            status = os.fstat(number)
+            if status.st_uid != uid and (_is_pipe(status.st_mode) or os.major(status.st_rdev) in _PTY_SLAVES):
                 os.fchown(number, uid, -1)
-        except (FileNotFoundError, PermissionError):  # no /dev in this root; or a descriptor that is another's
-            continue
+        except OSError as error:
+            if error.errno not in (errno.EBADF, errno.EPERM, errno.EINVAL):  # not open; not ours; no such id in here
+                raise
+
+
+def _is_pipe(mode: int) -> bool:
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class LimitCapabilities(Operation):
+    """Keep no more capabilities than the command is to have: names without ``CAP_``, the five sets.
+
+    ``pending`` are held on to besides, for a step that follows and needs them.
+    """
+
+    kind: ClassVar[str] = "process.capabilities"
+    group: ClassVar[str] = _GROUP
+
+    bounding: tuple[str, ...] = ()
+    effective: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    inheritable: tuple[str, ...] = ()
+    ambient: tuple[str, ...] = ()
+    pending: tuple[str, ...] = ()
+
+    def what(self) -> str:
+        kept = f"{len(self.bounding)} of {len(capabilities.NAMES)}"
+        return " and ".join((kept, *self.pending))
+
+    def why(self) -> str:
+        if self.pending:
+            return f"Root's power comes in pieces; most are given up here, {' '.join(self.pending)} a little later."
+        return "What is left is all that root in here can do, and nothing that it executes can get others back."
+
+    def shell(self) -> str:
+        kept = ",".join(f"+{name.lower()}" for name in self.bounding)
+        return f"setpriv --bounding-set=-all{',' if kept else ''}{kept} …"
+
+    def run(self, context: Context) -> None:
+        # What this machine's own bounding set lacks cannot be given: it is left out, not an error.
+        bounding = capabilities.mask(self.bounding) & capabilities.bounding()
+        permitted, effective, inheritable, ambient = (
+            capabilities.mask(names) & bounding
+            for names in (self.permitted, self.effective, self.inheritable, self.ambient)
+        )
+        capabilities.limit_bounding(bounding)
+        if os.getuid():  # what exec leaves to a user who is not root (capabilities(7))
+            permitted = effective = ambient
+        pending = capabilities.mask(self.pending) & capabilities.permitted()
+        capabilities.set_all(effective=effective | pending, permitted=permitted | pending, inheritable=inheritable)
+        capabilities.set_ambient(ambient & inheritable)
 
 
 @operation
@@ -239,6 +293,31 @@ class NoNewPrivileges(Operation):
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class FindCommand(Operation):
+    """Find the command as the user who is to run it, and see that it can be executed."""
+
+    kind: ClassVar[str] = "process.command"
+    group: ClassVar[str] = "command"
+
+    name: str
+    search: str
+    """PATH of the container's environment."""
+
+    def what(self) -> str:
+        return self.name or "no command"
+
+    def why(self) -> str:
+        return "Looked for in the container's own PATH. A link to the runtime's own program is not followed."
+
+    def shell(self) -> str:
+        return f"PATH={self.search} command -v {self.name}"
+
+    def run(self, context: Context) -> None:
+        context.command = resolve(self.name, self.search)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class Execute(Operation):
     """Become the command."""
 
@@ -259,20 +338,14 @@ class Execute(Operation):
         return "All that is left is to become the command: the same process, now with the image's program in it."
 
     def shell(self) -> str:
-        words = " ".join(self.args)
+        words = shlex.join(self.args)
         return f"env -i {' '.join(name.partition('=')[0] + '=…' for name in self.env)} {words}"
 
     def run(self, context: Context) -> None:
         env = dict(item.partition("=")[::2] for item in self.env)
         if not env.get("HOME"):
             env["HOME"] = context.home or "/"
-        path = resolve(self.args, env)
-        process.close_on_exec_from(3)
-        for number in range(1, signal.NSIG):
-            if number not in (signal.SIGKILL, signal.SIGSTOP) and not 32 <= number <= 33:
-                signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
         context.ready()
         if self.reaper:
-            reap(path, self.args, env)
-        execute(path, self.args, env)
+            reap(context.command, self.args, env)
+        execute(context.command, self.args, env)

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import ClassVar
 
+from corten.runtime.sysctl import sysctl_path
 from corten.spec.operation import CLONE, HOST, PARENT, Context, Operation, operation
 from corten.sys import process
 
@@ -229,5 +230,5 @@ class Sysctl(Operation):
 
     def run(self, context: Context) -> None:
         # The host's /proc/sys is the one in sight; what a namespace owns is answered for the writer's own.
-        with open(f"/proc/sys/{self.name.replace('.', '/')}", "w") as file:
+        with open(f"/proc/sys/{sysctl_path(self.name)}", "w") as file:
             file.write(self.value)

@@ -25,9 +25,10 @@ _PROPAGATION = {
 }  # fmt: skip
 _ATTRIBUTES = {
     m.MS_RDONLY: m.MOUNT_ATTR_RDONLY, m.MS_NOSUID: m.MOUNT_ATTR_NOSUID, m.MS_NODEV: m.MOUNT_ATTR_NODEV,
-    m.MS_NOEXEC: m.MOUNT_ATTR_NOEXEC,
+    m.MS_NOEXEC: m.MOUNT_ATTR_NOEXEC, m.MS_NOATIME: m.MOUNT_ATTR_NOATIME, m.MS_STRICTATIME: m.MOUNT_ATTR_STRICTATIME,
+    m.MS_NODIRATIME: m.MOUNT_ATTR_NODIRATIME, m.MS_NOSYMFOLLOW: m.MOUNT_ATTR_NOSYMFOLLOW,
 }  # fmt: skip
-_RECURSIVE = {"rro": "ro", "rnosuid": "nosuid", "rnodev": "nodev", "rnoexec": "noexec"}
+_RECURSIVE = ("rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rstrictatime", "rnodiratime", "rnosymfollow")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def parse(options: Iterable[str], kind: str = "") -> MountOptions:
         if option in ("shared", "rshared"):
             raise Unsupported(f"mount with {option}: Corten does not share mounts back to the host")
         if option in _RECURSIVE:
-            recursive_attributes |= _ATTRIBUTES[_SET[_RECURSIVE[option]]]
+            recursive_attributes |= _ATTRIBUTES[_SET[option[1:]]]
         elif option in ("bind", "rbind"):
             bind, recursive = True, option == "rbind"
         elif option in _PROPAGATION:

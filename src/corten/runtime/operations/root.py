@@ -6,6 +6,7 @@ import dataclasses
 import os
 from typing import ClassVar
 
+from corten.runtime.operations.options import parse
 from corten.spec.operation import Context, Operation, operation
 from corten.sys import mounts
 from corten.sys.mounts import mount
@@ -116,10 +117,14 @@ class ReadOnlyRoot(Operation):
         return "Asked for: the container writes only where a volume or a tmpfs is mounted."
 
     def shell(self) -> str:
-        return 'mount -o remount,bind,ro "$ROOT"'
+        return "mount -o remount,bind,ro /"
 
     def run(self, context: Context) -> None:
-        mounts.set_attributes(context.root, mounts.MOUNT_ATTR_RDONLY, recursive=False)
+        root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mounts.set_attributes(root, mounts.MOUNT_ATTR_RDONLY, recursive=False)
+        finally:
+            os.close(root)
 
 
 @operation
@@ -147,3 +152,26 @@ class PivotRoot(Operation):
         os.chdir("/")
         os.close(context.root)
         context.root = -1
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class RootPropagation(Operation):
+    """Say how mounts of the root relate to those outside."""
+
+    kind: ClassVar[str] = "root.propagation"
+    group: ClassVar[str] = _GROUP
+
+    mode: str
+
+    def what(self) -> str:
+        return self.mode
+
+    def why(self) -> str:
+        return "Asked for: whether mounts made outside appear in here."
+
+    def shell(self) -> str:
+        return f"mount --make-{self.mode} /"
+
+    def run(self, context: Context) -> None:
+        mount("", "/", flags=parse((self.mode,)).propagation)

@@ -19,6 +19,8 @@ class SeccompFilter(Operation):
 
     program: str
     """The compiled filter, in hexadecimal."""
+    flags: int = 0
+    """SECCOMP_FILTER_FLAG_…"""
 
     def what(self) -> str:
         return f"{len(self.program) // 16} instructions"
@@ -30,4 +32,4 @@ class SeccompFilter(Operation):
         return "# seccomp(SECCOMP_SET_MODE_FILTER): no shell command loads a filter"
 
     def run(self, context: Context) -> None:
-        seccomp.load(bytes.fromhex(self.program))
+        seccomp.load(bytes.fromhex(self.program), self.flags)

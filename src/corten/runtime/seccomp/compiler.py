@@ -7,7 +7,9 @@ instructions decide a call, and the kernel loads the program nine times faster t
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from corten.errors import InvalidInput
@@ -30,30 +32,54 @@ _MACHINES: Mapping[str, Sequence[tuple[str, int, Mapping[str, int]]]] = {
 _X32 = 0x40000000
 """The x32 interface has its numbers from here on; no container gets it: ENOSYS, as of a kernel without it."""
 
-Outcome = tuple[tuple[tuple[tuple[int, str, int, int], ...], int], ...]
+_NOT_THERE = _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
+_PERMISSIVE = (_ACTIONS["SCMP_ACT_ALLOW"], _ACTIONS["SCMP_ACT_LOG"])
+_FLAGS = {"SECCOMP_FILTER_FLAG_TSYNC": 1, "SECCOMP_FILTER_FLAG_LOG": 2, "SECCOMP_FILTER_FLAG_SPEC_ALLOW": 4}
+
+Conditions = tuple[tuple[int, str, int, int], ...]
+"""(argument, operator, value, second value), all of which must hold."""
+Comparison = Callable[[int, int, int], Program]
+Outcome = tuple[tuple[Conditions, int], ...]
 """Rules of one system call, in order: (conditions, action); the last has none."""
 
 
 def compile_profile(seccomp: Mapping[str, Any], machine: str = MACHINE) -> bytes:
     """The program. Raises InvalidInput for an action, operator or argument index that is not known."""
+    return _compile(json.dumps(seccomp, sort_keys=True), machine)
+
+
+@functools.lru_cache(maxsize=32)
+def _compile(text: str, machine: str) -> bytes:
+    seccomp = json.loads(text)
     default = _action(seccomp, "defaultAction", "defaultErrnoRet")
     wanted = seccomp.get("architectures") or [_MACHINES[machine][0][0]]
     program: Program = [bpf.ret(_KILL_PROCESS)]
     for name, audit, table in reversed(_MACHINES[machine]):
         if name in wanted or table is _MACHINES[machine][0][2]:
             tree = _tree(list(_intervals(_outcomes(seccomp, table, default), default)))
-            calls = [bpf.load(bpf.NUMBER), *_without_x32(tree, machine, table)]
-            program = bpf.if_equal(audit, calls, program)
+            calls = [bpf.load(bpf.NUMBER), *_without_x32(tree, table)]
+            program = bpf.branch(bpf.EQUAL, audit, calls, program)
     program = [bpf.load(bpf.ARCHITECTURE), *program]
     if len(program) > _LARGEST:
         raise InvalidInput(f"compile seccomp profile: {len(program)} instructions, the kernel takes {_LARGEST}")
     return bpf.assemble(program)
 
 
-def _without_x32(tree: Program, machine: str, table: Mapping[str, int]) -> Program:
-    if machine != "x86_64" or table is not X86_64:
-        return tree
-    return bpf.if_at_least(_X32, [bpf.ret(_ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS)], tree)
+def load_flags(seccomp: Mapping[str, Any]) -> int:
+    """The flags of seccomp(2). Unless the profile has flags, speculation stays as the machine has it. Raises
+    InvalidInput for what is not known, a listener included."""
+    flags = 0
+    for name in seccomp.get("flags", ["SECCOMP_FILTER_FLAG_SPEC_ALLOW"]):
+        if name not in _FLAGS:
+            raise InvalidInput(f"read seccomp profile: flag {name!r} is not known")
+        flags |= _FLAGS[name]
+    if seccomp.get("listenerPath"):
+        raise InvalidInput("read seccomp profile: a listener is not supported")
+    return flags
+
+
+def _without_x32(tree: Program, table: Mapping[str, int]) -> Program:
+    return bpf.branch(bpf.AT_LEAST, _X32, [bpf.ret(_NOT_THERE)], tree) if table is X86_64 else tree
 
 
 def _action(rule: Mapping[str, Any], key: str, value_key: str) -> int:
@@ -71,12 +97,21 @@ def _outcomes(seccomp: Mapping[str, Any], table: Mapping[str, int], default: int
     found: dict[int, Outcome] = {}
     for rule in seccomp.get("syscalls") or ():
         action = _action(rule, "action", "errnoRet")
-        conditions = tuple(_conditions(rule.get("args") or ()))
+        alternatives = [(conditions, action) for conditions in _alternatives(rule.get("args") or ())]
         for name in rule.get("names") or ():
             number = table.get(name)
             if number is not None and not _is_decided(found.get(number, ())):
-                found[number] = (*found.get(number, ()), (conditions, action))
+                found[number] = (*found.get(number, ()), *alternatives)
     return {number: rules if _is_decided(rules) else (*rules, ((), default)) for number, rules in found.items()}
+
+
+def _alternatives(args: Sequence[Mapping[str, Any]]) -> Iterator[Conditions]:
+    """Conditions hold together, unless two are on one argument: then each is a rule of its own, as runc has it."""
+    conditions = tuple(_conditions(args))
+    if len({index for index, *_ in conditions}) == len(conditions):
+        yield conditions
+    else:
+        yield from ((condition,) for condition in conditions)
 
 
 def _is_decided(rules: Outcome) -> bool:
@@ -92,75 +127,106 @@ def _conditions(args: Sequence[Mapping[str, Any]]) -> Iterator[tuple[int, str, i
 
 
 def _intervals(outcomes: Mapping[int, Outcome], default: int) -> Iterator[tuple[int, Outcome]]:
-    """(first number, outcome) of each run of numbers with one outcome, from 0 on."""
+    """(first number, outcome) of each run of numbers with one outcome, from 0 on.
+
+    Calls younger than any that the profile knows are "not there" instead of refused: C libraries then do without.
+    """
     otherwise: Outcome = (((), default),)
     previous: Outcome | None = None
-    for number in range(max(outcomes, default=0) + 2):
+    for number in range(max(outcomes, default=-1) + 1):
         outcome = outcomes.get(number, otherwise)
         if outcome != previous:
             yield number, outcome
             previous = outcome
+    younger = otherwise if default in _PERMISSIVE else (((), _NOT_THERE),)
+    if younger != previous:
+        yield max(outcomes, default=-1) + 1, younger
 
 
 def _tree(intervals: Sequence[tuple[int, Outcome]]) -> Program:
     if len(intervals) == 1:
-        return _decide(intervals[0][1])
+        return [instruction for rule in intervals[0][1] for instruction in _rule(*rule)]
     middle = len(intervals) // 2
-    return bpf.if_at_least(intervals[middle][0], _tree(intervals[middle:]), _tree(intervals[:middle]))
+    return bpf.branch(bpf.AT_LEAST, intervals[middle][0], _tree(intervals[middle:]), _tree(intervals[:middle]))
 
 
-def _decide(rules: Outcome) -> Program:
-    conditions, action = rules[0]
-    if not conditions:
-        return [bpf.ret(action)]
-    otherwise = _decide(rules[1:])
-    program: Program = [bpf.ret(action)]
-    for condition in reversed(conditions):
-        program = _compare(condition, program, otherwise)
-    return program
+def _rule(conditions: Conditions, action: int) -> Program:
+    """The action where all conditions hold; what follows the rule where one fails."""
+    blocks = [_COMPARISONS[operator](index, value, two) for index, operator, value, two in conditions]
+    length = sum(map(len, blocks)) + 1
+    program: Program = []
+    for block in blocks:
+        passed = len(program) + len(block)
+        for code, yes, no, value in block:
+            here = len(program) + 1
+            ends = {_PASS: passed - here, _FAIL: length - here}
+            program.append((code, ends.get(yes, yes), ends.get(no, no), value))
+    return [*program, bpf.ret(action)]
 
 
-def _compare(condition: tuple[int, str, int, int], yes: Program, no: Program) -> Program:
-    """A 64-bit comparison in two 32-bit halves, the high one first."""
-    index, operator, value, value_two = condition
-    return _COMPARISONS[operator](index, value & (1 << 64) - 1, value_two & (1 << 64) - 1, yes, no)
+# Comparisons are of 64 bits, in two halves of 32, the high one first.
+_PASS, _FAIL = -1, -2
+"""Ends of a jump: behind the comparison, behind its whole rule."""
 
 
 def _halves(index: int) -> tuple[bpf.Instruction, bpf.Instruction]:
-    low = bpf.ARGUMENTS + 8 * index  # both machines are little-endian
+    low = bpf.ARGUMENTS + 8 * index  # every machine of ours is little-endian
     return bpf.load(low), bpf.load(low + 4)
 
 
-def _equal(index: int, value: int, _: int, yes: Program, no: Program) -> Program:
-    low, high = _halves(index)
-    return [high, *bpf.if_equal(value >> 32, [low, *bpf.if_equal(value & 0xFFFFFFFF, yes, no)], no)]
+def _split(value: int) -> tuple[int, int]:
+    return value & 0xFFFFFFFF, value >> 32 & 0xFFFFFFFF
 
 
-def _masked_equal(index: int, value: int, value_two: int, yes: Program, no: Program) -> Program:
+def _equal(index: int, value: int, _: int) -> Program:
+    (low, high), (lower, upper) = _halves(index), _split(value)
+    return [high, bpf.jump(bpf.EQUAL, upper, 0, _FAIL), low, bpf.jump(bpf.EQUAL, lower, 0, _FAIL)]
+
+
+def _unequal(index: int, value: int, _: int) -> Program:
+    (low, high), (lower, upper) = _halves(index), _split(value)
+    return [high, bpf.jump(bpf.EQUAL, upper, 0, _PASS), low, bpf.jump(bpf.EQUAL, lower, _FAIL, 0)]
+
+
+def _masked_equal(index: int, value: int, value_two: int) -> Program:
     """(argument & value) == value_two."""
-    low, high = _halves(index)
-    lower = [low, bpf.mask(value & 0xFFFFFFFF), *bpf.if_equal(value_two & 0xFFFFFFFF, yes, no)]
-    return [high, bpf.mask(value >> 32), *bpf.if_equal(value_two >> 32, lower, no)]
+    (low, high), (lower, upper), (lower_two, upper_two) = _halves(index), _split(value), _split(value_two)
+    return [
+        high, bpf.mask(upper), bpf.jump(bpf.EQUAL, upper_two, 0, _FAIL),
+        low, bpf.mask(lower), bpf.jump(bpf.EQUAL, lower_two, 0, _FAIL),
+    ]  # fmt: skip
 
 
-def _greater(index: int, value: int, _: int, yes: Program, no: Program) -> Program:
-    low, high = _halves(index)
-    same = bpf.if_equal(value >> 32, [low, *bpf.if_greater(value & 0xFFFFFFFF, yes, no)], no)
-    return [high, *bpf.if_greater(value >> 32, yes, same)]
+def _above(test: int) -> Comparison:
+    def block(index: int, value: int, _: int) -> Program:
+        (low, high), (lower, upper) = _halves(index), _split(value)
+        return [
+            high, bpf.jump(bpf.GREATER, upper, _PASS, 0), bpf.jump(bpf.EQUAL, upper, 0, _FAIL),
+            low, bpf.jump(test, lower, 0, _FAIL),
+        ]  # fmt: skip
+
+    return block
 
 
-def _at_least(index: int, value: int, _: int, yes: Program, no: Program) -> Program:
-    low, high = _halves(index)
-    same = bpf.if_equal(value >> 32, [low, *bpf.if_at_least(value & 0xFFFFFFFF, yes, no)], no)
-    return [high, *bpf.if_greater(value >> 32, yes, same)]
+def _below(test: int) -> Comparison:
+    """What does not pass ``test``."""
+
+    def block(index: int, value: int, _: int) -> Program:
+        (low, high), (lower, upper) = _halves(index), _split(value)
+        return [
+            high, bpf.jump(bpf.GREATER, upper, _FAIL, 0), bpf.jump(bpf.EQUAL, upper, 0, _PASS),
+            low, bpf.jump(test, lower, _FAIL, 0),
+        ]  # fmt: skip
+
+    return block
 
 
-_COMPARISONS = {
+_COMPARISONS: Mapping[str, Comparison] = {
     "SCMP_CMP_EQ": _equal,
-    "SCMP_CMP_NE": lambda index, value, two, yes, no: _equal(index, value, two, no, yes),
-    "SCMP_CMP_GT": _greater,
-    "SCMP_CMP_GE": _at_least,
-    "SCMP_CMP_LT": lambda index, value, two, yes, no: _at_least(index, value, two, no, yes),
-    "SCMP_CMP_LE": lambda index, value, two, yes, no: _greater(index, value, two, no, yes),
+    "SCMP_CMP_NE": _unequal,
+    "SCMP_CMP_GT": _above(bpf.GREATER),
+    "SCMP_CMP_GE": _above(bpf.AT_LEAST),
+    "SCMP_CMP_LT": _below(bpf.AT_LEAST),
+    "SCMP_CMP_LE": _below(bpf.GREATER),
     "SCMP_CMP_MASKED_EQ": _masked_equal,
 }

@@ -27,8 +27,8 @@ from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
 from corten.runtime.plan import Plan
 from corten.runtime.stages import init
-from corten.runtime.stages.context import EXECUTE, LINKED, READY, LaunchContext
-from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation
+from corten.runtime.stages.context import EXECUTE, LINKED, READY, InitContext, LaunchContext
+from corten.spec.operation import CLONE, HOST, PARENT, Operation
 from corten.sys import process
 
 _REPORT = 1 << 16
@@ -47,13 +47,12 @@ class Init:
     """A container's first process, seen from its parent. ``pid`` is the caller's view, ``master`` the terminal's
     other end (-1 without one); pidfd and master are the caller's to close."""
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket, steps: Sequence[Operation]) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.start_time = process.start_time(pid)
         self.master = -1
         self._channel = channel
-        self._steps = steps
         self._ready = False
 
     def await_ready(self) -> None:
@@ -75,22 +74,17 @@ class Init:
         """Return when the command runs. Raises OperationFailed."""
         while self._hear():
             continue
-        if not self._ready:
-            step = self._steps[-1] if self._steps else None
-            name = step.kind if step else "clone"
-            raise OperationFailed(name, "init", "the init was killed before it could execute the command")
 
     def _hear(self) -> bool:
         """Take one message; False at end of file."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._channel, _REPORT, 1)
+            data, descriptors, _, _ = socket.recv_fds(self._channel, _REPORT, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             data, descriptors = b"", []
         if data.startswith(b"{"):
             raise OperationFailed.decode(json.loads(data))
         if descriptors:
             self.master = descriptors[0]
-            os.set_inheritable(self.master, False)
         if data == READY:
             self._ready = True
         elif not data and not self._ready:
@@ -178,9 +172,9 @@ def fork_init(plan: Plan, stdio: Stdio, hold: bool, namespaces: int, target: int
             raise
         if pid == 0:
             ours.close()
-            context = LaunchContext(channel=theirs, hold=hold, target=target)
-            init.run(plan, context, theirs, (stdio.stdin, stdio.stdout, stdio.stderr))
-    return Init(pid, pidfd, ours, plan.stage(INIT))
+            context = InitContext(theirs, hold=hold, target=target)
+            init.run(plan, context, theirs, dataclasses.astuple(stdio))
+    return Init(pid, pidfd, ours)
 
 
 def end(started: Init) -> None:
