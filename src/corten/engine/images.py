@@ -66,6 +66,10 @@ class Images:
         """As :meth:`resolve`."""
         return self._store.resolve(ref)
 
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._store.images())
+
     def layer_directories(self, image: Image) -> Paths:
         """Where its layers are unpacked, highest first."""
         return [str(self._store.layers.path(chain_id)) for chain_id in reversed(image.chain_ids)]

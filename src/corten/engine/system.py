@@ -2,25 +2,166 @@
 
 from __future__ import annotations
 
+import asyncio
+import datetime
+import functools
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+from corten import __version__
+from corten.engine.images import Images
+from corten.engine.observing import Observing
+from corten.engine.paths import Paths
+from corten.engine.records import Records
+from corten.engine.trees import size_of
+from corten.engine.volumes import Volumes
+from corten.runtime.cgroups import CgroupManager
+
+_API, _OLDEST_API = "1.47", "1.24"
 
 
 class System:
-    """What can be said of one engine."""
+    """What can be said of one engine. ``stop`` ends it: True stops every container first."""
+
+    def __init__(
+        self,
+        paths: Paths,
+        records: Records,
+        images: Images,
+        volumes: Volumes,
+        observing: Observing,
+        cgroups: CgroupManager,
+        stop: Callable[[bool], None],
+    ) -> None:
+        self._paths, self._records = paths, records
+        self._images, self._volumes, self._observing = images, volumes, observing
+        self._cgroups, self._stop = cgroups, stop
+        self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
         """In the API's form (``SystemVersion``)."""
-        raise NotImplementedError
+        common = {
+            "Version": __version__, "ApiVersion": _API, "MinAPIVersion": _OLDEST_API, "Os": "linux",
+            "Arch": _architecture(), "KernelVersion": platform.release(), "GitCommit": "", "GoVersion": "",
+            "BuildTime": "",
+        }  # fmt: skip
+        details = {
+            "ApiVersion": _API, "Arch": _architecture(), "Experimental": "false", "KernelVersion": platform.release(),
+            "MinAPIVersion": _OLDEST_API, "Os": "linux", "PythonVersion": platform.python_version(),
+        }  # fmt: skip
+        engine = {"Name": "Engine", "Version": __version__, "Details": details}
+        return {"Platform": {"Name": "Corten"}, "Components": [engine], **common}
 
     def info(self) -> dict[str, Any]:
         """In the API's form (``SystemInfo``)."""
-        raise NotImplementedError
+        states = [container.state for container in self._records]
+        running = sum(state.running and not state.paused for state in states)
+        paused = sum(state.paused for state in states)
+        return {
+            "ID": self._id,
+            "Containers": len(states),
+            "ContainersRunning": running,
+            "ContainersPaused": paused,
+            "ContainersStopped": len(states) - running - paused,
+            "Images": self._images.count(),
+            **self._storage(),
+            **self._limits(),
+            **_host(),
+            "DockerRootDir": str(self._paths.root),
+            "ServerVersion": __version__,
+            "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
+            "LoggingDriver": "json-file",
+            "CgroupDriver": "cgroupfs",
+            "CgroupVersion": str(self._cgroups.version),
+            "Runtimes": {"corten": {"path": "corten-runtime"}},
+            "DefaultRuntime": "corten",
+            "InitBinary": "corten",
+            "SecurityOptions": ["name=seccomp,profile=builtin"] + ["name=cgroupns"] * os.path.exists("/proc/self/ns/cgroup"),
+            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
+                      "RemoteManagers": None},
+            "Warnings": None,
+        }  # fmt: skip
+
+    def _storage(self) -> dict[str, Any]:
+        return {
+            "Driver": "overlay2",
+            "DriverStatus": [["Supports d_type", "true"]],
+            "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None,
+                        "Log": ["json-file", "none"]},
+            "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
+                "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
+        }  # fmt: skip
+
+    def _limits(self) -> dict[str, Any]:
+        present = (
+            "MemoryLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit", "OomKillDisable",
+        )  # fmt: skip
+        swap = self._cgroups.version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
+        forwarding = _read("/proc/sys/net/ipv4/ip_forward") == "1"
+        return {**dict.fromkeys(present, True), "SwapLimit": swap, "IPv4Forwarding": forwarding}
 
     async def df(self) -> dict[str, Any]:
         """``{"containers": [(Container, size_rw, size_root)], "volumes": [(Volume, size, references)],
         "images": [(Image, size, shared)], "layers": bytes}``; the API shapes it."""
-        raise NotImplementedError
+        images = await self._images.list()
+        owners: dict[str, int] = {}
+        sizes: dict[str, int] = {}
+        for image in images:
+            for chain_id, size in zip(image.chain_ids, image.layer_sizes, strict=True):
+                owners[chain_id] = owners.get(chain_id, 0) + 1
+                sizes[chain_id] = size
+        shared = [(image, image.size, sum(sizes[one] for one in image.chain_ids if owners[one] > 1)) for image in images]
+        containers = [(one, *await self._observing.sizes(one)) for one in self._records]
+        volumes = []
+        for volume in self._volumes.list():
+            users = sum(any(m.name == volume.name for m in one.mounts) for one in self._records)
+            volumes.append((volume, await asyncio.to_thread(size_of, Path(volume.mountpoint)), users))
+        return {"containers": containers, "volumes": volumes, "images": shared, "layers": sum(sizes.values())}
 
     def request_stop(self, *, all: bool = False) -> None:
         """Leave once the answer is out; with ``all`` stop every container first."""
-        raise NotImplementedError
+        self._stop(all)
+
+
+def _engine_id(root: Path) -> str:
+    """An ID that a data root keeps: made when it is first asked for."""
+    path = root / "engine-id"
+    if not path.exists():
+        import uuid
+
+        path.write_text(str(uuid.uuid4()))
+    return path.read_text().strip()
+
+
+def _architecture() -> str:
+    return {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+
+
+@functools.cache
+def _host() -> dict[str, Any]:
+    machine = os.uname()
+    release = platform.freedesktop_os_release() if os.path.exists("/etc/os-release") else {}
+    return {
+        "Name": machine.nodename,
+        "KernelVersion": machine.release,
+        "OperatingSystem": release.get("PRETTY_NAME", "Linux"),
+        "OSVersion": release.get("VERSION_ID", ""),
+        "OSType": "linux",
+        "Architecture": machine.machine,
+        "NCPU": len(os.sched_getaffinity(0)),
+        "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "IndexServerAddress": "https://index.docker.io/v1/",
+        "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
+        "Labels": [], "ExperimentalBuild": False, "LiveRestoreEnabled": True, "Isolation": "",
+    }  # fmt: skip
+
+
+def _read(path: str) -> str:
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""

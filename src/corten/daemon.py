@@ -1,0 +1,312 @@
+"""The engine's process: it builds the parts, hands each what it needs, and serves until it is told to leave.
+
+``python -m corten.daemon`` or ``corten daemon``. One engine a data root, by a lock on the root.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import dataclasses
+import fcntl
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from corten import __version__
+from corten.api.routes import router
+from corten.api.server import Server
+from corten.api.services import Services
+from corten.engine.archives import Archives
+from corten.engine.attaching import Attaching
+from corten.engine.containers import Containers
+from corten.engine.creation import Creation
+from corten.engine.database import Database
+from corten.engine.events import Events
+from corten.engine.exec import Execs
+from corten.engine.images import Images
+from corten.engine.launching import Launcher
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.live import Lives
+from corten.engine.model import Container
+from corten.engine.networks import Networks
+from corten.engine.observing import Observing
+from corten.engine.paths import STANDARD_ROOT, Paths, derived_name
+from corten.engine.planning import Planner
+from corten.engine.records import Records
+from corten.engine.recovery import Recovery
+from corten.engine.removal import Removal
+from corten.engine.spawning import Spawner
+from corten.engine.stopping import Stopping
+from corten.engine.system import System
+from corten.engine.trees import Graveyard
+from corten.engine.updating import Updating
+from corten.engine.volumes import Volumes
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
+from corten.network.pool import DEFAULT_POOLS, Pool
+from corten.runtime.cgroups import CgroupManager, detect
+from corten.store.images import ImageStore
+
+_log = logging.getLogger("corten")
+_FIRST_SYSTEMD_DESCRIPTOR = 3
+_LONGEST_SOCKET_PATH = 107
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """The engine's options, with what is derived from the data root filled in."""
+
+    root: Path
+    hosts: tuple[str, ...]
+    bridge: str
+    table: str
+    cgroup_parent: str
+    pools: tuple[Pool, ...]
+
+    @classmethod
+    def parse(cls, arguments: Sequence[str]) -> Settings:
+        """From the command line. Raises InvalidInput."""
+        parser = argparse.ArgumentParser(prog="corten daemon", description="Run the engine in the foreground.")
+        parser.add_argument("--root", default=os.environ.get("CORTEN_ROOT") or str(STANDARD_ROOT), help="data root")
+        parser.add_argument("-H", "--host", action="append", default=[], help="where to listen (unix://, tcp://127.…)")
+        parser.add_argument("--bridge", default="", help="interface of the default network")
+        parser.add_argument("--table", default="", help="name of the firewall table")
+        parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
+        parser.add_argument("--pool", action="append", default=[], help="address pool: base=10.9.0.0/16,size=24")
+        parser.add_argument("--version", action="version", version=f"Corten {__version__}")
+        found = parser.parse_args(arguments)
+        root = Path(os.path.abspath(found.root))
+        return cls(
+            root=root,
+            hosts=tuple(found.host),
+            bridge=found.bridge or derived_name(root, standard="corten0", other="ct-%s"),
+            table=found.table or derived_name(root, standard="corten", other="corten_%s"),
+            cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
+            pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
+        )
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """The data root is this process's alone. Raises Conflict naming the process that has it, AccessDenied."""
+    try:
+        root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError as error:
+        raise AccessDenied(
+            f"use data root {root}: permission denied", hint="run as root, or choose another with --root"
+        ) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+            raise Conflict(f"use data root {root}: engine {holder} runs on it") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def prepare(paths: Paths) -> None:
+    """The directories of an engine; what an earlier one left unfinished goes. Raises CortenError."""
+    try:
+        for directory, mode in (
+            (paths.root / "containers", 0o710), (paths.staging, 0o700), (paths.run, 0o700), (paths.monitors, 0o700),
+        ):  # fmt: skip
+            directory.mkdir(mode=mode, parents=True, exist_ok=True)
+        for leftover in paths.staging.iterdir():
+            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+    except OSError as error:
+        raise CortenError.from_os("prepare", str(paths.root), error) from error
+
+
+def listeners(settings: Settings, paths: Paths) -> list[socket.socket]:
+    """The API's sockets, bound: systemd's if it handed some over. Raises InvalidInput, CortenError."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        count = int(os.environ.get("LISTEN_FDS", "0"))
+        first = _FIRST_SYSTEMD_DESCRIPTOR
+        return [socket.socket(fileno=number) for number in range(first, first + count)]
+    return [_listener(host) for host in settings.hosts or (f"unix://{paths.socket}",)]
+
+
+def _listener(host: str) -> socket.socket:
+    scheme, separator, place = host.partition("://")
+    try:
+        if scheme == "unix" and separator:
+            return _unix_listener(place)
+        if scheme == "tcp" and place.startswith(("127.", "localhost:")):
+            name, _, port = place.rpartition(":")
+            return socket.create_server((name, int(port)))
+    except (OSError, ValueError) as error:
+        raise CortenError(f"listen on {host}: {error}") from error
+    raise InvalidInput(
+        f"listen on {host}: not unix://PATH and not tcp://127.0.0.1:PORT",
+        hint="the API gives root to whoever reaches it: beyond loopback it is not offered",
+    )
+
+
+def _unix_listener(path: str) -> socket.socket:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
+        raise InvalidInput(f"listen on unix://{path}: the path is longer than {_LONGEST_SOCKET_PATH} bytes")
+    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # stale: the data root's lock says that no engine listens there
+    previous = os.umask(0o177)
+    try:
+        listener.bind(path)
+    finally:
+        os.umask(previous)
+    return listener
+
+
+class Engine:
+    """One engine: its parts, and their order of coming and going."""
+
+    def __init__(self, settings: Settings, paths: Paths) -> None:
+        self._settings, self._paths = settings, paths
+        self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._database = Database(paths.root / "corten.db")
+        self._spawner = Spawner(paths.root)
+        self._graveyard = Graveyard(paths.staging)
+        self._cgroups = detect()
+        self._events = Events()
+        self._records = Records(self._database)
+        self._build()
+
+    def _build(self) -> None:
+        settings, paths, records, events = self._settings, self._paths, self._records, self._events
+        networks = Networks(
+            self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
+            name_of=lambda id: records.find(id).name,
+        )  # fmt: skip
+        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, records.find)
+        launcher = Launcher(self._spawner, paths)
+        lives = Lives(self._log_path)
+        life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
+        images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
+        volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
+        archives = Archives(life, self._spawner, paths)
+        stopping = Stopping(life)
+        execs = Execs(life, launcher)
+        removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
+        life.remove = removal.remove_ended
+        observing = Observing(life, images, paths)
+        creation = Creation(records, images, volumes, self._graveyard, paths, archives.populate)
+        self._containers = Containers(
+            records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
+            updating=Updating(life), attaching=Attaching(life), observing=observing, archives=archives, execs=execs,
+        )  # fmt: skip
+        system = System(paths, records, images, volumes, observing, self._cgroups, self.leave)
+        self._life, self._networks, self._stopping = life, networks, stopping
+        self._recovery = Recovery(life, paths)
+        self._server = Server(
+            router(), Services(self._containers, execs, images, volumes, networks, events, system)
+        )
+
+    def _log_path(self, container: Container) -> str:
+        return str(self._paths.log(container.id)) if container.host.log_config.type == "json-file" else ""
+
+    def leave(self, stop_containers: bool) -> None:
+        """End :meth:`run`; with ``stop_containers`` every container is stopped first."""
+        if not self._leave.done():
+            self._leave.set_result(stop_containers)
+
+    async def run(self, sockets: Sequence[socket.socket]) -> None:
+        """Adopt what runs, serve, and leave when told."""
+        self._spawner.start()
+        try:
+            endpoints = await self._recovery.adopt()
+            for notice in self._networks.start(endpoints):
+                _log.info("%s", notice)
+            await self._server.start(sockets)
+            await self._recovery.resume()
+            _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
+            _notify_systemd("READY=1")
+            if await self._leave:
+                await self._stop_all()
+        finally:
+            _notify_systemd("STOPPING=1")
+            await self._close()
+
+    async def _stop_all(self) -> None:
+        running = [container for container in self._records if container.state.running]
+        stops = (self._stopping.stop(one, signal_name=None, timeout=None) for one in running)
+        for container, result in zip(running, await asyncio.gather(*stops, return_exceptions=True), strict=True):
+            if isinstance(result, Exception):
+                _log.warning("stop %s: %s", container.name, result)
+
+    async def _close(self) -> None:
+        """Containers that run go on with their monitors."""
+        self._life.leaving = True
+        self._events.close()
+        await self._server.close()
+        await self._graveyard.settle()
+        if not any(container.state.running for container in self._records):
+            self._networks.remove_from_host()
+        self._networks.close()
+        self._spawner.stop()
+        self._database.close()
+
+
+def _notify_systemd(state: str) -> None:
+    """sd_notify(3), where systemd started this process."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel, contextlib.suppress(OSError):
+            channel.connect("\0" + address[1:] if address.startswith("@") else address)
+            channel.send(state.encode())
+
+
+def enter_group(cgroups: CgroupManager, parent: str) -> None:
+    """Move this process into a leaf of its own: version 2 takes no processes beside groups that hand controllers
+    down, and the engine's memory is not its client's session's."""
+    for file in cgroups.join_files(f"{parent}/engine"):
+        with contextlib.suppress(OSError):  # not delegated to this user: then it stays where it was started
+            os.makedirs(os.path.dirname(file), exist_ok=True)
+            with open(file, "w") as group:
+                group.write("0")
+
+
+async def serve(settings: Settings, paths: Paths) -> None:
+    """Run one engine until a signal or a client ends it."""
+    sockets = listeners(settings, paths)
+    engine = Engine(settings, paths)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, engine.leave, False)
+    try:
+        await engine.run(sockets)
+    finally:
+        for host in settings.hosts or (f"unix://{paths.socket}",):
+            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
+                os.unlink(host.removeprefix("unix://"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Be the engine; the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    os.umask(0o022)
+    try:
+        settings = Settings.parse(sys.argv[1:] if arguments is None else arguments)
+        paths = Paths.of(settings.root)
+        with locked(settings.root):
+            prepare(paths)
+            enter_group(detect(), settings.cgroup_parent)
+            asyncio.run(serve(settings, paths))
+    except CortenError as error:
+        _log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
