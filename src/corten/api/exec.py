@@ -73,6 +73,6 @@ def _shape(found: Exec) -> dict[str, object]:
         "OpenStdout": asked.attach_stdout,
         "CanRemove": False,
         "ContainerID": found.container,
-        "DetachKeys": found.detach_keys,
+        "DetachKeys": asked.detach_keys,
         "Pid": found.pid,
     }
