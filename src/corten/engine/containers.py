@@ -1,184 +1,213 @@
-"""Containers: what can be done with them."""
+"""Containers: what can be done with them. The use cases themselves are in the modules that this one brings together."""
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from typing import Any, TypeVar
 
+from corten.engine import listing
+from corten.engine.archives import Archives, Change, PathStat
 from corten.engine.attach import Attachment, AttachOptions
+from corten.engine.attaching import Attaching
+from corten.engine.creation import Creation
+from corten.engine.exec import Execs
+from corten.engine.filters import Filters
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.live import Exit
 from corten.engine.logs import LogOptions
 from corten.engine.model import Container, CreateRequest, UpdateRequest
+from corten.engine.observing import Observing
+from corten.engine.paths import Paths
+from corten.engine.records import Records
+from corten.engine.removal import Removal
+from corten.engine.stopping import Stopping
+from corten.engine.updating import Updating
+from corten.engine.volumes import Pruned
+from corten.errors import Conflict
 from corten.runtime.plan import Plan
 
-Filters = Mapping[str, Sequence[str]]
+T = TypeVar("T")
+
+__all__ = ["Change", "Containers", "Exit", "Filters", "PathStat", "Pruned"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Exit:
-    """How a container ended; ``error`` is why it could not be started, else ''."""
-
-    code: int
-    error: str = ""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Pruned:
-    """What a prune removed, and the bytes that came free."""
-
-    deleted: tuple[str, ...]
-    reclaimed: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Change:
-    """One difference between a container and its image: 0 modified, 1 added, 2 deleted."""
-
-    kind: int
-    path: str
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class PathStat:
-    """What the archive endpoints tell of a path; ``mode`` has Go's bits, ``mtime`` is RFC 3339."""
-
-    name: str
-    size: int
-    mode: int
-    mtime: str
-    link_target: str
-
-
 class Containers:
     """The containers of one engine. A ``ref`` is an ID, a unique prefix of one, a name or ``/name``.
 
-    Every method that takes a ref raises NotFound ``No such container: …`` and InvalidInput for an ambiguous prefix.
+    Every method that takes a ref raises NotFound ``No such container: …`` and InvalidInput for an ambiguous prefix. What
+    changes a container is seen through even when its caller is cancelled.
     """
 
-    async def create(
-        self, request: CreateRequest, name: str | None = None, platform: str | None = None
-    ) -> tuple[Container, list[str]]:
-        """A new container and Docker's warnings. Raises NotFound (image), Conflict (name), InvalidInput."""
-        raise NotImplementedError
+    records: Records
+    paths: Paths
+    lifecycle: Lifecycle
+    creation: Creation
+    stopping: Stopping
+    removal: Removal
+    updating: Updating
+    attaching: Attaching
+    observing: Observing
+    archives: Archives
+    execs: Execs
+
+    # --- asking
 
     def get(self, ref: str) -> Container:
         """The record of a container."""
-        raise NotImplementedError
+        return self.records.find(ref)
 
-    def list(self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None) -> list[Container]:
-        """Containers, newest first; only running ones unless ``all``, ``limit`` or a status filter says otherwise."""
-        raise NotImplementedError
+    def list(
+        self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None
+    ) -> Sequence[Container]:
+        """Containers, newest first; only running ones unless ``all``, ``limit`` or a status filter says otherwise.
+
+        Raises InvalidInput for an unknown filter.
+        """
+        return listing.select(self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images)
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         """Bytes of the container's own files, and of those with its image's (SizeRw, SizeRootFs)."""
-        raise NotImplementedError
+        return await self.observing.sizes(self.get(ref))
 
     def directory(self, container: Container) -> str:
         """The container's directory: hostname, hosts, resolv.conf, its log."""
-        raise NotImplementedError
+        return str(self.paths.container(container.id))
 
     def log_path(self, container: Container) -> str:
         """The file of its json-file log; '' for another driver."""
-        raise NotImplementedError
+        return str(self.paths.log(container.id)) if container.host.log_config.type == "json-file" else ""
 
-    def exec_ids(self, container: Container) -> list[str]:
-        """The IDs of its running execs."""
-        raise NotImplementedError
+    def exec_ids(self, container: Container) -> Sequence[str]:
+        """The IDs of its execs that have not ended."""
+        return self.execs.of(container.id)
+
+    # --- its life
+
+    async def create(
+        self, request: CreateRequest, name: str | None = None, platform: str | None = None
+    ) -> tuple[Container, Sequence[str]]:
+        """A new container and Docker's warnings. Raises NotFound (image), Conflict (name), InvalidInput."""
+        container, warnings = await _seen_through(self.creation.create(request, name, platform))
+        self.lifecycle.publish(container, "create")
+        return container, warnings
 
     async def start(self, ref: str, *, plan_digest: str | None = None) -> None:
         """Start it; returns when its command runs. NotModified when it runs already; Conflict for another plan."""
-        raise NotImplementedError
+        await _seen_through(self.lifecycle.start(self.get(ref), plan_digest=plan_digest))
 
     async def plan(self, ref: str) -> Plan:
         """The operations that a start will execute."""
-        raise NotImplementedError
+        return await self.lifecycle.plan(self.get(ref))
 
-    async def stop(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> None:
-        """Send the stop signal, wait ``timeout`` s (-1: for ever), kill. NotModified when it does not run."""
-        raise NotImplementedError
+    async def stop(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> str:
+        """Send the stop signal, wait ``timeout`` s (negative: for ever), kill. NotModified when it does not run.
+
+        Returns a hint for the user, or ''.
+        """
+        return await _seen_through(self.stopping.stop(self.get(ref), signal_name=signal, timeout=timeout))
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
         """Send a signal. Conflict when it does not run."""
-        raise NotImplementedError
+        self.stopping.kill(self.get(ref), signal)
 
     async def restart(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> None:
         """Stop it, if it runs, and start it."""
-        raise NotImplementedError
+        await _seen_through(self.stopping.restart(self.get(ref), signal_name=signal, timeout=timeout))
 
     async def pause(self, ref: str) -> None:
         """Freeze every process. Conflict when it does not run or is paused."""
-        raise NotImplementedError
+        await _seen_through(self.updating.pause(self.get(ref)))
 
     async def unpause(self, ref: str) -> None:
         """Thaw. Conflict when it is not paused."""
-        raise NotImplementedError
+        await _seen_through(self.updating.unpause(self.get(ref)))
 
-    def wait(self, ref: str, condition: str = "not-running") -> Awaitable[Exit]:
+    def wait(self, ref: str, condition: str = "not-running") -> asyncio.Future[Exit]:
         """How it ends: ``not-running``, ``next-exit`` or ``removed``. Registered when this returns, so that an
         answer's head can be sent before the container is started."""
-        raise NotImplementedError
+        container = self.get(ref)
+        future = self.lifecycle.lives.of(container).wait(condition or "not-running")
+        if condition in ("", "not-running") and not container.state.running:
+            future.set_result(Exit(container.state.exit_code, container.state.error))
+        return future
 
     async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
         """Remove it; with ``volumes`` its anonymous volumes too. Conflict when it runs and not ``force``."""
-        raise NotImplementedError
+        container = self.get(ref)
+        if link:
+            raise Conflict(f"Cannot get parent / for name {container.name}: links are not supported")
+        await _seen_through(self.removal.remove(container, force=force, volumes=volumes))
 
     async def rename(self, ref: str, new: str) -> None:
         """Give it another name. Conflict when that is taken."""
-        raise NotImplementedError
+        await _seen_through(self.updating.rename(self.get(ref), new))
 
-    async def update(self, ref: str, request: UpdateRequest) -> list[str]:
+    async def update(self, ref: str, request: UpdateRequest) -> Sequence[str]:
         """Change limits and restart policy, also while it runs; the warnings."""
-        raise NotImplementedError
-
-    async def top(self, ref: str, ps_args: str = "-ef") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Titles and rows of ps(1) for its processes. Conflict when it does not run."""
-        raise NotImplementedError
-
-    def stats(self, ref: str, *, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
-        """Samples in the API's own form (``ContainerStatsResponse``), one a second with ``stream``."""
-        raise NotImplementedError
-
-    async def resize(self, ref: str, height: int, width: int) -> None:
-        """Tell its terminal the size in characters."""
-        raise NotImplementedError
-
-    async def attach(self, ref: str, options: AttachOptions) -> Attachment:
-        """Its stdio; also of a container that is yet to be started."""
-        raise NotImplementedError
-
-    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
-        """(stream, bytes) of its log; each has the timestamp in front where asked for."""
-        raise NotImplementedError
-
-    async def changes(self, ref: str) -> list[Change]:
-        """What it changed of its image's files."""
-        raise NotImplementedError
-
-    async def stat_path(self, ref: str, path: str) -> PathStat:
-        """What a path inside it is. NotFound."""
-        raise NotImplementedError
-
-    async def get_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
-        """A tar archive of a path inside it."""
-        raise NotImplementedError
-
-    async def put_archive(
-        self,
-        ref: str,
-        path: str,
-        archive: AsyncIterator[bytes],
-        *,
-        overwrite_kind: bool = True,
-        keep_owner: bool = False,
-    ) -> None:
-        """Unpack a tar archive, compressed or not, into a directory inside it; ``overwrite_kind`` lets a file take
-        a directory's place and the other way round."""
-        raise NotImplementedError
-
-    async def export(self, ref: str) -> AsyncIterator[bytes]:
-        """Its whole root file system as a tar archive."""
-        raise NotImplementedError
+        return await _seen_through(self.updating.update(self.get(ref), request))
 
     async def prune(self, filters: Filters | None = None) -> Pruned:
         """Remove every container that does not run."""
-        raise NotImplementedError
+        return await _seen_through(self.removal.prune(filters))
+
+    # --- looking into it
+
+    async def top(self, ref: str, ps_args: str = "-ef") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Titles and rows of ps(1) for its processes. Conflict when it does not run."""
+        return await self.observing.top(self.get(ref), ps_args)
+
+    def stats(self, ref: str, *, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
+        """Samples in the API's own form (``ContainerStatsResponse``), one a second with ``stream``."""
+        return self.observing.stats(self.get(ref), stream=stream, one_shot=one_shot)
+
+    async def resize(self, ref: str, height: int, width: int) -> None:
+        """Tell its terminal the size in characters. Conflict when it does not run."""
+        container = self.get(ref)
+        run = self.lifecycle.lives.of(container).run
+        if run is None:
+            raise Conflict(f"cannot resize a stopped container: {container.id}")
+        run.monitor.resize(height, width)
+
+    async def attach(self, ref: str, options: AttachOptions) -> Attachment:
+        """Its stdio; also of a container that is yet to be started."""
+        return self.attaching.attach(self.get(ref), options)
+
+    def logs(self, ref: str, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
+        """(stream, bytes) of its log; each has the timestamp in front where asked for."""
+        return self.attaching.logs(self.get(ref), options)
+
+    # --- its files
+
+    async def changes(self, ref: str) -> Sequence[Change]:
+        """What it changed of its image's files."""
+        return await self.archives.changes(self.get(ref))
+
+    async def stat_path(self, ref: str, path: str) -> PathStat:
+        """What a path inside it is. NotFound."""
+        return await self.archives.stat(self.get(ref), path)
+
+    async def get_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """A tar archive of a path inside it. NotFound."""
+        return await self.archives.get(self.get(ref), path)
+
+    async def put_archive(
+        self, ref: str, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool = True,
+        keep_owner: bool = False,
+    ) -> None:  # fmt: skip
+        """Unpack a tar archive, compressed or not, into a directory inside it; ``overwrite_kind`` lets a file take
+        a directory's place and the other way round. NotFound, InvalidInput."""
+        await self.archives.put(
+            self.get(ref), path, archive, overwrite_kind=overwrite_kind, keep_owner=keep_owner
+        )
+
+    async def export(self, ref: str) -> AsyncIterator[bytes]:
+        """Its whole root file system as a tar archive."""
+        return await self.archives.export(self.get(ref))
+
+
+async def _seen_through(work: Coroutine[Any, Any, T]) -> T:
+    """Do it all, even when the client that asked for it goes away in the middle."""
+    return await asyncio.shield(asyncio.ensure_future(work))

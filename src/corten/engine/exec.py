@@ -2,44 +2,199 @@
 
 from __future__ import annotations
 
+import asyncio
+import collections
 import dataclasses
+from collections.abc import AsyncIterator
 
+import msgspec
+
+from corten.engine import detach_keys
 from corten.engine.attach import Attachment
-from corten.engine.model import ExecRequest
+from corten.engine.broadcast import Broadcast
+from corten.engine.launching import Launcher
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.model import Container, ExecRequest
+from corten.engine.monitors import Monitor, MonitorLost
+from corten.engine.names import new_id
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound
+
+_REMEMBERED = 512
+_LOST = 137
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Exec:
-    """One exec. ``exit_code`` is None until it ended."""
+    """One exec. ``exit_code`` is None until it ended, or failed to start."""
 
     id: str
     container: str
     request: ExecRequest
-    entrypoint: str
-    arguments: tuple[str, ...]
-    detach_keys: str = ""
     running: bool = False
+    started: bool = False
     pid: int = 0
     exit_code: int | None = None
+
+    @property
+    def entrypoint(self) -> str:
+        """The command."""
+        return (self.request.cmd or [""])[0]
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Its arguments."""
+        return tuple((self.request.cmd or [""])[1:])
 
 
 class Execs:
     """The execs of one engine; they are forgotten with their container, or when the engine ends."""
 
+    def __init__(self, lifecycle: Lifecycle, launcher: Launcher) -> None:
+        self._lifecycle = lifecycle
+        self._launcher = launcher
+        self._execs: collections.OrderedDict[str, Exec] = collections.OrderedDict()
+        self._monitors: dict[str, Monitor] = {}
+
     def create(self, container_ref: str, request: ExecRequest) -> str:
         """The ID of a new exec. NotFound, Conflict when the container does not run or is paused, InvalidInput."""
-        raise NotImplementedError
+        container = self._running(self._lifecycle.records.find(container_ref))
+        if not request.cmd:
+            raise InvalidInput("No exec command specified")
+        detach_keys.parse(request.detach_keys)
+        exec = Exec(new_id(), container.id, request)
+        self._forget_old()
+        self._execs[exec.id] = exec
+        self._publish(exec, f"exec_create: {' '.join(request.cmd)}")
+        return exec.id
 
     def inspect(self, id: str) -> Exec:
         """What is known of it. NotFound ``No such exec instance: …``."""
-        raise NotImplementedError
+        try:
+            return self._execs[id]
+        except KeyError:
+            raise NotFound(f"No such exec instance: {id}") from None
+
+    def of(self, container_id: str) -> list[str]:
+        """The IDs of a container's execs that have not ended."""
+        return [one.id for one in self._execs.values() if one.container == container_id and one.exit_code is None]
 
     async def start(
         self, id: str, *, detach: bool = False, tty: bool = False, console_size: tuple[int, int] | None = None
     ) -> Attachment | None:
-        """Run it; its stdio, or None with ``detach``. CommandNotFound, CommandNotRunnable; Conflict when it ran."""
-        raise NotImplementedError
+        """Run it; its stdio, or None with ``detach``. CommandNotFound, CommandNotRunnable; Conflict when it ran.
+
+        Whether it has a terminal was said when it was created; ``tty`` is the API's way to say it again.
+        """
+        exec = self.inspect(id)
+        container = self._running(self._lifecycle.records.get(exec.container))
+        if exec.started:
+            raise Conflict(f"Error: Exec command {id} is already running" if exec.running else
+                           f"Exec command {id} has already run")  # fmt: skip
+        request = exec.request
+        if console_size:
+            request = msgspec.structs.replace(request, console_size=list(console_size))
+        output = Broadcast()
+        client = None if detach else output.join()
+        self._execs[id] = dataclasses.replace(exec, started=True)
+        self._publish(exec, f"exec_start: {' '.join(request.cmd or ())}")
+        await asyncio.shield(asyncio.ensure_future(self._launch(self._execs[id], container, request, output)))
+        return None if client is None else self._attachment(self._execs[id], client, request)
+
+    async def _launch(self, exec: Exec, container: Container, request: ExecRequest, output: Broadcast) -> None:
+        run = self._lifecycle.lives.of(container).run
+        if run is None:
+            raise Conflict(f"container {container.id} is not running")
+        try:
+            monitor = await self._launcher.exec(
+                exec.id,
+                self._lifecycle.planner.exec_plan(container, request),
+                init=run.monitor.pidfd,
+                own_pids=container.host.pid_mode != "host",
+                tty=request.tty,
+                stdin=request.attach_stdin and output.is_wanted,
+                take=output.is_wanted,
+            )
+        except CortenError as error:
+            self._execs[exec.id] = dataclasses.replace(exec, exit_code=error.exit_code)
+            raise
+        output.begin(monitor)
+        self._monitors[exec.id] = monitor
+        self._execs[exec.id] = dataclasses.replace(exec, running=True, pid=monitor.launched.result().pid)
+        self._lifecycle.spawn(self._watch(exec.id, monitor, output))
+
+    async def _watch(self, id: str, monitor: Monitor, output: Broadcast) -> None:
+        try:
+            code = (await monitor.ended).exit_code
+        except MonitorLost:
+            monitor.signal(9)
+            code = _LOST
+        if (exec := self._execs.get(id)) is not None:
+            self._execs[id] = dataclasses.replace(exec, running=False, pid=0, exit_code=code)
+            self._publish(exec, "exec_die", exitCode=str(code))
+        await output.finish()
+        monitor.dismiss()
+        self._monitors.pop(id, None)
+        monitor.close()
+
+    def _attachment(self, exec: Exec, output: AsyncIterator[tuple[int, bytes]], request: ExecRequest) -> Attachment:
+        monitor = self._monitors.get(exec.id)
+        stdin = ExecStdin(monitor) if request.attach_stdin and monitor is not None else None
+        keys = detach_keys.parse(request.detach_keys) if request.tty else b""
+        return Attachment(
+            _wanted(output, request),
+            tty=request.tty,
+            stdin=stdin,
+            detach_keys=keys,
+            detached=lambda: self._publish(exec, "exec_detach"),
+        )
 
     async def resize(self, id: str, height: int, width: int) -> None:
-        """Tell its terminal the size in characters."""
-        raise NotImplementedError
+        """Tell its terminal the size in characters. Raises NotFound, Conflict when it does not run."""
+        self.inspect(id)
+        if (monitor := self._monitors.get(id)) is None:
+            raise Conflict(f"exec {id} is not running")
+        monitor.resize(height, width)
+
+    def forget(self, container_id: str) -> None:
+        """The container was removed."""
+        for id in [one.id for one in self._execs.values() if one.container == container_id]:
+            del self._execs[id]
+
+    def _forget_old(self) -> None:
+        ended = [one.id for one in self._execs.values() if one.exit_code is not None]
+        for id in ended[: max(0, len(ended) - _REMEMBERED)]:
+            del self._execs[id]
+
+    def _running(self, container: Container) -> Container:
+        if not container.state.running or container.state.restarting:
+            raise Conflict(f"container {container.id} is not running")
+        if container.state.paused:
+            raise Conflict(f"container {container.id} is paused, unpause the container before exec")
+        return container
+
+    def _publish(self, exec: Exec, action: str, **attributes: str) -> None:
+        if exec.container in self._lifecycle.records:
+            container = self._lifecycle.records.get(exec.container)
+            self._lifecycle.publish(container, action, execID=exec.id, **attributes)
+
+
+class ExecStdin:
+    """The stdin of an exec: one client's, closed with it."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self._monitor = monitor
+
+    async def write(self, data: bytes) -> None:
+        """Write all of it."""
+        if self._monitor.stdin is not None:
+            await self._monitor.stdin.write(data)
+
+    async def close(self) -> None:
+        """End of file; a terminal has none."""
+        self._monitor.close_stdin()
+
+
+async def _wanted(output: AsyncIterator[tuple[int, bytes]], request: ExecRequest) -> AsyncIterator[tuple[int, bytes]]:
+    async for stream, data in output:
+        if request.attach_stdout if stream == 1 else request.attach_stderr:
+            yield stream, data

@@ -131,7 +131,7 @@ class Lifecycle:
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
             live.output.begin(monitor)
-        live.feed.running = True
+        live.feed.grown()  # those who wait for the run look again
         # A monitor of an earlier engine's has no spawner above it that could tell how its process ends.
         generation = 0 if adopted else self.spawner.generation
         self.spawn(self._watch(container.id, live, live.run, generation))

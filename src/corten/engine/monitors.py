@@ -172,6 +172,11 @@ class Monitor:
         except OSError as error:
             raise CortenError.from_os("signal", f"process {self.pid}", error) from error
 
+    @property
+    def pidfd(self) -> int:
+        """The process's pidfd; -1 before it runs. Still this object's."""
+        return self._held.get(PIDFD, -1)
+
     def resize(self, rows: int, columns: int) -> None:
         """Tell its terminal the size in characters; nothing without a terminal."""
         if (master := self._held.get(MASTER, -1)) >= 0:

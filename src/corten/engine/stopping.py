@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import signal
 
@@ -71,6 +72,14 @@ class Stopping:
         if number in _ENDING or number == own:
             container = self.lifecycle.records.change(container.id, stopped_by_user=True)
         self.send(container, run, number)
+
+    async def restart(self, container: Container, *, signal_name: str | None, timeout: int | None) -> None:
+        """Stop it, if it runs, and start it. Raises why it cannot be started."""
+        with contextlib.suppress(NotModified):
+            await self.stop(container, signal_name=signal_name, timeout=timeout)
+        with contextlib.suppress(NotModified):
+            await self.lifecycle.start(container)
+        self.lifecycle.publish(container, "restart")
 
     async def end(self, container: Container) -> None:
         """Kill a container and wait until that is recorded; nothing when it does not run."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from corten.spawner import archives
+
 Work = Callable[[dict[str, Any], list[int]], int]
 
 
@@ -17,4 +19,4 @@ def _ping(arguments: dict[str, Any], descriptors: list[int]) -> int:
     return int(arguments.get("status", 0))
 
 
-WORKS: dict[str, Work] = {"ping": _ping}
+WORKS: dict[str, Work] = {"ping": _ping, **archives.WORKS}

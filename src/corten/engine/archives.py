@@ -1,0 +1,195 @@
+"""A container's files, from outside: cp, diff, export, and what a new volume takes over.
+
+The container's tree is a stranger's: names and symbolic links in it may point anywhere. It is looked at by a worker
+of the spawner, whose root it is; the engine itself moves bytes only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any
+
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.model import Container
+from corten.engine.paths import Paths
+from corten.engine.pipes import PipeReader, PipeWriter
+from corten.engine.spawning import Spawner
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
+
+_KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, InvalidInput, NotFound)}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between a container and its image: 0 modified, 1 added, 2 deleted."""
+
+    kind: int
+    path: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PathStat:
+    """What the archive endpoints tell of a path; ``mode`` has Go's bits, ``mtime`` is RFC 3339."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: str
+    link_target: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Archives:
+    """Moves files in and out of the containers of one engine."""
+
+    lifecycle: Lifecycle
+    spawner: Spawner
+    paths: Paths
+
+    async def changes(self, container: Container) -> list[Change]:
+        """What it changed of its image's files, by path."""
+        async with self._work(container, "diff", {}) as worker:
+            found = await worker.report()
+        return [Change(kind, path) for kind, path in found["changes"]]
+
+    async def stat(self, container: Container, path: str) -> PathStat:
+        """What a path is; a symbolic link itself, unless the path ends with a slash. Raises NotFound."""
+        async with self._work(container, "stat", {"path": path}) as worker:
+            return PathStat(**(await worker.report())["stat"])
+
+    async def get(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
+        """A tar archive of a path. Raises NotFound."""
+        stack = contextlib.AsyncExitStack()
+        async with stack:
+            worker = await stack.enter_async_context(self._work(container, "archive", {"path": path}, reads=True))
+            stat = PathStat(**(await worker.report())["stat"])
+            return stat, worker.stream(stack.pop_all())
+        raise AssertionError("unreachable")
+
+    async def export(self, container: Container) -> AsyncIterator[bytes]:
+        """The whole root as a tar archive, without what is mounted into it."""
+        stack = contextlib.AsyncExitStack()
+        async with stack:
+            worker = await stack.enter_async_context(self._work(container, "export", {}, reads=True))
+            await worker.report()
+            return worker.stream(stack.pop_all())
+        raise AssertionError("unreachable")
+
+    async def put(
+        self, container: Container, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool, keep_owner: bool
+    ) -> None:
+        """Unpack an archive into a directory. Raises NotFound, InvalidInput, AccessDenied (a read-only place)."""
+        args = {
+            "path": path,
+            "overwrite_kind": overwrite_kind,
+            "keep_owner": keep_owner,
+            "read_only": container.host.readonly_rootfs,
+        }
+        async with self._work(container, "unpack", args, writes=True) as worker:
+            async for chunk in archive:
+                await worker.write(chunk)
+            worker.end_of_input()
+            await worker.report()
+
+    async def populate(self, container: Container, volumes: list[tuple[str, str]]) -> None:
+        """Let new volumes take the image's content at their paths: (path in the image, directory)."""
+        async with self._work(container, "populate", {"volumes": volumes}) as worker:
+            await worker.report()
+
+    def _view(self, container: Container) -> dict[str, Any]:
+        """How a worker comes to see a container that does not run: the mounts that its start would make."""
+        own = f"containers/{container.id}"
+        return {
+            "base": str(self.paths.root),
+            "lowers": [f"layers/{short}/fs" for short in reversed(container.layers)],
+            "upper": f"{own}/upper",
+            "work": f"{own}/work",
+            "merged": f"{own}/merged",
+            "mounts": [[mount.source, mount.destination, mount.rw] for mount in container.mounts if mount.source],
+        }
+
+    @contextlib.asynccontextmanager
+    async def _work(
+        self, container: Container, work: str, args: dict[str, Any], *, reads: bool = False, writes: bool = False
+    ) -> AsyncIterator[_Worker]:
+        """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
+        live = self.lifecycle.lives.of(container)
+        view = {"view": self._view(container), "name": container.name, "user": container.config.user}
+        async with contextlib.AsyncExitStack() as ours:
+            if live.run is None:
+                await ours.enter_async_context(live.lock)
+            with contextlib.ExitStack() as theirs:
+                report, *handed = _pipe(theirs, reads=True)
+                ours.callback(os.close, report)
+                worker = _Worker(PipeReader(report))
+                if reads or writes:
+                    data, other = _pipe(theirs, reads=reads)
+                    handed.append(other)
+                    ours.callback(worker.use(data, reads=reads))
+                running = live.run is not None
+                if live.run is not None:
+                    handed.append(live.run.monitor.pidfd)
+                args = {**args, **view, "running": running}
+                answer = await self.spawner.request({"do": "work", "work": work, "args": args}, handed)
+            worker.status = self.spawner.status_of(int(answer["pid"]))
+            yield worker
+
+
+def _pipe(theirs: contextlib.ExitStack, *, reads: bool) -> tuple[int, int]:
+    """(our end, the worker's end, which ``theirs`` closes)."""
+    reader, writer = os.pipe()
+    ours, other = (reader, writer) if reads else (writer, reader)
+    theirs.callback(os.close, other)
+    return ours, other
+
+
+class _Worker:
+    """A worker, seen from the engine: its report, and its data one way or the other."""
+
+    def __init__(self, report: PipeReader) -> None:
+        self._report = report
+        self._output: PipeReader | None = None
+        self._input: PipeWriter | None = None
+        self.status: Coroutine[Any, Any, int] | None = None
+
+    def use(self, data: int, *, reads: bool) -> Callable[[], None]:
+        """Take our end of the data; what closes it."""
+        if reads:
+            self._output = PipeReader(data)
+            return lambda: os.close(data)
+        self._input = PipeWriter(data)
+        return self._input.close
+
+    async def report(self) -> dict[str, Any]:
+        """What it says of its work. Raises what stopped it; Unavailable when it died without a word."""
+        content = b""
+        while not content.endswith(b"\n") and (more := await self._report.read()):
+            content += more
+        if not content:
+            raise Unavailable("look into the container: the worker died")
+        told: dict[str, Any] = json.loads(content)
+        if error := told.get("error"):
+            raise _KINDS.get(error["kind"], CortenError)(error["message"], hint=error.get("hint", ""))
+        return told
+
+    async def stream(self, stack: contextlib.AsyncExitStack) -> AsyncIterator[bytes]:
+        """Its data. Raises Unavailable when it broke off. ``stack`` ends with it."""
+        async with stack:
+            while self._output is not None and (data := await self._output.read()):
+                yield data
+            if self.status is not None and await self.status:
+                raise Unavailable("read the container's files: the worker broke off")
+
+    async def write(self, data: bytes) -> None:
+        """Give it data; after it has ended, to no effect: its report says why."""
+        if self._input is not None:
+            await self._input.write(data)
+
+    def end_of_input(self) -> None:
+        """There is no more."""
+        if self._input is not None:
+            self._input.close()

@@ -1,0 +1,127 @@
+"""Changing containers: pause, limits, names."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+
+import msgspec
+
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.limits import validate
+from corten.engine.model import Container, HostConfig, UpdateRequest
+from corten.engine.names import container_name
+from corten.engine.resources import resources
+from corten.errors import Conflict, CortenError, InvalidInput
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Updating:
+    """Changes the containers of one engine."""
+
+    lifecycle: Lifecycle
+
+    async def pause(self, container: Container) -> None:
+        """Freeze. Raises Conflict."""
+        life = self.lifecycle
+        async with life.lives.of(container).lock:
+            state = life.records.get(container.id).state
+            if not state.running:
+                raise Conflict(f"container {container.id} is not running")
+            if state.paused:
+                raise Conflict(f"container {container.id} is already paused")
+            if state.restarting:
+                raise Conflict(f"container {container.id} is restarting, wait until the container is running")
+            path = life.planner.cgroup(container)
+            try:
+                await asyncio.to_thread(life.planner.cgroups.freeze, path)
+            except OSError as error:
+                raise CortenError.from_os("pause", f"container {container.name}", error) from error
+            container = life.records.change_state(container.id, paused=True, status="paused")
+        life.publish(container, "pause")
+
+    async def unpause(self, container: Container) -> None:
+        """Thaw. Raises Conflict."""
+        life = self.lifecycle
+        async with life.lives.of(container).lock:
+            if not life.records.get(container.id).state.paused:
+                raise Conflict(f"container {container.id} is not paused")
+            try:
+                life.planner.cgroups.thaw(life.planner.cgroup(container))
+            except OSError as error:
+                raise CortenError.from_os("unpause", f"container {container.name}", error) from error
+            container = life.records.change_state(container.id, paused=False, status="running")
+        life.publish(container, "unpause")
+
+    async def rename(self, container: Container, new: str) -> None:
+        """Give another name. Raises InvalidInput, Conflict."""
+        if not new:
+            raise InvalidInput("Neither old nor new names may be empty")
+        name = container_name(new)
+        life = self.lifecycle
+        async with life.lives.of(container).lock:
+            old = life.records.get(container.id).name
+            if name == old:
+                raise InvalidInput("Renaming a container with the same name as its current name")
+            life.records.reserve(name, container.id)
+            try:
+                container = life.records.change(container.id, name=name)
+            finally:
+                life.records.release(name)
+        life.publish(container, "rename", oldName=f"/{old}")
+
+    async def update(self, container: Container, request: UpdateRequest) -> list[str]:
+        """Change limits and restart policy; of a running container at once. Raises InvalidInput, Conflict."""
+        life = self.lifecycle
+        async with life.lives.of(container).lock:
+            container = life.records.get(container.id)
+            host = updated(container.host, request)
+            if container.host.auto_remove and host.restart_policy.name != "no":
+                raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
+            if container.state.running:
+                self._apply(container, host)
+            container = life.records.change(container.id, host=host)
+        life.publish(container, "update")
+        return []
+
+    def _apply(self, container: Container, host: HostConfig) -> None:
+        """Only what changed is written: the kernel refuses some values that it would not refuse to keep."""
+        old, new = resources(container.host, ()), resources(host, ())
+        changed = {
+            field.name: getattr(new, field.name)
+            for field in dataclasses.fields(new)
+            if getattr(new, field.name) != getattr(old, field.name)
+        }
+        planner = self.lifecycle.planner
+        limits = dataclasses.replace(_NOTHING, **changed)
+        if "memory" in changed or "memory_swap" in changed:
+            limits = dataclasses.replace(limits, memory=new.memory, memory_swap=new.memory_swap)
+        try:
+            planner.cgroups.update(planner.cgroup(container), limits)
+        except OSError as error:
+            raise CortenError.from_os("update", f"container {container.name}", error) from error
+
+
+_NOTHING = resources(HostConfig(), ())
+
+
+def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
+    """The configuration with what the request changes; zero and '' mean "as it is", as for dockerd.
+
+    Raises InvalidInput when the whole contradicts itself.
+    """
+    changes = {name: value for name, value in msgspec.structs.asdict(request).items() if value}
+    if "nano_cpus" in changes:
+        changes |= {"cpu_quota": 0, "cpu_period": 0}
+    if "memory" in changes and "memory_swap" not in changes and host.memory_swap > 0:
+        _refuse_over_swap(int(changes["memory"]), host)
+    host = msgspec.structs.replace(host, **changes)
+    validate(host)
+    return host
+
+
+def _refuse_over_swap(memory: int, host: HostConfig) -> None:
+    if memory > host.memory_swap:
+        raise InvalidInput(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
+        )

@@ -1,0 +1,271 @@
+"""Works on a container's files: stat, archive, export, unpack, diff, and the filling of new volumes.
+
+A work sees the container's tree as its own root: it enters the mount namespace of a container that runs, or makes, in
+a namespace of its own, the mounts that a start would make. From then on no name in the tree can lead out of it; and
+everything this process needs was imported before, because an import would now read the container's files
+(CVE-2019-14271).
+
+Descriptors: the report, a pipe that takes one JSON object; the data, for the works that move some; and last the
+container's pidfd, when it runs.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import stat
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound
+from corten.runtime import accounts
+from corten.runtime.operations.files import BindMount
+from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
+from corten.runtime.stages.context import LaunchContext
+from corten.spawner import trees
+from corten.spec.runtime import User
+from corten.sys import process
+
+Arguments = dict[str, Any]
+
+# Go's os.FileMode, which the API's X-Docker-Container-Path-Stat has.
+_GO_TYPES = {
+    stat.S_IFDIR: 1 << 31, stat.S_IFLNK: 1 << 27, stat.S_IFBLK: 1 << 26, stat.S_IFIFO: 1 << 25,
+    stat.S_IFSOCK: 1 << 24, stat.S_IFCHR: 1 << 26 | 1 << 21, stat.S_IFREG: 0,
+}  # fmt: skip
+_GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+
+
+def _work(act: Callable[[Arguments, int], dict[str, Any]]) -> Callable[[Arguments, list[int]], int]:
+    """A work that reports what it returns, or what stopped it."""
+
+    def run(arguments: Arguments, descriptors: list[int]) -> int:
+        report, data = descriptors[0], descriptors[1] if len(descriptors) > 1 else -1
+        try:
+            _enter(arguments, descriptors)
+            answer = act(arguments, data)
+        except (CortenError, OSError, tarfile.TarError) as error:
+            _tell(report, {"error": _told(error)})
+            return 1
+        _tell(report, answer)
+        return 0
+
+    return run
+
+
+def _told(error: Exception) -> dict[str, str]:
+    if isinstance(error, CortenError):
+        return {"kind": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, OSError) and error.errno:
+        name = f"{error.filename}: " if error.filename else ""
+        return {"kind": "CortenError", "message": f"{name}{os.strerror(error.errno).lower()}"}
+    return {"kind": "InvalidInput", "message": f"read the archive: {error}"}
+
+
+def _tell(report: int, value: dict[str, Any]) -> None:
+    content = memoryview(json.dumps(value).encode() + b"\n")
+    while content:
+        content = content[os.write(report, content) :]
+
+
+def _enter(arguments: Arguments, descriptors: list[int]) -> None:
+    if arguments["running"]:
+        process.setns(descriptors[-1], process.CLONE_NEWNS)
+        os.chdir("/")
+        return
+    view, context = arguments["view"], LaunchContext()
+    process.unshare(process.CLONE_NEWNS)
+    PrivateMounts().run(context)
+    lowers = tuple(view["lowers"])
+    OverlayMount(view["base"], lowers, view["upper"], view["work"], view["merged"]).run(context)
+    for source, target, writable in view["mounts"]:
+        BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
+    PivotRoot().run(context)
+
+
+# --- stat
+
+
+def _stat(arguments: Arguments, data: int) -> dict[str, Any]:
+    return {"stat": _path_stat(arguments)}
+
+
+def _path_stat(arguments: Arguments) -> dict[str, Any]:
+    path = arguments["path"]
+    try:
+        status = os.lstat(_absolute(path))
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"Could not find the file {path} in container {arguments['name']}") from None
+    is_link = stat.S_ISLNK(status.st_mode)
+    return {
+        "name": _base(path),
+        "size": status.st_size,
+        "mode": _go_mode(status.st_mode),
+        "mtime": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(status.st_mtime)),
+        "link_target": os.path.realpath(_absolute(path)) if is_link else "",
+    }
+
+
+def _absolute(path: str) -> str:
+    """The path from the root; a slash or dot at its end stays, and follows a symbolic link."""
+    return "/" + path.lstrip("/")
+
+
+def _base(path: str) -> str:
+    parts = [part for part in path.split("/") if part]
+    return parts[-1] if parts else "/"
+
+
+def _go_mode(mode: int) -> int:
+    bits = stat.S_IMODE(mode) & 0o777 | _GO_TYPES.get(stat.S_IFMT(mode), 0)
+    return bits | sum(go for unix, go in _GO_BITS if mode & unix)
+
+
+# --- out
+
+
+def archive(arguments: Arguments, descriptors: list[int]) -> int:
+    """An archive of a path: report, then data."""
+    return _out(arguments, descriptors, lambda: ({"stat": _path_stat(arguments)}, *_place(arguments["path"])))
+
+
+def export(arguments: Arguments, descriptors: list[int]) -> int:
+    """An archive of the root, of its own file system only."""
+    return _out(arguments, descriptors, lambda: ({}, "/", ""), one_file_system=True)
+
+
+def _place(path: str) -> tuple[str, str]:
+    """(what to read, the name of its first entry)."""
+    name = _base(path)
+    return _absolute(path), "." if name == "/" else name
+
+
+def _out(
+    arguments: Arguments,
+    descriptors: list[int],
+    begin: Callable[[], tuple[dict[str, Any], str, str]],
+    *,
+    one_file_system: bool = False,
+) -> int:
+    report, data = descriptors[:2]
+    try:
+        _enter(arguments, descriptors)
+        answer, source, name = begin()
+    except (CortenError, OSError) as error:
+        _tell(report, {"error": _told(error)})
+        return 1
+    _tell(report, answer)
+    os.close(report)
+    try:
+        with os.fdopen(data, "wb", buffering=1 << 16) as output:
+            trees.write_archive(output, source, name, one_file_system=one_file_system)
+    except BrokenPipeError:  # who asked has gone
+        return 1
+    return 0
+
+
+# --- in
+
+
+def _unpack(arguments: Arguments, data: int) -> dict[str, Any]:
+    directory = _extraction_point(arguments)
+    owner = _owner(arguments)
+    with os.fdopen(data, "rb", buffering=1 << 16) as source:
+        for member, content in _members(source):
+            trees.unpack(
+                member, content, directory, owner=owner, overwrite_kind=arguments["overwrite_kind"]
+            )
+        while source.read(1 << 16):  # what follows the end of the archive
+            continue
+    return {}
+
+
+def _extraction_point(arguments: Arguments) -> str:
+    path = arguments["path"]
+    directory = _absolute(path)
+    try:
+        status = os.stat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"Could not find the file {path} in container {arguments['name']}") from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise InvalidInput("extraction point is not a directory")
+    if os.statvfs(directory).f_flag & os.ST_RDONLY:
+        raise AccessDenied("mounted volume is marked read-only")
+    if arguments["read_only"] and status.st_dev == os.stat("/").st_dev:
+        raise AccessDenied("container rootfs is marked read-only")
+    return directory
+
+
+def _owner(arguments: Arguments) -> tuple[int, int] | None:
+    if not arguments["keep_owner"] or not arguments["user"]:
+        return None
+    account = accounts.look_up(User(name=arguments["user"]))
+    return account.uid, account.gid
+
+
+def _members(source: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
+    """Plain, gzip, bzip2 or xz: tarfile looks at the first bytes."""
+    with tarfile.open(fileobj=source, mode="r|*") as archive:
+        for member in archive:
+            yield member, archive.extractfile(member) if member.isreg() else None  # type: ignore[misc]
+
+
+# --- volumes
+
+
+def populate(arguments: Arguments, descriptors: list[int]) -> int:
+    """Copy the image's content at some paths into new volumes: directories of the host, opened before the way to
+    them is gone."""
+    targets = []
+    for path, directory in arguments["volumes"]:
+        targets.append((path, os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)))
+
+    def copy(arguments: Arguments, data: int) -> dict[str, Any]:
+        for path, target in targets:
+            _populate(path, target)
+        return {}
+
+    return _work(copy)({**arguments, "view": {**arguments["view"], "mounts": []}}, descriptors)
+
+
+def _populate(path: str, target: int) -> None:
+    try:
+        source = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):  # the image has no directory there
+            return
+        raise
+    try:
+        trees.copy(source, target)
+        os.fsync(target)
+    finally:
+        os.close(source)
+
+
+# --- differences
+
+
+def diff(arguments: Arguments, descriptors: list[int]) -> int:
+    """What the upper directory says of the layers below it. Nothing is entered: names are looked at, not followed."""
+    view = arguments["view"]
+    try:
+        os.chdir(view["base"])
+        changes = sorted(trees.changes(view["upper"], view["lowers"]))
+    except OSError as error:
+        _tell(descriptors[0], {"error": _told(error)})
+        return 1
+    _tell(descriptors[0], {"changes": [[kind, path] for path, kind in changes]})
+    return 0
+
+
+WORKS = {
+    "stat": _work(_stat),
+    "archive": archive,
+    "export": export,
+    "unpack": _work(_unpack),
+    "populate": populate,
+    "diff": diff,
+}

@@ -1,0 +1,321 @@
+"""Directory trees into archives, out of them, from one directory to another, and compared. Never a name of a user or
+group: they would be looked up in the container's files, by the host's C library."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from corten.sys import paths
+
+_BUFFER = 1 << 20
+_XATTR = "SCHILY.xattr."
+_KEPT_XATTRS = ("security.capability",)
+_OPAQUE = "trusted.overlay.opaque"
+MODIFIED, ADDED, DELETED = 0, 1, 2
+
+Links = dict[tuple[int, int], str]
+
+# --- archives
+
+
+def write_archive(output: BinaryIO, source: str, name: str, *, one_file_system: bool) -> None:
+    """Everything at ``source``, its first entry called ``name`` ('' leaves the first out). With ``one_file_system``
+    what is mounted below is an empty directory, as it is without the mount."""
+    links: Links = {}
+    with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT, errorlevel=2) as archive:
+        top = _status(source)
+        pending = [(source, name, top)]
+        while pending:
+            path, entry, status = pending.pop()
+            if entry:
+                _add(archive, path, entry, status, links)
+            if stat.S_ISDIR(status.st_mode) and not (one_file_system and status.st_dev != top.st_dev):
+                pending += reversed(list(_children(path, entry)))
+
+
+def _status(path: str) -> os.stat_result:
+    """A slash or dot at the end of a path means what a symbolic link points to."""
+    return os.stat(path) if path.endswith(("/", "/.")) else os.lstat(path)
+
+
+def _children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]]:
+    """What is in a directory, sorted; what goes meanwhile is left out."""
+    with contextlib.suppress(FileNotFoundError):
+        for child in sorted(os.listdir(path)):
+            below = os.path.join(path, child)
+            with contextlib.suppress(FileNotFoundError):
+                yield below, f"{entry}/{child}" if entry else child, os.lstat(below)
+
+
+def _add(archive: tarfile.TarFile, path: str, name: str, status: os.stat_result, links: Links) -> None:
+    entry = describe(path, name, status, links)
+    if entry is None:
+        return
+    if not entry.isreg():
+        archive.addfile(entry)
+        return
+    with contextlib.suppress(FileNotFoundError):
+        with open(path, "rb", buffering=0) as content:
+            archive.addfile(entry, _Padded(content))
+
+
+class _Padded:
+    """A file that has as many bytes as its entry says, even when it becomes shorter meanwhile."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self, size: int = 0, /) -> bytes:
+        """Exactly ``size`` bytes."""
+        data = bytearray()
+        while len(data) < size and (more := self._file.read(size - len(data))):
+            data += more
+        return bytes(data).ljust(size, b"\0")
+
+
+def describe(path: str, name: str, status: os.stat_result, links: Links) -> tarfile.TarInfo | None:
+    """The entry of a file; None for a socket, which an archive cannot hold."""
+    entry = tarfile.TarInfo(name)
+    entry.mode, entry.uid, entry.gid = stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid
+    entry.mtime = int(status.st_mtime)
+    kind = stat.S_IFMT(status.st_mode)
+    if kind == stat.S_IFSOCK:
+        return None
+    if kind == stat.S_IFREG:
+        _describe_file(entry, status, links)
+    elif kind == stat.S_IFLNK:
+        entry.type, entry.linkname = tarfile.SYMTYPE, os.readlink(path)
+    elif kind == stat.S_IFDIR:
+        entry.type = tarfile.DIRTYPE
+    elif kind == stat.S_IFIFO:
+        entry.type = tarfile.FIFOTYPE
+    else:
+        entry.type = tarfile.CHRTYPE if kind == stat.S_IFCHR else tarfile.BLKTYPE
+        entry.devmajor, entry.devminor = os.major(status.st_rdev), os.minor(status.st_rdev)
+    entry.pax_headers = dict(_xattrs(path)) if kind == stat.S_IFREG else {}
+    return entry
+
+
+def _describe_file(entry: tarfile.TarInfo, status: os.stat_result, links: Links) -> None:
+    identity = (status.st_dev, status.st_ino)
+    if status.st_nlink > 1 and identity in links:
+        entry.type, entry.linkname = tarfile.LNKTYPE, links[identity]
+        return
+    entry.size = status.st_size
+    if status.st_nlink > 1:
+        links[identity] = entry.name
+
+
+def _xattrs(path: str) -> Iterator[tuple[str, str]]:
+    for name in _KEPT_XATTRS:
+        with contextlib.suppress(OSError):
+            value = os.getxattr(path, name, follow_symlinks=False)
+            yield _XATTR + name, value.decode("utf-8", "surrogateescape")
+
+
+def unpack(
+    member: tarfile.TarInfo,
+    content: BinaryIO | None,
+    directory: str,
+    *,
+    owner: tuple[int, int] | None,
+    overwrite_kind: bool,
+) -> None:
+    """Make one entry of an archive below ``directory``. Raises OSError; IsADirectoryError or NotADirectoryError when
+    a file and a directory are in each other's way and ``overwrite_kind`` is off."""
+    name = os.path.normpath("/" + member.name).lstrip("/")
+    path = os.path.join(directory, name)
+    if not name:
+        return
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    _make_room(member, path, overwrite_kind)
+    _make(member, content, path, directory)
+    _set_attributes(member, path, owner)
+
+
+def _make_room(member: tarfile.TarInfo, path: str, overwrite_kind: bool) -> None:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return
+    is_directory = stat.S_ISDIR(status.st_mode)
+    if is_directory and member.isdir():
+        return
+    if is_directory != member.isdir() and not overwrite_kind:
+        kind = "directory" if is_directory else "non-directory"
+        other = "non-directory" if is_directory else "directory"
+        raise OSError(f"cannot overwrite {kind} {path!r} with {other}")
+    if is_directory:
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
+def _make(member: tarfile.TarInfo, content: BinaryIO | None, path: str, directory: str) -> None:
+    if member.isdir():
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o755)
+    elif member.issym():
+        os.symlink(member.linkname, path)
+    elif member.islnk():
+        target = os.path.join(directory, os.path.normpath("/" + member.linkname).lstrip("/"))
+        os.link(target, path, follow_symlinks=False)
+    elif member.isfifo():
+        os.mkfifo(path)
+    elif member.isdev():
+        kind = stat.S_IFCHR if member.ischr() else stat.S_IFBLK
+        os.mknod(path, kind | 0o600, os.makedev(member.devmajor, member.devminor))
+    elif content is not None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+            shutil.copyfileobj(content, file, _BUFFER)
+
+
+def _set_attributes(member: tarfile.TarInfo, path: str, owner: tuple[int, int] | None) -> None:
+    """Owner before mode: changing the owner clears the set-user-ID bit."""
+    if member.islnk():
+        return
+    os.chown(path, *(owner or (member.uid, member.gid)), follow_symlinks=False)
+    if member.issym():
+        os.utime(path, (member.mtime, member.mtime), follow_symlinks=False)
+        return
+    os.chmod(path, member.mode & 0o7777)
+    for key, value in member.pax_headers.items():
+        if key.startswith(_XATTR):
+            with contextlib.suppress(OSError):  # a file system without them
+                os.setxattr(path, key.removeprefix(_XATTR), value.encode("utf-8", "surrogateescape"))
+    os.utime(path, (member.mtime, member.mtime))
+
+
+# --- copies
+
+
+def copy(source: int, target: int) -> None:
+    """Everything in the directory ``source``, and its own mode and owner, into the directory ``target``: owners,
+    modes, times, extended attributes, hard links. ``target`` is nobody else's. Raises OSError."""
+    _Copy(target).directory(source, target, "")
+
+
+class _Copy:
+    """One copy: knows the files that have several names, by their path below the target."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._links: Links = {}
+
+    def directory(self, source: int, target: int, prefix: str) -> None:
+        for name in os.listdir(source):
+            status = os.stat(name, dir_fd=source, follow_symlinks=False)
+            self._entry(source, target, name, f"{prefix}{name}", status)
+        _copy_attributes(source, target)
+
+    def _entry(self, source: int, target: int, name: str, path: str, status: os.stat_result) -> None:
+        identity, mode = (status.st_dev, status.st_ino), status.st_mode
+        if stat.S_ISDIR(mode):
+            os.mkdir(name, 0o700, dir_fd=target)
+            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            with _opened(name, flags, source) as below, _opened(name, flags, target) as made:
+                self.directory(below, made, f"{path}/")
+            return
+        if identity in self._links:
+            os.link(self._links[identity], name, src_dir_fd=self._top, dst_dir_fd=target, follow_symlinks=False)
+            return
+        if status.st_nlink > 1:
+            self._links[identity] = path
+        if stat.S_ISREG(mode):
+            _copy_file(name, source, target)
+        elif stat.S_ISLNK(mode):
+            os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+        else:
+            os.mknod(name, mode, status.st_rdev, dir_fd=target)
+            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            os.chmod(name, stat.S_IMODE(mode), dir_fd=target)
+
+
+@contextlib.contextmanager
+def _opened(name: str, flags: int, directory: int, mode: int = 0o600) -> Iterator[int]:
+    descriptor = os.open(name, flags, mode, dir_fd=directory)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _copy_file(name: str, source: int, target: int) -> None:
+    read = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    make = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with _opened(name, read, source) as old, _opened(name, make, target) as new:
+        while os.sendfile(new, old, None, _BUFFER):
+            continue
+        _copy_attributes(old, new)
+
+
+def _copy_attributes(source: int, target: int) -> None:
+    status = os.fstat(source)
+    os.fchown(target, status.st_uid, status.st_gid)
+    os.fchmod(target, stat.S_IMODE(status.st_mode))
+    for name in os.listxattr(source):
+        if not name.startswith(("trusted.overlay.", "security.selinux")):
+            os.setxattr(target, name, os.getxattr(source, name))
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+# --- differences
+
+
+def changes(upper: str, lowers: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """(path, kind) of everything in an overlay's upper directory; ``lowers`` highest first, all relative to the
+    current directory."""
+    roots = [os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for lower in lowers]
+    pending = [("", True)]
+    while pending:
+        path, below_exists = pending.pop()
+        directory = f"{upper}{path}"
+        for entry in os.scandir(directory):
+            status = entry.stat(follow_symlinks=False)
+            name = f"{path}/{entry.name}"
+            exists = below_exists and _is_below(roots, name)
+            if _is_whiteout(status):
+                if exists:
+                    yield name, DELETED
+                continue
+            yield name, MODIFIED if exists else ADDED
+            if entry.is_dir(follow_symlinks=False):
+                pending.append((name, exists and not _is_opaque(entry.path)))
+    for root in roots:
+        os.close(root)
+
+
+def _is_whiteout(status: os.stat_result) -> bool:
+    """Overlay's mark of a deletion: a character device 0:0."""
+    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
+
+
+def _is_opaque(path: str) -> bool:
+    try:
+        return os.getxattr(path, _OPAQUE, follow_symlinks=False) == b"y"
+    except OSError:
+        return False
+
+
+def _is_below(roots: Sequence[int], path: str) -> bool:
+    """Whether the layers show something at a path: the highest that has it decides."""
+    resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
+    for root in roots:
+        try:
+            found = paths.openat2(root, path.lstrip("/").encode("utf-8", "surrogateescape"),
+                                  os.O_PATH | os.O_NOFOLLOW, resolve=resolve)  # fmt: skip
+        except OSError:
+            continue
+        try:
+            return not _is_whiteout(os.fstat(found))
+        finally:
+            os.close(found)
+    return False
