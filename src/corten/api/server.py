@@ -28,6 +28,8 @@ from corten.errors import CortenError
 _log = logging.getLogger(__name__)
 _CHUNK = 256 << 10
 _LARGEST_HEAD = 64 << 10
+_LAST_ANSWERS = 2.0
+"""Seconds that a leaving server gives to the answers it owes."""
 _SERVER = (
     ("Api-Version", f"{NEWEST[0]}.{NEWEST[1]}"),
     ("Docker-Experimental", "false"),
@@ -78,6 +80,9 @@ class Connection:
         self._router, self._services = router, services
         self._reader, self._writer = reader, writer
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
+        self.quiet = asyncio.Event()
+        """Clear while a request of bounded length is being answered: a server that leaves lets it out."""
+        self.quiet.set()
 
     async def serve(self) -> None:
         """Answer requests until the client has no more."""
@@ -104,7 +109,10 @@ class Connection:
         if isinstance(result, Hijack):
             await self._hijack(result, head)
             return False
+        if not isinstance(result.content, bytes):
+            self.quiet.set()
         await self._send(result, method)
+        self.quiet.set()
         if self._http.their_state is h11.SEND_BODY:
             await self._skip_body()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
@@ -144,6 +152,7 @@ class Connection:
     async def _watched(self, request: Request, handler: Handler) -> Response | Hijack:
         """Run a handler; when the client goes away meanwhile, cancel it."""
         content = await request.bytes()
+        self.quiet.clear()
         work = asyncio.ensure_future(handler(dataclasses.replace(request, body=_Whole(content))))
         watch = asyncio.ensure_future(self._more())
         try:
@@ -269,7 +278,7 @@ class Server:
 
     def __init__(self, router: Router, services: Services) -> None:
         self._router, self._services = router, services
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], Connection] = {}
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
@@ -281,18 +290,22 @@ class Server:
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        connection = self._connections[task] = Connection(self._router, self._services, reader, writer)
         try:
-            await Connection(self._router, self._services, reader, writer).serve()
+            await connection.serve()
         except asyncio.CancelledError:
             writer.close()
         finally:
-            self._connections.discard(task)
+            del self._connections[task]
 
     async def close(self) -> None:
-        """Stop listening and drop every client."""
+        """Stop listening, let short answers out, and drop every client."""
         for server in self._servers:
             server.close()
-        for task in tuple(self._connections):
+        answers = [asyncio.ensure_future(one.quiet.wait()) for one in self._connections.values()]
+        if answers:
+            await asyncio.wait(answers, timeout=_LAST_ANSWERS)
+        tasks = tuple(self._connections)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
