@@ -38,15 +38,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; the exit code."""
     sys.stdout.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     try:
-        code = _main(sys.argv[1:] if argv is None else list(argv))
-        sys.stdout.flush()
+        try:
+            return _main(sys.argv[1:] if argv is None else list(argv))
+        except KeyboardInterrupt:
+            return _INTERRUPTED
+        finally:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Who read our output has left. Python would say so once more when it flushes at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _BROKEN_PIPE
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    return code
 
 
 def _main(words: list[str]) -> int:

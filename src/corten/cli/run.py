@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from .options import Values
 
 _ENGINE_FAILED = 125
+_EXEC = 'exec: "'
 _NOT_FOUND = ("executable file not found", "no such file or directory")
-_NOT_RUNNABLE = ("permission denied", "is a directory", "exec format error")
 _EXPLAIN = ("", "text", "json")
 _PULL = ("always", "missing", "never")
 
@@ -63,14 +63,11 @@ def _failed(context: Context, error: CortenError, code: int) -> int:
 def _code(error: CortenError) -> int:
     """The exit code of a start that failed: 127 and 126 when the container's command was at fault.
 
-    An engine tells it by the sentence alone: these are the words that the docker command looks for, too.
+    The API has only the sentence to tell it by; the docker command looks for the same words.
     """
-    message = error.message.lower()
-    if any(words in message for words in _NOT_FOUND) and "exec" in message:
-        return 127
-    if any(words in message for words in _NOT_RUNNABLE) and "exec" in message:
-        return 126
-    return _ENGINE_FAILED
+    if _EXEC not in error.message:
+        return _ENGINE_FAILED
+    return 127 if any(words in error.message for words in _NOT_FOUND) else 126
 
 
 def _request(context: Context, values: Values, arguments: list[str], *, detached: bool) -> dict[str, Any]:

@@ -6,10 +6,6 @@ import time
 
 from corten.errors import InvalidInput
 
-from .notation import duration
-
-TYPE_CHECKING = False
-
 _NS = 10**9
 _DAYS_BEFORE_MONTH = (0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334)
 ZERO = "0001-01-01T00:00:00Z"
@@ -22,6 +18,8 @@ def timestamp(text: str) -> str:
         return text
     if text[0].isdigit() and "-" in text[:8]:
         return _fixed(_calendar(text))
+    from .notation import duration
+
     try:
         return _fixed(time.time_ns() - duration(text))
     except InvalidInput:
