@@ -79,9 +79,11 @@ class System:
             "Runtimes": {"corten": {"path": "corten-runtime"}},
             "DefaultRuntime": "corten",
             "InitBinary": "corten",
-            "SecurityOptions": ["name=seccomp,profile=builtin"] + ["name=cgroupns"] * os.path.exists("/proc/self/ns/cgroup"),
-            "Swarm": {"NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
-                      "RemoteManagers": None},
+            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "Swarm": {
+                "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
+                "RemoteManagers": None,
+            },
             "Warnings": None,
         }  # fmt: skip
 
@@ -113,7 +115,9 @@ class System:
             for chain_id, size in zip(image.chain_ids, image.layer_sizes, strict=True):
                 owners[chain_id] = owners.get(chain_id, 0) + 1
                 sizes[chain_id] = size
-        shared = [(image, image.size, sum(sizes[one] for one in image.chain_ids if owners[one] > 1)) for image in images]
+        shared = [
+            (image, image.size, sum(sizes[one] for one in image.chain_ids if owners[one] > 1)) for image in images
+        ]
         containers = [(one, *await self._observing.sizes(one)) for one in self._records]
         volumes = []
         for volume in self._volumes.list():

@@ -163,7 +163,7 @@ def closing(response: Response) -> Iterator[Response]:
     try:
         yield response
     finally:
-        if response.isclosed():
+        if response.closed:
             response.release_conn()
         else:
             response.close()

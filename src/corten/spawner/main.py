@@ -100,7 +100,7 @@ class Spawner:
             os.close(self._wake)
             os.close(self._woken)
             status = _ROLES[message["do"]](message, descriptors)
-        except BaseException:
+        except BaseException:  # noqa: BLE001  a fork must not return into the loop, whatever happened
             traceback.print_exc()
         finally:
             sys.stderr.flush()
