@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import datetime
 import fnmatch
 import hashlib
@@ -80,7 +81,8 @@ class Images:
         unknown = set(wanted) - {"reference", "label", "dangling", "before", "since", "until"}
         if unknown:
             raise InvalidInput(f"invalid filter '{min(unknown)}'")
-        return [image for image in self._store.images() if self._passes(image, wanted)]
+        found = [image for image in self._store.images() if self._passes(image, wanted)]
+        return [_narrowed(image, wanted.get("reference", ())) for image in found]
 
     def _passes(self, image: Image, filters: Filters) -> bool:
         tests = {
@@ -306,6 +308,14 @@ def _is_shipped(reference: Reference) -> bool:
 def _matches(name: Reference, pattern: str) -> bool:
     """Docker's pattern of ``reference=``: on the familiar name, with or without its tag."""
     return fnmatch.fnmatchcase(name.familiar_name, pattern) or fnmatch.fnmatchcase(name.familiar, pattern)
+
+
+def _narrowed(image: Image, patterns: Sequence[str]) -> Image:
+    """With only the names that were asked for, as Docker lists it."""
+    if not patterns:
+        return image
+    names = tuple(name for name in image.references if any(_matches(name, one) for one in patterns))
+    return dataclasses.replace(image, references=names)
 
 
 def _has_label(image: Image, wanted: str) -> bool:

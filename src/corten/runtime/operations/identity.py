@@ -262,6 +262,9 @@ class LimitCapabilities(Operation):
             capabilities.mask(names) & bounding
             for names in (self.permitted, self.effective, self.inheritable, self.ambient)
         )
+        # A change of user clears the effective set, and dropping from the bounding set takes CAP_SETPCAP.
+        held = capabilities.permitted()
+        capabilities.set_all(effective=held, permitted=held, inheritable=0)
         capabilities.limit_bounding(bounding)
         if os.getuid():  # what exec leaves to a user who is not root (capabilities(7))
             permitted = effective = ambient
