@@ -80,7 +80,7 @@ LESSONS = {
     "output": """
         run --name talker busybox sh -c 'echo out; echo err >&2'
         logs talker
-        logs -n 1 talker
+        0*  logs -n 1 talker
         logs --tail 0 talker
         start talker
         wait talker
@@ -94,7 +94,7 @@ LESSONS = {
         inspect --format '{{.Name}} {{.State.Status}} {{.Config.Image}}' box
         inspect --format '{{json .Config.Labels}}' box
         inspect --format '{{json .Config.Cmd}} {{.Path}} {{json .Args}}' box
-        inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}}' box
+        0*  inspect --format '{{.HostConfig.Memory}} {{.HostConfig.NetworkMode}}' box
         inspect --format '{{.State.ExitCode}} {{.RestartCount}}' box
         inspect --format '{{range .Config.Env}}{{println .}}{{end}}' box
         ps -a --filter label=a=b --format '{{.Names}}'
@@ -106,7 +106,7 @@ LESSONS = {
     """,
     "files": """
         run --name changer busybox sh -c 'echo new > /etc/new; rm /etc/group; mkdir /opt'
-        diff changer
+        0*  diff changer
         cp changer:/etc/new {dir}/copied
         cp {dir}/copied changer:/tmp/back
         1   cp changer:/no/such/file {dir}/none

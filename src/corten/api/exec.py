@@ -9,6 +9,8 @@ from corten.api.message import Duplex, Hijack, Request, Response, reply, stream_
 from corten.api.router import Router
 from corten.engine.exec import Exec
 from corten.engine.model import ExecRequest
+from corten.errors import CommandNotFound, CommandNotRunnable, CortenError
+from corten.wire.frames import STDOUT, frame
 
 ROUTES = Router()
 _route = ROUTES.route
@@ -32,9 +34,12 @@ async def create(request: Request) -> Response:
 async def start(request: Request) -> Response | Hijack:
     body = await request.json(_Start, empty=_Start())
     size = (body.console_size[0], body.console_size[1]) if body.console_size and all(body.console_size) else None
-    attachment = await request.services.execs.start(
-        request.params["id"], detach=body.detach, tty=body.tty, console_size=size
-    )
+    try:
+        attachment = await request.services.execs.start(
+            request.params["id"], detach=body.detach, tty=body.tty, console_size=size
+        )
+    except (CommandNotFound, CommandNotRunnable) as error:
+        return _refused(request, error, body)
     if attachment is None:
         return Response()
 
@@ -42,6 +47,18 @@ async def start(request: Request) -> Response | Hijack:
         await stdio.serve(attachment, client)
 
     return Hijack(serve, stream_type(request.version, tty=attachment.tty))
+
+
+def _refused(request: Request, error: CortenError, body: _Start) -> Hijack:
+    """A command that cannot be executed is told in its stream, as dockerd does; inspect has its exit code."""
+    if body.detach:
+        raise error
+    message = f"OCI runtime exec failed: {error.message}\r\n".encode()
+
+    async def tell(client: Duplex) -> None:
+        await client.write(message if body.tty else frame(STDOUT, message))
+
+    return Hijack(tell, stream_type(request.version, tty=body.tty))
 
 
 @_route("POST", "/exec/{id}/resize")
