@@ -253,13 +253,28 @@ def diff(arguments: Arguments, descriptors: list[int]) -> int:
     view = arguments["view"]
     try:
         os.chdir(view["base"])
-        changes = sorted(trees.changes(view["upper"], view["lowers"]))
+        changes = _visible(sorted(trees.changes(view["upper"], view["lowers"])))
     except OSError as error:
         _tell(descriptors[0], {"error": _told(error)})
         return 1
     _tell(descriptors[0], {"changes": [[kind, path] for path, kind in changes]})
     return 0
 
+
+def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Without what a start leaves behind: the places that the runtime mounts something on, and directories that
+    differ by those alone."""
+    made = {path for path, kind in changes if kind != trees.DELETED and path.startswith(_MOUNT_POINTS)}
+    left = [(path, kind) for path, kind in changes if path not in made]
+    above = {os.path.dirname(path) for path in made}
+    return [
+        (path, kind)
+        for path, kind in left
+        if not (kind == trees.MODIFIED and path in above and not any(one.startswith(f"{path}/") for one, _ in left))
+    ]
+
+
+_MOUNT_POINTS = ("/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys")
 
 WORKS = {
     "stat": _work(_stat),
