@@ -52,18 +52,19 @@ def overview(group: str, options: Sequence[Option]) -> str:
             "Containers, images, volumes: Docker's commands, no administrator needed",
             "Common Commands:\n" + _summaries(commands.COMMON),
             "Management Commands:\n" + _rows(groups),
-            "Commands:\n" + _summaries(further),
+            "Commands:\n" + _summaries(further, {"daemon": "Run the engine in the foreground"}),
             "Global Options:\n" + table([option for option in options if not option.hidden]),
             f"Run '{PROGRAM} COMMAND --help' for more information on a command.",
         ]
     )
 
 
-def _summaries(names: dict[str, str]) -> str:
+def _summaries(names: dict[str, str], others: dict[str, str] | None = None) -> str:
     first: dict[str, str] = {}
     for name, place in names.items():
         first.setdefault(place, name)
-    return _rows({name: commands.load(place).summary for place, name in first.items()})
+    rows = {name: commands.load(place).summary for place, name in first.items()}
+    return _rows({**rows, **(others or {})})
 
 
 def _rows(rows: dict[str, str]) -> str:

@@ -60,6 +60,10 @@ def _main(words: list[str]) -> int:
 
         print(f"Corten version {__version__}")
         return 0
+    if words[:1] == ["daemon"]:
+        from .daemon import become
+
+        become(options, words[1:])
     return _command(options, words)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .options import Values
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
-_API = "1.56"
+_API = "1.47"
 
 
 def version(context: Context, values: Values, arguments: list[str]) -> int:

@@ -16,7 +16,7 @@ from corten.engine.logs import LogFeed
 from corten.engine.pipes import PipeReader, PipeWriter
 from corten.errors import CommandNotFound, CommandNotRunnable, CortenError, Unavailable
 from corten.runtime.failure import OperationFailed
-from corten.spec.monitor import EXITED, LOG, PIDFD, STARTING, STDERR, STDIN, STDOUT, MASTER, VERSION, ExitRecord
+from corten.spec.monitor import EXITED, LOG, MASTER, PIDFD, STARTING, STDERR, STDIN, STDOUT, VERSION, ExitRecord
 from corten.sys import process, terminal
 
 _log = logging.getLogger(__name__)

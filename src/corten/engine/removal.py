@@ -20,7 +20,6 @@ from corten.engine.volumes import Pruned, Volumes
 from corten.errors import Conflict, CortenError, NotFound
 
 
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Removal:
     """Removes the containers of one engine."""

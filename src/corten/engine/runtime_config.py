@@ -29,6 +29,7 @@ from corten.spec.runtime import (
 
 _NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
 _UNLIMITED = 2**64 - 1
+_ROOT = "0"
 # In a network of its own, a container's programs need no capability for ports below 1024 and for ping.
 _NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
 

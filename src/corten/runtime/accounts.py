@@ -50,6 +50,9 @@ def look_up(user: User, root: str = "") -> Account:
         own = [int(line[2]) for line in groups if name and entry and entry[0] in line[3].split(",")]
     own += user.additional_gids
     own += (_group(groups, one) for one in user.additional_groups)
+    if user.name:
+        # The primary group is among the supplementary ones: a file that denies its group stays denied (CVE-2022-36109).
+        own.insert(0, gid)
     return Account(uid, gid, tuple(dict.fromkeys(own)), entry[5] if entry and entry[5] else "/")
 
 
