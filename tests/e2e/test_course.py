@@ -40,7 +40,7 @@ LESSONS = {
         run --rm --entrypoint echo busybox one two
         run --rm --read-only busybox sh -c 'touch /x || echo read-only'
         run --rm --tmpfs /scratch:size=1m busybox sh -c 'grep /scratch /proc/mounts | cut -d" " -f1-3'
-        run --rm --add-host db:10.1.2.3 busybox grep db /etc/hosts
+        run --rm --add-host zulu:10.1.2.3 busybox grep zulu /etc/hosts
         run --rm --init busybox sh -c 'cat /proc/1/comm | wc -l'
         run --rm busybox sh -c 'grep CapEff /proc/self/status'
         run --rm --cap-drop ALL --cap-add CHOWN busybox sh -c 'grep CapEff /proc/self/status'

@@ -37,8 +37,8 @@ __all__ = ["Change", "Containers", "Exit", "Filters", "PathStat", "Pruned"]
 class Containers:
     """The containers of one engine. A ``ref`` is an ID, a unique prefix of one, a name or ``/name``.
 
-    Every method that takes a ref raises NotFound ``No such container: …`` and InvalidInput for an ambiguous prefix. What
-    changes a container is seen through even when its caller is cancelled.
+    Every method that takes a ref raises NotFound ``No such container: …`` and InvalidInput for an ambiguous prefix.
+    What changes a container is seen through even when its caller is cancelled.
     """
 
     records: Records

@@ -61,7 +61,8 @@ def _node(path: str) -> Device:
         device = _inspect(path, os.stat(path))
     except OSError as error:
         raise InvalidInput(
-            f"error gathering device information while adding custom device {path!r}: {os.strerror(error.errno or 0).lower()}"
+            f"error gathering device information while adding custom device {path!r}: "
+            f"{os.strerror(error.errno or 0).lower()}"
         ) from None
     if device is None:
         raise InvalidInput(f"error gathering device information while adding custom device {path!r}: not a device node")

@@ -324,7 +324,7 @@ class Lifecycle:
             await work
         except asyncio.CancelledError:
             raise
-        except Exception:
+        except Exception:  # noqa: BLE001  a bug in one container's task must not end the engine
             _log.exception("a task of the engine failed")
 
 

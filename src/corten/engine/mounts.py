@@ -107,7 +107,7 @@ def _kind(option: str) -> str:
 def _request(mount: MountRequest) -> Wanted:
     """One ``--mount``."""
     if not mount.target:
-        raise InvalidInput('invalid mount config for type "%s": field Target must not be empty' % mount.type)
+        raise InvalidInput(f'invalid mount config for type "{mount.type}": field Target must not be empty')
     destination = _destination(mount.target)
     match mount.type:
         case "bind":

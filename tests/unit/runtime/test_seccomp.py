@@ -78,7 +78,8 @@ def test_default_allows(name: str) -> None:
 @pytest.mark.parametrize(("capability", "name"), [
     ("SYS_ADMIN", "mount"), ("SYS_ADMIN", "unshare"), ("SYS_ADMIN", "clone3"), ("SYS_ADMIN", "bpf"), ("BPF", "bpf"),
     ("SYS_MODULE", "init_module"), ("SYS_TIME", "settimeofday"), ("SYS_BOOT", "reboot"), ("SYS_PTRACE", "kcmp"),
-    ("DAC_READ_SEARCH", "open_by_handle_at"), ("SYS_NICE", "mbind"), ("SYSLOG", "syslog"), ("PERFMON", "perf_event_open"),
+    ("DAC_READ_SEARCH", "open_by_handle_at"), ("SYS_NICE", "mbind"), ("SYSLOG", "syslog"),
+    ("PERFMON", "perf_event_open"),
 ])  # fmt: skip
 def test_a_capability_opens_what_it_is_for(capability: str, name: str) -> None:
     held = compile_profile({**default_profile([capability]), **BOTH}, "x86_64")
