@@ -23,9 +23,12 @@ import corten.runtime.cgroups.mounts
 import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
+from corten.runtime import cgroups
+from corten.runtime.plan import Plan
 from corten.spawner import monitors
 from corten.spawner.workers import WORKS
-from corten.sys import messages, process
+from corten.spec.monitor import MonitorSpec
+from corten.sys import capabilities, messages, process
 
 Message = dict[str, Any]
 
@@ -44,6 +47,8 @@ class Spawner:
         poll = select.poll()
         poll.register(self._channel, select.POLLIN)
         poll.register(self._wake, select.POLLIN)
+        capabilities.bounding()
+        cgroups.detect()
         gc.collect()
         gc.freeze()
         while True:
@@ -85,6 +90,10 @@ class Spawner:
             messages.send(self._channel, message)
 
     def _fork(self, message: Message, descriptors: list[int]) -> int:
+        # Decoded here, where the pages are this process's own already: in the fork, each costs a fault.
+        if "plan" in message:
+            plan, spec = Plan.decode(message["plan"]), MonitorSpec.decode(message["monitor"])
+            message = {**message, "plan": plan, "monitor": spec}
         pid = os.fork()
         if pid == 0:
             self._become(message, descriptors)
@@ -94,6 +103,7 @@ class Spawner:
         """In the fork: be a monitor or a worker, and never return into the loop."""
         status = 1
         try:
+            gc.disable()  # a collection would touch, and so copy, pages that are shared
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._channel.close()
@@ -109,13 +119,15 @@ class Spawner:
 
 def _start(message: Message, descriptors: list[int]) -> int:
     monitors.detach("corten-monitor")
-    monitors.start(message, socket.socket(fileno=descriptors[0]))
+    monitors.start(message["monitor"], message["plan"], socket.socket(fileno=descriptors[0]))
     return 0
 
 
 def _exec(message: Message, descriptors: list[int]) -> int:
     monitors.detach("corten-exec")
-    monitors.execute(message, socket.socket(fileno=descriptors[0]), descriptors[1])
+    channel = socket.socket(fileno=descriptors[0])
+    own_pids = bool(message.get("own_pids", True))
+    monitors.execute(message["monitor"], message["plan"], channel, descriptors[1], own_pids=own_pids)
     return 0
 
 

@@ -33,16 +33,13 @@ def detach(name: str) -> None:
     process.set_name(name)
 
 
-def start(message: Mapping[str, Any], channel: socket.socket) -> None:
+def start(spec: MonitorSpec, plan: Plan, channel: socket.socket) -> None:
     """Start a container and stand by it."""
-    spec, plan = MonitorSpec.decode(message["monitor"]), Plan.decode(message["plan"])
     _begin(spec, channel, lambda stdio: launch(plan, stdio))
 
 
-def execute(message: Mapping[str, Any], channel: socket.socket, pidfd: int) -> None:
+def execute(spec: MonitorSpec, plan: Plan, channel: socket.socket, pidfd: int, *, own_pids: bool) -> None:
     """Run one more command in a container and stand by it."""
-    spec, plan = MonitorSpec.decode(message["monitor"]), Plan.decode(message["plan"])
-    own_pids = bool(message.get("own_pids", True))
     _begin(spec, channel, lambda stdio: join(plan, pidfd, stdio, own_pids=own_pids))
 
 

@@ -44,8 +44,19 @@ def mask(names: Iterable[str]) -> int:
     return bits
 
 
+_held: int | None = None
+"""What :func:`bounding` found: asking takes a system call a capability, and only :func:`limit_bounding` changes it."""
+
+
 def bounding() -> int:
-    """The bounding set that is left to this thread, as a mask."""
+    """The bounding set that is left to this process, as a mask."""
+    global _held
+    if _held is None:
+        _held = _read_bounding()
+    return _held
+
+
+def _read_bounding() -> int:
     bits = 0
     for number in range(64):
         try:
@@ -57,7 +68,9 @@ def bounding() -> int:
 
 def limit_bounding(keep: int) -> None:
     """Drop every capability from the bounding set that ``keep`` lacks. Raises OSError."""
+    global _held
     present = bounding()
+    _held = present & keep
     for number in range(present.bit_length()):
         if present >> number & 1 and not keep >> number & 1:
             prctl(_PR_CAPBSET_DROP, number)

@@ -8,6 +8,7 @@ later to a living group (pause, update, statistics, removal) is a method.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -103,6 +104,7 @@ class CgroupManager(Protocol):
         """Remove the group; False while processes hold it."""
 
 
+@functools.cache
 def detect(mountinfo: str = "/proc/self/mountinfo") -> CgroupManager:
     """The manager of this machine: v2 where the unified hierarchy has controllers, else v1 (hybrid included)."""
     from corten.runtime.cgroups.mounts import read

@@ -74,8 +74,9 @@ class Session(Operation):
 
 def _reset_signals() -> None:
     """What is ignored stays ignored across exec, and Python ignores SIGPIPE and SIGXFSZ; so does a monitor others."""
-    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
-        signal.signal(number, signal.SIG_DFL)
+    for number in signal.valid_signals():
+        if signal.getsignal(number) not in (signal.SIG_DFL, None):
+            signal.signal(number, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
