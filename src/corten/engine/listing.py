@@ -23,7 +23,8 @@ def select(
     """The containers that pass, newest first. Raises InvalidInput for a filter or a value of one that is not known."""
     wanted = check_filters(filters, _KNOWN)
     ordered = sorted(records, key=lambda container: container.created, reverse=True)
-    everything = all or bool(limit and limit > 0) or not wanted.keys().isdisjoint({"status", "exited", "before", "since"})
+    by_state = not wanted.keys().isdisjoint({"status", "exited", "before", "since"})
+    everything = all or bool(limit and limit > 0) or by_state
     passes = _matcher(wanted, ordered, image)
     found = [one for one in ordered if (everything or one.state.running) and passes(one)]
     return found[:limit] if limit and limit > 0 else found
