@@ -43,9 +43,9 @@ def is_heard(pid: int, number: int, *, proc: Path = Path("/proc")) -> bool:
     """Whether the namespace's PID 1, here ``pid``, can notice a signal.
 
     The kernel drops a signal with default action that is sent to the PID 1 of a namespace (signal(7),
-    pid_namespaces(7)). It is noticed when a thread catches it, blocks it (signalfd, sigwait later), or
-    waits in rt_sigtimedwait(2), which takes it although it is neither caught nor, just then, shown as blocked. A process that cannot be looked at
-    counts as hearing: waiting is the harmless error.
+    pid_namespaces(7)). It is noticed when a thread catches it, blocks it (signalfd, sigwait later), or waits in
+    rt_sigtimedwait(2), which takes it although it is neither caught nor, just then, shown as blocked. A process
+    that cannot be looked at counts as hearing: waiting is the harmless error.
     """
     try:
         tasks = list((proc / str(pid) / "task").iterdir())

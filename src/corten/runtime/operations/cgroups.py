@@ -94,7 +94,8 @@ def remove_tree(path: str) -> bool:
     """Remove a group and those below it; False while one has processes."""
     try:
         with contextlib.suppress(OSError):  # the usual case: nothing is below, nobody is inside
-            return os.rmdir(path) is None
+            os.rmdir(path)
+            return True
         for entry in os.scandir(path):
             if entry.is_dir():
                 remove_tree(entry.path)

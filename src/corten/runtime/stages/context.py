@@ -6,7 +6,8 @@ import os
 import socket
 
 READY, EXECUTE, LINKED = b"ready", b"execute", b"linked"
-"""The words that the two sides say besides reports of failure: init to monitor, monitor to init, monitor to init."""
+"""The words that are said besides reports of failure: init to monitor, whoever opens the gate to the init, monitor to
+init."""
 
 
 class LaunchContext:
@@ -30,13 +31,18 @@ class LaunchContext:
 
 
 class InitContext(LaunchContext):
-    """The init's, which speaks to the monitor over ``channel``; ``target`` is whom an exec joins."""
+    """The init's, which speaks to the monitor over ``channel``; ``target`` is whom an exec joins, ``gate`` the
+    listening socket at which a held init waits for the word to execute (-1: it is not held)."""
 
-    def __init__(self, channel: socket.socket, *, hold: bool, target: int) -> None:
+    def __init__(self, channel: socket.socket, *, gate: int, target: int) -> None:
         super().__init__()
         self.target = target
+        self.gate = gate
         self._channel = channel
-        self._hold = hold
+
+    def report(self, data: bytes) -> None:
+        """Tell of a failure: the monitor, or who opened the gate."""
+        self._channel.send(data)
 
     def console(self, master: int, terminal: int) -> None:
         """Send the master to the monitor; keep the terminal."""
@@ -45,7 +51,13 @@ class InitContext(LaunchContext):
         self.terminal = terminal
 
     def ready(self) -> None:
-        """Tell the monitor; where the start is held, wait for its word."""
+        """Tell the monitor; where the start is held, wait at the gate. Who opens it hears how the execution went."""
         self._channel.send(READY)
-        if self._hold and self._channel.recv(64) != EXECUTE:
-            os._exit(1)  # the monitor is gone, and with it who asked
+        if self.gate < 0:
+            return
+        with socket.socket(fileno=self.gate) as gate:
+            opener, _ = gate.accept()
+        self._channel.close()
+        self._channel = opener
+        if opener.recv(64) != EXECUTE:
+            os._exit(1)

@@ -29,13 +29,13 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
         gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
         process.set_dumpable(False)
         _take_stdio(stdio)
-        _close_others(channel.fileno(), context.target)
+        _close_others(channel.fileno(), context.target, context.gate)
         _execute(plan, context, channel)
     except OperationFailed as failure:
-        channel.send(json.dumps(failure.encode()).encode())
+        context.report(json.dumps(failure.encode()).encode())
     except OSError as error:
         report = OperationFailed("process.start", "init", error.strerror or repr(error), errno=error.errno or 0)
-        channel.send(json.dumps(report.encode()).encode())
+        context.report(json.dumps(report.encode()).encode())
     finally:
         os._exit(1)
 

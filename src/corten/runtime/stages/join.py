@@ -8,7 +8,7 @@ from corten.runtime.stages.launch import Init, Stdio, end, fork_init, settle
 from corten.sys import process
 
 
-def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True, hold: bool = False) -> Init:
+def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Init:
     """Run the operations of :func:`corten.runtime.plan.exec_plan` beside the init of ``pidfd``.
 
     ``own_pids``: the container has a pid namespace of its own; the caller's children are born into it from now on.
@@ -18,8 +18,8 @@ def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True, hold: b
     try:
         if own_pids:
             process.setns(pidfd, process.CLONE_NEWPID)
-        started = fork_init(plan, stdio, hold, 0, pidfd)
-        settle(started, hold)
+        started = fork_init(plan, stdio, 0, target=pidfd)
+        settle(started)
         return started
     except OSError as error:
         raise OperationFailed.of(plan.steps[0], error) from error

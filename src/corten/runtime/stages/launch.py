@@ -7,7 +7,7 @@
     clone3 ────────────────────────────►  joins its groups, mounts …
     parent operations (links) ─ linked ►  … configures its links, pivots, drops privileges
                               ◄─ ready ─
-          (held: until release) execute ►
+          (held: it waits at its gate)
                               ◄── end of file: the command runs, or a report of what failed
 """
 
@@ -60,11 +60,6 @@ class Init:
         while not self._ready:
             self._hear()
 
-    def release(self) -> None:
-        """Let it execute; returns when the command runs. Raises OperationFailed."""
-        self.tell(EXECUTE)
-        self.await_running()
-
     def tell(self, word: bytes) -> None:
         """Say a word to the init; if it is gone, the next look says why."""
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -104,8 +99,9 @@ class Init:
         self.close()
 
 
-def launch(plan: Plan, stdio: Stdio, *, hold: bool = False) -> Init:
-    """Start a container; returns when its command runs, or, with ``hold``, when all is ready for it.
+def launch(plan: Plan, stdio: Stdio, *, gate: int = -1) -> Init:
+    """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
+    the init waits at that listening socket then, for :func:`open_gate`.
 
     Raises OperationFailed; nothing is left then: the init is reaped, host and parent operations are undone.
     """
@@ -114,12 +110,12 @@ def launch(plan: Plan, stdio: Stdio, *, hold: bool = False) -> Init:
     started: Init | None = None
     try:
         _run(plan.stage(HOST), context, done)
-        started = _clone(plan, stdio, hold)
+        started = _clone(plan, stdio, gate)
         context.init_pid = started.pid
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
             started.tell(LINKED)
-        settle(started, hold)
+        settle(started, held=gate >= 0)
         return started
     except BaseException:
         if started is not None:
@@ -128,13 +124,22 @@ def launch(plan: Plan, stdio: Stdio, *, hold: bool = False) -> Init:
         raise
 
 
-def settle(started: Init, hold: bool) -> None:
-    """Wait until the command runs, or with ``hold`` until all is ready for it. Raises OperationFailed."""
-    if hold:
+def settle(started: Init, *, held: bool = False) -> None:
+    """Wait until the command runs, or, ``held``, until all is ready for it. Raises OperationFailed."""
+    if held:
         started.await_ready()
     else:
         started.await_running()
-        started.close()
+    started.close()
+
+
+def open_gate(path: str) -> None:
+    """Let a held init execute; returns when its command runs. Raises OperationFailed, and OSError when none waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as opener:
+        opener.connect(path)
+        opener.send(EXECUTE)
+        if report := opener.recv(_REPORT):
+            raise OperationFailed.decode(json.loads(report))
 
 
 def _run(steps: Sequence[Operation], context: LaunchContext, done: list[Operation]) -> None:
@@ -153,15 +158,15 @@ def undo(steps: Sequence[Operation], context: LaunchContext | None = None) -> No
             step.undo(context or LaunchContext())
 
 
-def _clone(plan: Plan, stdio: Stdio, hold: bool) -> Init:
+def _clone(plan: Plan, stdio: Stdio, gate: int) -> Init:
     (namespaces,) = (step for step in plan.stage(CLONE) if isinstance(step, NewNamespaces))
     try:
-        return fork_init(plan, stdio, hold, namespaces.flags())
+        return fork_init(plan, stdio, namespaces.flags(), gate=gate)
     except OSError as error:
         raise OperationFailed.of(namespaces, error) from error
 
 
-def fork_init(plan: Plan, stdio: Stdio, hold: bool, namespaces: int, target: int = -1) -> Init:
+def fork_init(plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1) -> Init:
     """Clone the process that executes the operations of stage ``init``. Raises OSError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
@@ -172,7 +177,7 @@ def fork_init(plan: Plan, stdio: Stdio, hold: bool, namespaces: int, target: int
             raise
         if pid == 0:
             ours.close()
-            context = InitContext(theirs, hold=hold, target=target)
+            context = InitContext(theirs, gate=gate, target=target)
             init.run(plan, context, theirs, dataclasses.astuple(stdio))
     return Init(pid, pidfd, ours)
 
