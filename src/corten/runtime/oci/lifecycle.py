@@ -205,6 +205,8 @@ def run(states: States, id: str, bundle: Bundle, console: str, pid_file: str, *,
     """create and start; in the foreground also wait, forward signals and delete: the exit code."""
     create(states, id, bundle, console, pid_file)
     try:
+        if not detach:
+            _forward_signals(states, id)
         start(states, id)
     except BaseException:
         delete(states, id, force=True)
@@ -212,7 +214,6 @@ def run(states: States, id: str, bundle: Bundle, console: str, pid_file: str, *,
     if detach:
         return 0
     state = states.read(id)
-    _forward_signals(states, id)
     try:
         return shell_code(os.waitpid(state.pid, 0)[1])
     finally:
