@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -36,6 +37,11 @@ def bundle(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def group_of(bundle: Path) -> str:
+    """A control group that no other run of these tests has."""
+    return f"corten-oci-{hashlib.sha256(bytes(bundle)).hexdigest()[:8]}"
+
+
 def configure(bundle: Path, args: list[str], **process: Any) -> None:
     """Write the config.json of a command."""
     sets = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
@@ -52,7 +58,7 @@ def configure(bundle: Path, args: list[str], **process: Any) -> None:
         ],
         "linux": {"namespaces": [{"type": one} for one in ("pid", "mount", "ipc", "uts", "network")],
                   "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-                  "cgroupsPath": f"/corten-oci-test/{bundle.name}"},
+                  "cgroupsPath": f"/{group_of(bundle)}/one"},
     }))  # fmt: skip
 
 
@@ -72,7 +78,7 @@ def runtime(bundle: Path) -> Iterator[Runtime]:
     for one in json.loads(call("list", "-f", "json").out):
         call("delete", "-f", one["id"])
     for controller in Path("/sys/fs/cgroup").iterdir():
-        if (group := controller / "corten-oci-test").is_dir():
+        if (group := controller / group_of(bundle)).is_dir():
             group.rmdir()
 
 
@@ -152,6 +158,11 @@ def test_features_and_version(runtime: Runtime) -> None:
     assert "corten-runtime version" in runtime("--version").check().out
 
 
+def _is_removed(directory: Path) -> bool:
+    shutil.rmtree(directory, ignore_errors=True)
+    return not directory.exists()
+
+
 @pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 def test_another_engine_can_use_it(bundle: Path, tmp_path: Path) -> None:
     short = Path(tempfile.mkdtemp(prefix="pod-"))  # podman takes 50 characters
@@ -164,5 +175,5 @@ def test_another_engine_can_use_it(bundle: Path, tmp_path: Path) -> None:
         "--ulimit", "nofile=512:512", "--ulimit", "nproc=512:512", "--log-driver", "k8s-file",
         "--rootfs", str(bundle / "rootfs"), "sh", "-c", "echo by podman; exit 3",
     ])  # fmt: skip
-    shutil.rmtree(short)
+    wait_until(lambda: _is_removed(short), "the end of podman's own cleaning")
     assert (result.code, result.out) == (3, "by podman\n"), result.err

@@ -10,7 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from corten.runtime.cgroups import CpuTime, Memory, Statistics
 from corten.runtime.cgroups.limits import v1_settings
 from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
-from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite, remove_tree, write
+from corten.runtime.operations.cgroups import (
+    CgroupCreate,
+    CgroupDeviceRules,
+    CgroupJoin,
+    CgroupWrite,
+    remove_tree,
+    write,
+)
 from corten.spec.operation import Operation
 from corten.spec.runtime import Resources
 
@@ -45,10 +52,14 @@ class CgroupV1:
         for controller, mount in self._directories():
             inherit = ("cpuset.cpus", "cpuset.mems") if controller == "cpuset" else ()
             steps.append(CgroupCreate(mount, path, inherit))
-        steps += (
-            CgroupWrite(self._file(controller, path, name), value, reason, name in _OPTIONAL)
-            for controller, (name, value, reason) in v1_settings(resources)
-        )
+        devices = []
+        for controller, (name, value, reason) in v1_settings(resources):
+            if controller == "devices":
+                devices.append((name, value))
+            else:
+                steps.append(CgroupWrite(self._file(controller, path, name), value, reason, name in _OPTIONAL))
+        if devices:
+            steps.append(CgroupDeviceRules(f"{self._mounts['devices']}/{path}", tuple(devices)))
         steps.append(CgroupJoin(self.join_files(path)))
         return steps
 

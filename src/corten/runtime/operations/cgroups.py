@@ -11,6 +11,7 @@ from typing import ClassVar
 from corten.spec.operation import HOST, INIT, Context, Operation, operation
 
 _LIMITS = "limits"
+_DEVICES_WHY = "Root in a container could make a node of the host's disk; the kernel refuses to open it."
 
 
 @operation
@@ -162,6 +163,33 @@ class CgroupWrite(Operation):
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class CgroupDeviceRules(Operation):
+    """Say which device nodes may be used (cgroup v1): rules for the files ``devices.allow`` and ``devices.deny``."""
+
+    kind: ClassVar[str] = "cgroup.devices"
+    stage: ClassVar[str] = HOST
+    group: ClassVar[str] = _LIMITS
+
+    path: str
+    rules: tuple[tuple[str, str], ...]
+    """(file, rule), in their order; the kernel takes one a write."""
+
+    def what(self) -> str:
+        return self.path
+
+    def why(self) -> str:
+        return _DEVICES_WHY
+
+    def shell(self) -> str:
+        return f"cd {self.path} && " + " && ".join(f"echo '{rule}' > {file}" for file, rule in self.rules)
+
+    def run(self, context: Context) -> None:
+        for file, rule in self.rules:
+            write(f"{self.path}/{file}", rule)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class CgroupDeviceFilter(Operation):
     """Say which device nodes may be used (cgroup v2: a program in the kernel decides)."""
 
@@ -176,7 +204,7 @@ class CgroupDeviceFilter(Operation):
         return self.path
 
     def why(self) -> str:
-        return "Root in a container could make a node of the host's disk; the kernel refuses to open it."
+        return _DEVICES_WHY
 
     def shell(self) -> str:
         return f"# attach a BPF_CGROUP_DEVICE program of {len(self.rules)} rules to {self.path}"
