@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -56,6 +57,8 @@ from corten.store.images import ImageStore
 _log = logging.getLogger("corten")
 _FIRST_SYSTEMD_DESCRIPTOR = 3
 _LONGEST_SOCKET_PATH = 107
+_PREDECESSOR, _LOOK = 10.0, 0.02
+"""Seconds that a leaving predecessor gets, and between looks: a lock has no deadline of its own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,8 +96,11 @@ class Settings:
 
 
 @contextlib.contextmanager
-def locked(root: Path) -> Iterator[None]:
-    """The data root is this process's alone. Raises Conflict naming the process that has it, AccessDenied."""
+def locked(root: Path, socket_path: Path) -> Iterator[None]:
+    """The data root is this process's alone. A predecessor that listens no more is about to leave: it is waited for.
+
+    Raises Conflict naming the process that has it, AccessDenied.
+    """
     try:
         root.mkdir(mode=0o711, parents=True, exist_ok=True)
         descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -103,16 +109,30 @@ def locked(root: Path) -> Iterator[None]:
             f"use data root {root}: permission denied", hint="run as root, or choose another with --root"
         ) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
-            raise Conflict(f"use data root {root}: engine {holder} runs on it") from None
+        deadline = time.monotonic() + _PREDECESSOR
+        while not _lock(descriptor):
+            if _listens(socket_path) or time.monotonic() > deadline:
+                holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
+                raise Conflict(f"use data root {root}: engine {holder} runs on it")
+            time.sleep(_LOOK)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _listens(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0
 
 
 def prepare(paths: Paths) -> None:
@@ -298,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = Settings.parse(sys.argv[1:] if arguments is None else arguments)
         paths = Paths.of(settings.root)
-        with locked(settings.root):
+        with locked(settings.root, paths.socket):
             prepare(paths)
             enter_group(detect(), settings.cgroup_parent)
             asyncio.run(serve(settings, paths))

@@ -108,7 +108,7 @@ def _wait_for_end(context: Context) -> None:
     poller = select.poll()
     for _ in range(3000):
         try:
-            context.make_client(autostart=False).get("/_ping")
+            context.make_client(autostart=False).open("GET", "/_ping").read()
         except Unavailable:
             return
         poller.poll(10)
