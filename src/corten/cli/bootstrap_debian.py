@@ -114,7 +114,7 @@ def _environment() -> dict[str, str]:
 
 def mirror(directory: str = "/etc/apt") -> str:
     """The address of the machine's own Debian mirror, without credentials; Debian's where it has none."""
-    files = [os.path.join(directory, "sources.list"), *sorted(glob.glob(f"{directory}/sources.list.d/*"))]
+    files = [*glob.glob(f"{directory}/sources.list"), *sorted(glob.glob(f"{directory}/sources.list.d/*"))]
     for path in files:
         if not path.endswith((".list", ".sources")):
             continue
