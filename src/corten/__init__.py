@@ -1,3 +1,3 @@
-"""Corten: a container engine that you can import, understand, and run without asking an administrator."""
+"""Corten: a container engine that you can import and understand."""
 
 __version__ = "0.1.0"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.errors import CortenError, Unavailable
+from corten.errors import AccessDenied, CortenError, Unavailable
 
 from .connection import Connection
 from .places import SOCKET, run_directory
@@ -41,13 +41,19 @@ class Autostart:
         self.log = os.path.join(root, "engine.log")
 
     def __call__(self, address: Address) -> Connection:
-        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started."""
+        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started,
+        AccessDenied for an ordinary user."""
         try:
             return Connection(address)
         except Unavailable:
             return self._start(address)
 
     def _start(self, address: Address) -> Connection:
+        if os.geteuid() != 0:
+            raise AccessDenied(
+                "start the engine: it needs root, ordinary users cannot run it yet",
+                hint="run it as root (sudo corten …), or point CORTEN_HOST at an engine that you may use",
+            )
         try:
             os.makedirs(self.root, mode=0o711, exist_ok=True)
             os.makedirs(self.run, mode=0o700, exist_ok=True)
