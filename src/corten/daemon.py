@@ -296,6 +296,14 @@ def enter_group(cgroups: CgroupManager, parent: str) -> None:
                 group.write("0")
 
 
+def leave_group(cgroups: CgroupManager, parent: str) -> None:
+    """Go back to the root group and take the leaf along, and the parent when no container is left in it."""
+    for file in cgroups.join_files("."):
+        with contextlib.suppress(OSError), open(file, "w") as group:
+            group.write("0")
+    cgroups.remove(parent)
+
+
 async def serve(settings: Settings, paths: Paths) -> None:
     """Run one engine until a signal or a client ends it."""
     sockets = listeners(settings, paths)
@@ -321,7 +329,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with locked(settings.root, paths.socket):
             prepare(paths)
             enter_group(detect(), settings.cgroup_parent)
-            asyncio.run(serve(settings, paths))
+            try:
+                asyncio.run(serve(settings, paths))
+            finally:
+                leave_group(detect(), settings.cgroup_parent)
     except CortenError as error:
         _log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
         return 1
