@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import subprocess
@@ -14,6 +15,7 @@ from bench.peers import CommandLine, Peer, corten_command
 from bench.sampling import Samples, command, interleave, timed
 from tests.support.engine import Engine
 from tests.support.http import UnixConnection
+from tests.support.process import NotReady, wait_until
 
 CommandFailed = subprocess.CalledProcessError
 
@@ -177,6 +179,8 @@ def leftovers(bench: Bench) -> Iterator[Row]:
     before = bench.engine.footprint()
     for _ in range(_STARTS):
         act()
+    with contextlib.suppress(NotReady):  # the kernel takes dead network namespaces apart in its own time
+        wait_until(lambda: not bench.engine.footprint().beyond(before), "the end of everything")
     beyond = bench.engine.footprint().beyond(before)
     yield Row(f"left by {_STARTS} starts", ", ".join(beyond) or "nothing", goal="nothing")
 

@@ -7,6 +7,7 @@ a container or a client wrote.
 
 from __future__ import annotations
 
+import array
 import json
 import os
 import socket
@@ -56,7 +57,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One message and its descriptors, which are close-on-exec and the caller's to close. Raises Closed at end of
     file, BlockingIOError on a non-blocking socket with nothing to read."""
     try:
-        data, descriptors, flags, _ = socket.recv_fds(channel, _INLINE + 1, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+        data, descriptors, flags = _receive(channel)
     except ConnectionResetError as error:
         raise Closed(str(error)) from error
     if not data:
@@ -69,6 +70,18 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
         raise Closed("a message was cut off")
     message = json.loads(data)
     return message, descriptors
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:
+    """As socket.recv_fds, which passes no flags on: without MSG_CMSG_CLOEXEC, an exec at the wrong moment would inherit
+    what came."""
+    descriptors = array.array("i")
+    space = socket.CMSG_LEN(_MOST_DESCRIPTORS * descriptors.itemsize)
+    data, ancillary, flags, _ = channel.recvmsg(_INLINE + 1, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(content[: len(content) - len(content) % descriptors.itemsize])
+    return data, list(descriptors), flags
 
 
 def _read_file(file: int) -> bytes:
