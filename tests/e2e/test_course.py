@@ -219,7 +219,7 @@ _VARYING = (
     (r"sha256:[0-9a-f]{64}|\b[0-9a-f]{64}\b", "<long id>"),
     (r"\b[0-9a-f]{12}\b", "<short id>"),
     (
-        r"\b(Less than|About)? ?(an?|\d+) (seconds?|minutes?|hours?|days?|weeks?|months?|years?)( ago)?",
+        r"\b(?:(?:Less than|About) )?(?:an?|\d+) (seconds?|minutes?|hours?|days?|weeks?|months?|years?)( ago)?",
         "<time>",
     ),
     (r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "<moment>"),
