@@ -26,7 +26,7 @@ from corten.engine.stopping import Stopping
 from corten.engine.updating import Updating
 from corten.engine.volumes import Pruned
 from corten.errors import Conflict
-from corten.runtime.plan import Plan
+from corten.spec.plan import Plan
 
 T = TypeVar("T")
 

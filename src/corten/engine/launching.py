@@ -14,8 +14,8 @@ from corten.engine.monitors import Monitor, MonitorLost, Started, connect
 from corten.engine.paths import Paths
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError, Unavailable
-from corten.runtime.plan import Plan
 from corten.spec.monitor import MonitorSpec
+from corten.spec.plan import Plan
 from corten.sys import messages
 
 

@@ -25,8 +25,8 @@ from corten.engine.records import Records
 from corten.engine.spawning import Spawner
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
-from corten.runtime.plan import Plan
 from corten.spec.monitor import ExitRecord
+from corten.spec.plan import Plan
 from corten.sys import process
 
 _log = logging.getLogger(__name__)

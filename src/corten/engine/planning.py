@@ -19,8 +19,9 @@ from corten.engine.runtime_config import Surroundings, runtime_config, shared_co
 from corten.errors import Conflict, InvalidInput
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
-from corten.runtime.plan import HostSide, OverlayRoot, Plan, exec_plan, plan
+from corten.runtime.plan import HostSide, OverlayRoot, exec_plan, plan
 from corten.runtime.seccomp.profile import default_profile, resolve_profile
+from corten.spec.plan import Plan
 
 _MODES = {"network": "network_mode", "pid": "pid_mode", "ipc": "ipc_mode"}
 

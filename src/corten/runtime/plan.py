@@ -1,14 +1,12 @@
 """From a configuration to the list of operations that makes it true.
 
-The plan is pure: it is computed in the engine, printed by ``--explain``, sent to the spawner as JSON, and executed
-there as it stands. Its digest names it, so that what was shown and what is executed can be compared.
+It is pure: the plan is computed in the engine, printed by ``--explain``, sent to the spawner, and executed there as it
+stands.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -62,7 +60,8 @@ from corten.runtime.operations.root import (
 from corten.runtime.operations.seccomp import SeccompFilter
 from corten.runtime.seccomp.compiler import compile_profile, load_flags
 from corten.runtime.sysctl import check_sysctl
-from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation, decode, encode
+from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation
+from corten.spec.plan import Plan
 from corten.spec.runtime import Capabilities, Device, Process, RuntimeConfig
 from corten.spec.runtime import Mount as MountConfig
 from corten.sys.capabilities import NAMES as CAPABILITIES
@@ -104,41 +103,6 @@ class HostSide:
     cgroups: CgroupManager | None = None
     links: tuple[Operation, ...] = ()
     reaper: bool = False
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Plan:
-    """The operations of a start, in the order of their execution."""
-
-    steps: tuple[Operation, ...]
-
-    def encode(self) -> list[dict[str, Any]]:
-        """The JSON form that the spawner takes."""
-        return [encode(step) for step in self.steps]
-
-    @classmethod
-    def decode(cls, value: Sequence[dict[str, Any]]) -> Plan:
-        """The plan of its JSON form. Raises KeyError for an unknown kind."""
-        return cls(tuple(decode(step) for step in value))
-
-    def digest(self) -> str:
-        """``sha256:…`` of the canonical JSON form."""
-        content = json.dumps(self.encode(), sort_keys=True, separators=(",", ":")).encode()
-        return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-    def stage(self, name: str) -> tuple[Operation, ...]:
-        """The operations of one stage."""
-        return tuple(step for step in self.steps if step.stage == name)
-
-    def describe(self) -> list[dict[str, str]]:
-        """What ``--explain`` prints, a dictionary an operation."""
-        return [
-            {
-                "kind": step.kind, "stage": step.stage, "group": step.group,
-                "what": step.what(), "why": step.why(), "shell": step.shell(),
-            }
-            for step in self.steps
-        ]  # fmt: skip
 
 
 def plan(config: RuntimeConfig, host: HostSide) -> Plan:

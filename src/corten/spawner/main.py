@@ -24,11 +24,10 @@ import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups
-from corten.runtime.plan import Plan
-from corten.spawner import monitors
-from corten.spawner.workers import WORKS
+from corten.spawner import monitors, workers
 from corten.spec.monitor import MonitorSpec
-from corten.sys import capabilities, messages, process
+from corten.spec.plan import Plan
+from corten.sys import capabilities, messages, process, signals
 
 Message = dict[str, Any]
 
@@ -105,7 +104,7 @@ class Spawner:
         try:
             gc.disable()  # a collection would touch, and so copy, pages that are shared
             signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signals.restore(signals.SIGCHLD)
             self._channel.close()
             os.close(self._wake)
             os.close(self._woken)
@@ -139,7 +138,7 @@ def _replace(message: Message, descriptors: list[int]) -> int:
 
 def _work(message: Message, descriptors: list[int]) -> int:
     process.set_name("corten-worker")
-    return WORKS[message["work"]](message["args"], descriptors)
+    return workers.work(message["work"])(message["args"], descriptors)
 
 
 _ROLES: dict[str, Callable[[Message, list[int]], int]] = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -15,11 +14,11 @@ from corten.monitor.streams import Streams
 from corten.monitor.streams import opened as opened_streams
 from corten.runtime.cgroups import detect
 from corten.runtime.failure import OperationFailed
-from corten.runtime.plan import Plan
 from corten.runtime.stages.join import join
 from corten.runtime.stages.launch import Init, Stdio, launch
 from corten.spec.monitor import MASTER, PIDFD, STARTING, VERSION, MonitorSpec
-from corten.sys import process
+from corten.spec.plan import Plan
+from corten.sys import process, signals
 
 _REMOVAL_TRIES = 200
 _REMOVAL_PAUSE = 0.005
@@ -28,8 +27,7 @@ _REMOVAL_PAUSE = 0.005
 def detach(name: str) -> None:
     """Leave the spawner's session; no terminal's signal and no request to end reaches a monitor."""
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+    signals.ignore(signals.SIGINT, signals.SIGTERM, signals.SIGHUP, signals.SIGPIPE, signals.SIGQUIT)
     process.set_name(name)
 
 

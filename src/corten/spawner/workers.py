@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from corten.spawner import archives
-
 Work = Callable[[dict[str, Any], list[int]], int]
 
 
@@ -19,4 +17,11 @@ def _ping(arguments: dict[str, Any], descriptors: list[int]) -> int:
     return int(arguments.get("status", 0))
 
 
-WORKS: dict[str, Work] = {"ping": _ping, **archives.WORKS}
+def work(kind: str) -> Work:
+    """What does a work. The modules of those on files are imported here, in the fork that needs them and before it
+    enters anything: no start has to carry them."""
+    if kind == "ping":
+        return _ping
+    from corten.spawner import archives
+
+    return archives.WORKS[kind]

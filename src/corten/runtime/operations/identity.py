@@ -7,7 +7,6 @@ import errno
 import os
 import resource
 import shlex
-import signal
 import stat
 from typing import ClassVar
 
@@ -18,7 +17,7 @@ from corten.runtime.operations.paths import target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
 from corten.spec.runtime import User
-from corten.sys import capabilities, process
+from corten.sys import capabilities, process, signals
 from corten.sys.terminal import make_controlling, set_size
 
 _GROUP = "privileges"
@@ -58,7 +57,8 @@ class Session(Operation):
 
     def run(self, context: Context) -> None:
         os.setsid()
-        _reset_signals()
+        # Python ignores SIGPIPE and SIGXFSZ, and a monitor others.
+        signals.reset()
         try:
             process.new_session_keyring()
         except OSError as error:
@@ -70,14 +70,6 @@ class Session(Operation):
             make_controlling(context.terminal)
             for number in range(3):
                 os.dup2(context.terminal, number)
-
-
-def _reset_signals() -> None:
-    """What is ignored stays ignored across exec, and Python ignores SIGPIPE and SIGXFSZ; so does a monitor others."""
-    for number in signal.valid_signals():
-        if signal.getsignal(number) not in (signal.SIG_DFL, None):
-            signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @operation

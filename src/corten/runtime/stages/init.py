@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from corten.runtime.failure import OperationFailed
-from corten.runtime.plan import Plan
 from corten.runtime.stages.context import LINKED, InitContext
 from corten.spec.operation import INIT, PARENT, Operation
+from corten.spec.plan import Plan
 from corten.sys import process
 
 _NETWORK, _USER_MAP = "network", "namespace.user-map"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from corten.runtime.failure import OperationFailed
-from corten.runtime.plan import Plan
 from corten.runtime.stages.launch import Init, Stdio, end, fork_init, settle
+from corten.spec.plan import Plan
 from corten.sys import process
 
 

@@ -25,10 +25,10 @@ from typing import Self
 
 from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
-from corten.runtime.plan import Plan
 from corten.runtime.stages import init
 from corten.runtime.stages.context import EXECUTE, LINKED, READY, InitContext, LaunchContext
 from corten.spec.operation import CLONE, HOST, PARENT, Operation
+from corten.spec.plan import Plan
 from corten.sys import process
 
 _REPORT = 1 << 16
