@@ -11,6 +11,7 @@ import pytest
 from tests.support.command import Cli
 from tests.support.engine import Engine
 from tests.support.process import wait_until
+from tests.support.standby import await_standby, inits
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -156,3 +157,12 @@ def test_hundred_starts_leave_nothing(engine: Engine, cli: Cli, busybox: str, no
         result = cli("run", "--rm", busybox, "sh", "-c", f"exit {number % 3}")
         assert result.code == number % 3, result
     assert cli("ps", "-aq").out == ""
+
+
+def test_who_stands_by_leaves_with_the_spawner(engine: Engine, cli: Cli, busybox: str) -> None:
+    cli("run", "--rm", busybox, "true").check()
+    await_standby(engine)
+    waiting = inits(engine)
+    os.kill(engine.spawner, signal.SIGKILL)
+    wait_until(lambda: all(ended(pid) for pid in waiting), "the end of those who stood by")
+    assert cli("run", "--rm", busybox, "echo", "on").check().out == "on\n"

@@ -14,6 +14,8 @@ from tests.support.names import Names
 from tests.support.process import command_line, descendants
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_STANDBY, _MOST_STANDBYS = "corten-standby", 4
+"""A monitor that stands by, and its init: two of each, which come and go as starts do."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -37,14 +39,23 @@ class Footprint:
 
 def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
     """What an engine has on the machine now; ``ancestor`` is the process that its orphans fall to."""
-    tree = descendants(ancestor)
+    family = descendants(ancestor)
+    tree = {pid for pid in family if _name(pid) != _STANDBY}
+    too_many = {f"{len(family - tree)} stand by"} if len(family - tree) > _MOST_STANDBYS else set()
     return Footprint(
-        processes=frozenset(f"{pid} {command_line(pid)}" for pid in tree),
+        processes=frozenset({*(f"{pid} {command_line(pid)}" for pid in tree), *too_many}),
         mounts=frozenset(_mounts(root, names)),
         cgroups=frozenset(str(path) for path in cgroups(names.cgroup)),
         namespaces=frozenset().union(*(_network_namespaces(pid) for pid in tree)),
         links=frozenset(links(names.bridge)),
     )
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
 
 
 def _mounts(root: Path, names: Names) -> list[str]:

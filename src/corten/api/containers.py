@@ -61,8 +61,9 @@ async def start(request: Request) -> Response:
 
 @_route("GET", "/corten/containers/{id}/plan")
 async def plan(request: Request) -> Response:
-    found = await request.services.containers.plan(request.params["id"])
-    return reply({"digest": found.digest(), "steps": found.describe()})
+    found, ready = await request.services.containers.plan(request.params["id"])
+    steps = [{**step, "ready": place in ready} for place, step in enumerate(found.describe())]
+    return reply({"digest": found.digest(), "steps": steps})
 
 
 @_route("POST", "/containers/{id}/stop")

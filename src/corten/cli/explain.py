@@ -45,7 +45,7 @@ def as_text(steps: list[dict[str, Any]]) -> str:
 
 
 def _step(number: int, step: dict[str, Any], width: int) -> list[str]:
-    ready = "  (made ahead)" if step.get("ready") else ""
+    ready = "  (ready: done ahead)" if step["ready"] else ""
     title = f"{number:3}. {step['kind']} {step['what']}{ready}"
     reason = textwrap.wrap(step["why"], width, initial_indent="     ", subsequent_indent="     ")
     return [title.rstrip(), *reason, *(f"     $ {line}" for line in step["shell"].splitlines())]

@@ -98,9 +98,10 @@ class Containers:
         """Start it; returns when its command runs. NotModified when it runs already; Conflict for another plan."""
         await _seen_through(self.lifecycle.start(self.get(ref), plan_digest=plan_digest))
 
-    async def plan(self, ref: str) -> Plan:
-        """The operations that a start will execute."""
-        return await self.lifecycle.plan(self.get(ref))
+    async def plan(self, ref: str) -> tuple[Plan, frozenset[int]]:
+        """The operations that a start will execute, and the places of those that have been done ahead."""
+        plan = await self.lifecycle.plan(self.get(ref))
+        return plan, await self.lifecycle.ready(plan)
 
     async def stop(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> str:
         """Send the stop signal, wait ``timeout`` s (negative: for ever), kill. NotModified when it does not run.

@@ -14,6 +14,7 @@ from corten.engine.monitors import Monitor, MonitorLost, Started, connect
 from corten.engine.paths import Paths
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError, Unavailable
+from corten.runtime.ahead import Order
 from corten.spec.monitor import MonitorSpec
 from corten.spec.plan import Plan
 from corten.sys import messages
@@ -32,7 +33,7 @@ class Launcher:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._paths.container(container.id) / "exit.json")
         spec = self._spec(container, cgroup, taken=take)
-        message = {"do": "start", "plan": plan.encode(), "monitor": spec.encode()}
+        message = {"do": "start", "order": Order.of(plan).encode(), "monitor": spec.encode()}
         return await self._launch(message, tty=container.config.tty, feed=feed)
 
     async def exec(
@@ -40,7 +41,7 @@ class Launcher:
     ) -> Monitor:
         """Run one more command beside the process of ``init``, a pidfd; returns when it runs. Raises CortenError."""
         spec = MonitorSpec(id, "exec", terminal=tty, open_stdin=stdin, durable=False, taken=take)
-        message = {"do": "exec", "plan": plan.encode(), "monitor": spec.encode(), "own_pids": own_pids}
+        message = {"do": "exec", "order": Order.of(plan).encode(), "monitor": spec.encode(), "own_pids": own_pids}
         return await self._launch(message, [init], tty=tty)
 
     def _spec(self, container: Container, cgroup: str, *, taken: bool = False) -> MonitorSpec:

@@ -25,7 +25,9 @@ from corten.engine.records import Records
 from corten.engine.spawning import Spawner
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
+from corten.runtime.ahead import Order
 from corten.spec.monitor import ExitRecord
+from corten.spec.operation import CLONE, INIT
 from corten.spec.plan import Plan
 from corten.sys import process
 
@@ -59,6 +61,16 @@ class Lifecycle:
         """The operations of a start; the container has its place in the network from now on."""
         async with self.lives.of(container).lock:
             return self.planner.plan(container, self.networks.attach(container))
+
+    async def ready(self, plan: Plan) -> frozenset[int]:
+        """The places of the operations that somebody who stands by has done already."""
+        order = Order.of(plan)
+        standing = await self.spawner.request({"do": "standing"})
+        if not order.ahead or standing["ahead"] != order.ahead:
+            return frozenset()
+        inside = [place for place, step in enumerate(plan.steps) if step.stage == INIT]
+        clone = [place for place, step in enumerate(plan.steps) if step.stage == CLONE]
+        return frozenset([*clone, *(inside[place] for place in order.ready)])
 
     async def start(self, container: Container, *, plan_digest: str | None = None) -> None:
         """Start a container. Raises NotModified, Conflict, and why its command could not be started."""

@@ -38,6 +38,9 @@ class Loopback(Operation):
     def shell(self) -> str:
         return "ip link set lo up"
 
+    def ahead(self) -> bool:
+        return True
+
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             kernel.batch(_up("lo"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -12,14 +14,17 @@ from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import InitProcess, Monitor, listen, unlisten
 from corten.monitor.streams import Streams
 from corten.monitor.streams import opened as opened_streams
+from corten.runtime.ahead import Order
 from corten.runtime.cgroups import detect
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.join import join
-from corten.runtime.stages.launch import Init, Stdio, launch
+from corten.runtime.stages.launch import Init, Stdio, end, launch, prepare
 from corten.spec.monitor import MASTER, PIDFD, STARTING, VERSION, MonitorSpec
 from corten.spec.plan import Plan
-from corten.sys import process, signals
+from corten.sys import messages, process, signals
 
+NAME, STANDBY = "corten-monitor", "corten-standby"
+READY = b"ready"
 _REMOVAL_TRIES = 200
 _REMOVAL_PAUSE = 0.005
 
@@ -34,6 +39,55 @@ def detach(name: str) -> None:
 def start(spec: MonitorSpec, plan: Plan, channel: socket.socket) -> None:
     """Start a container and stand by it."""
     _begin(spec, channel, lambda stdio: launch(plan, stdio))
+
+
+def stand_by(seat: socket.socket, ahead: str) -> None:
+    """Have an init do what nearly every start has, wait for a container, and start it.
+
+    ``seat`` is the spawner's: it hears of ``ready``, and sends the engine's request as it came, with the monitor's end
+    of a socket. When it hangs up, nobody needs this monitor. The working directory is the data root.
+    """
+    waiting = prepare(Plan.decode(json.loads(ahead)), os.getcwd())
+    try:
+        seat.send(READY)
+        if not _is_wanted(seat, waiting):
+            raise messages.Closed("the init has ended")
+        message, (descriptor,) = messages.receive(seat)
+    except BaseException as error:
+        end(waiting)
+        if isinstance(error, messages.Closed):
+            return
+        raise
+    process.set_name(NAME)
+    order = Order.decode(message["order"])
+
+    def begin(stdio: Stdio) -> Init:
+        try:
+            waiting.hand_over(order, stdio)
+        except OSError as error:
+            end(waiting)
+            raise _missing(order, error) from error
+        with seat:  # the spawner hears that this start has come through
+            return launch(Plan.decode(order.outside), stdio, waiting=waiting)
+
+    _begin(MonitorSpec.decode(message["monitor"]), socket.socket(fileno=descriptor), begin)
+
+
+def _is_wanted(seat: socket.socket, waiting: Init) -> bool:
+    """Wait for a word of the spawner's; False when the init has ended meanwhile."""
+    poll = select.poll()
+    poll.register(seat, select.POLLIN)
+    poll.register(waiting.pidfd, select.POLLIN)
+    return waiting.pidfd not in dict(poll.poll())
+
+
+def _missing(order: Order, error: OSError) -> OperationFailed:
+    """The failure of the operation whose source is not there, as the init itself would tell it."""
+    for step in Plan.decode(json.loads(order.inside)).steps:
+        if any(path == error.filename for path, _ in step.sources()):
+            return OperationFailed.of(step, error)
+    number = error.errno or 0
+    return OperationFailed("mount.bind", str(error.filename), os.strerror(number).lower(), errno=number)
 
 
 def execute(spec: MonitorSpec, plan: Plan, channel: socket.socket, pidfd: int, *, own_pids: bool) -> None:

@@ -2,20 +2,21 @@
 
 Every message is a JSON object over a SOCK_SEQPACKET socket, some with descriptors (``sys/messages.py``).
 
-**Engine to spawner** (``do``), each answered by ``{"re": seq, "pid": …, "start_time": …}`` or
-``{"re": seq, "error": {…}}``:
+**Engine to spawner** (``do``), each that has a number (seq, not 0) answered by ``{"re": seq, "pid": …,
+"start_time": …}`` or ``{"re": seq, "error": {…}}``:
 
 =========  ==================================================================  ==============================
 do         members                                                             descriptors
 =========  ==================================================================  ==============================
-start      seq, plan (list), monitor (MonitorSpec)                             the monitor's end of a socket
-exec       seq, plan, monitor, own_pids                                        the monitor's end, init pidfd
+start      seq, order (runtime.ahead.Order), monitor (MonitorSpec)             the monitor's end of a socket
+exec       seq, order, monitor, own_pids                                       the monitor's end, init pidfd
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
+standing   seq; answered by {"re": seq, "ahead": what has been done ahead}     none
 =========  ==================================================================  ==============================
 
-**Spawner to engine**, unasked: ``{"event": "exited", "pid": p, "status": wait status}``: a monitor or worker that it
-forked has ended, or an orphan: the init of a container whose monitor was killed.
+**Spawner to engine**, unasked: ``{"event": "exited", "pid": p, "status": wait status}``: a worker that it forked has
+ended, or an orphan: the init of a container whose monitor was killed.
 
 **Monitor to engine** (``event``): ``hello`` (version, id, pid, start_time, phase, init, log; descriptors named in
 ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation, object, cause, errno,

@@ -36,6 +36,12 @@ class Context(Protocol):
     target: int
     """The pidfd of the container's init, for an exec; -1 for a start."""
 
+    def source(self, path: str, *, recursive: bool) -> int:
+        """A detached copy of what the host has mounted at ``path``; the caller closes it. Raises OSError."""
+
+    def file(self, path: str) -> int:
+        """A file of the host's, open for writing; the caller closes it. Raises OSError."""
+
     def ready(self) -> None:
         """Everything is prepared and the command is there: execute it when the monitor says so."""
 
@@ -51,6 +57,8 @@ class Operation:
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = ""
     """The heading under which a learner reads it: namespaces, file system, devices, limits, network, privileges."""
+    of_host: ClassVar[bool] = False
+    """It needs the host's tree, or the choice of namespaces: what an init that stands by has behind it."""
 
     def what(self) -> str:
         """The object it acts on, for messages: ``/proc``, ``memory.max``, ``eth0``."""
@@ -63,6 +71,22 @@ class Operation:
     def shell(self) -> str:
         """The equivalent shell command, or a ``#`` comment where there is none."""
         raise NotImplementedError
+
+    def ahead(self) -> bool:
+        """Whether it can be done before its container is known: no image, name or address has a say in it."""
+        return False
+
+    def places(self) -> tuple[str, ...]:
+        """The paths in the root that it mounts upon, makes or changes."""
+        return ()
+
+    def sources(self) -> tuple[tuple[str, bool], ...]:
+        """What of the host it shows inside: (path, with all that is mounted below)."""
+        return ()
+
+    def writes(self) -> tuple[str, ...]:
+        """The files of the host's that it writes in stage ``init``."""
+        return ()
 
     def run(self, context: Context) -> None:
         """Do it. Raises OSError; the stage adds this operation's name and object to the report."""

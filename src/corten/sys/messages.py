@@ -16,9 +16,13 @@ from typing import Any
 
 _INLINE = 64 << 10
 _LARGEST = 16 << 20
-_MOST_DESCRIPTORS = 16
+_MOST_DESCRIPTORS = 253
+"""SCM_MAX_FD: more, the kernel does not take in one message."""
 _IN_FILE = b"\0"
 """The whole packet, where the message is in a file; no JSON starts with it."""
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
 class Closed(ConnectionError):
@@ -32,7 +36,11 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     """Send one message, whole. Raises Closed, and BlockingIOError on a non-blocking socket whose buffer is full."""
-    data = json.dumps(message, separators=(",", ":")).encode()
+    send_packet(channel, _encode(message).encode(), descriptors)
+
+
+def send_packet(channel: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
+    """Send a message that is encoded already. Raises as :func:`send`."""
     try:
         if len(data) <= _INLINE:
             socket.send_fds(channel, [data], list(descriptors))
@@ -56,6 +64,12 @@ def _send_in_file(channel: socket.socket, data: bytes, descriptors: Sequence[int
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One message and its descriptors, which are close-on-exec and the caller's to close. Raises Closed at end of
     file, BlockingIOError on a non-blocking socket with nothing to read."""
+    data, descriptors = receive_packet(channel)
+    return json.loads(data), descriptors
+
+
+def receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
+    """One message as it came, to be passed on. Raises as :func:`receive`."""
     try:
         data, descriptors, flags = _receive(channel)
     except ConnectionResetError as error:
@@ -68,8 +82,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
         for descriptor in descriptors:
             os.close(descriptor)
         raise Closed("a message was cut off")
-    message = json.loads(data)
-    return message, descriptors
+    return data, descriptors
 
 
 def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:

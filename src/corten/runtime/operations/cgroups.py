@@ -236,11 +236,17 @@ class CgroupJoin(Operation):
     def shell(self) -> str:
         return " && ".join(f"echo 0 > {file}" for file in self.files) or "# no control group"
 
+    def writes(self) -> tuple[str, ...]:
+        return self.files
+
     def run(self, context: Context) -> None:
         for file in self.files:
+            descriptor = context.file(file)
             try:
-                write(file, "0")
+                os.write(descriptor, b"0")
             except OSError as error:
                 if error.errno == errno.ENOSPC:  # cpuset without cpus: say which file
                     raise OSError(error.errno, "no cpus or memory nodes in the group", file) from error
                 raise
+            finally:
+                os.close(descriptor)

@@ -57,11 +57,22 @@ class Mount(Operation):
         options = f" -o {','.join(self.options)}" if self.options else ""
         return f'mount -t {self.type} {self.source}{options} "$ROOT{self.target}"'
 
+    def ahead(self) -> bool:
+        # A tmpfs elsewhere is one container's own wish, and without a mode takes that of the image's directory.
+        return self.type in _REASONS and (self.type != "tmpfs" or f"{self.target}/".startswith("/dev/"))
+
+    def places(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def place(self, root: int) -> contextlib.AbstractContextManager[int]:
+        """The mount point inside ``root``, made where it is missing."""
+        return target(root, self.target, directory=True, plain=self.type in _PLAIN)
+
     def run(self, context: Context) -> None:
         options = parse(self.options)
         plain = self.type in _PLAIN
         was_there = exists(context.root, self.target, plain=plain)
-        with target(context.root, self.target, directory=True, plain=plain) as place:
+        with self.place(context.root) as place:
             data = options.data
             if self.type == "tmpfs" and was_there and "mode=" not in data:  # /run stays as open as the image has it
                 data = ",".join(filter(None, (data, f"mode={stat.S_IMODE(os.fstat(place).st_mode):o}")))
@@ -100,15 +111,17 @@ class BindMount(Operation):
         again = f" && mount -o remount,bind,ro {place}" if read_only else ""
         return f"mount --{'rbind' if options.recursive else 'bind'} {self.source} {place}{again}"
 
+    def places(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def sources(self) -> tuple[tuple[str, bool], ...]:
+        return ((self.source, parse(self.options, "bind").recursive),)
+
     def run(self, context: Context) -> None:
         options = parse(self.options, "bind")
-        source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        tree = context.source(self.source, recursive=options.recursive)
         try:
-            directory = stat.S_ISDIR(os.fstat(source).st_mode)
-            tree = mounts.open_tree(source, recursive=options.recursive)
-        finally:
-            os.close(source)
-        try:
+            directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if options.attributes():
                 mounts.set_attributes(tree, options.attributes(), recursive=False)
             if options.recursive_attributes:
@@ -161,6 +174,13 @@ class CgroupMounts(Operation):
             lines.append(f'mkdir "$ROOT{self.target}/{name}" && mount {how} "$ROOT{self.target}/{name}"')
         return " && ".join(lines)
 
+    def places(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def sources(self) -> tuple[tuple[str, bool], ...]:
+        recursive = parse(self.options, "bind").recursive
+        return tuple((group, recursive) for group in self.groups)
+
     def run(self, context: Context) -> None:
         options = parse(self.options)
         with target(context.root, self.target, directory=True, plain=True) as place:
@@ -211,6 +231,15 @@ class DeviceNodes(Operation):
                 lines.append(f'mknod -m {mode:o} "$ROOT{path}" {kind} {major} {minor}')
         return " && ".join(lines)
 
+    def ahead(self) -> bool:
+        return True
+
+    def places(self) -> tuple[str, ...]:
+        return tuple(node[0] for node in self.nodes)
+
+    def sources(self) -> tuple[tuple[str, bool], ...]:
+        return tuple((node[0], False) for node in self.nodes if self.bind)
+
     def run(self, context: Context) -> None:
         for node in self.nodes:
             if self.bind:
@@ -256,6 +285,12 @@ class DeviceLinks(Operation):
 
     def shell(self) -> str:
         return " && ".join(f'ln -s {to} "$ROOT/dev/{name}"' for name, to in self.links)
+
+    def ahead(self) -> bool:
+        return True
+
+    def places(self) -> tuple[str, ...]:
+        return ("/dev",)
 
     def run(self, context: Context) -> None:
         with opened(context.root, "/dev") as dev:
@@ -321,6 +356,7 @@ class MaskPaths(Operation):
 
     kind: ClassVar[str] = "mount.mask"
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
 
     paths: tuple[str, ...]
 
@@ -335,6 +371,12 @@ class MaskPaths(Operation):
             f'for path in {self.what()}; do mount --bind /dev/null "$ROOT$path" || '
             f'mount -t tmpfs -o ro tmpfs "$ROOT$path"; done'
         )
+
+    def ahead(self) -> bool:
+        return True
+
+    def places(self) -> tuple[str, ...]:
+        return self.paths
 
     def run(self, context: Context) -> None:
         # The host's own /dev/null: the container's could be anything (CVE-2025-31133). Read-only, or root in here
@@ -386,6 +428,12 @@ class ReadOnlyPaths(Operation):
             f'for path in {self.what()}; do mount --rbind "$ROOT$path" "$ROOT$path" && '
             f'mount -o remount,bind,ro "$ROOT$path"; done'
         )
+
+    def ahead(self) -> bool:
+        return True
+
+    def places(self) -> tuple[str, ...]:
+        return self.paths
 
     def run(self, context: Context) -> None:
         for path in self.paths:

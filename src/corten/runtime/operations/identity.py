@@ -55,6 +55,9 @@ class Session(Operation):
     def shell(self) -> str:
         return "setsid --ctty" if self.terminal else "setsid"
 
+    def ahead(self) -> bool:
+        return not self.terminal
+
     def run(self, context: Context) -> None:
         os.setsid()
         # Python ignores SIGPIPE and SIGXFSZ, and a monitor others.

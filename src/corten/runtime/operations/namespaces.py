@@ -67,6 +67,7 @@ class _Join(Operation):
     """Enter a namespace that exists."""
 
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
 
     name: str
     path: str
@@ -160,6 +161,7 @@ class UserMap(Operation):
     kind: ClassVar[str] = "namespace.user-map"
     stage: ClassVar[str] = PARENT
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
 
     uids: tuple[tuple[int, int, int], ...]
     gids: tuple[tuple[int, int, int], ...]
@@ -227,6 +229,9 @@ class Sysctl(Operation):
 
     def shell(self) -> str:
         return f"sysctl -w {self.name}={self.value}"
+
+    def ahead(self) -> bool:
+        return True
 
     def run(self, context: Context) -> None:
         # The host's /proc/sys is the one in sight; what a namespace owns is answered for the writer's own.

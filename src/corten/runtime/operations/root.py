@@ -33,6 +33,9 @@ class PrivateMounts(Operation):
     def shell(self) -> str:
         return f"mount --make-{'rslave' if self.slave else 'rprivate'} /"
 
+    def ahead(self) -> bool:
+        return True
+
     def run(self, context: Context) -> None:
         mount("", "/", flags=mounts.MS_REC | (mounts.MS_SLAVE if self.slave else mounts.MS_PRIVATE))
 
@@ -85,6 +88,7 @@ class DirectoryRoot(Operation):
 
     kind: ClassVar[str] = "root.directory"
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
 
     path: str
 

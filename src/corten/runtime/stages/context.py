@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 
-READY, EXECUTE, LINKED = b"ready", b"execute", b"linked"
-"""The words that are said besides reports of failure: init to monitor, whoever opens the gate to the init, monitor to
-init."""
+from corten.sys import mounts
+
+READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
+"""The words that are said besides reports of failure. Init to monitor: ``prepared`` (it stands by), ``ready``. Monitor
+to init: ``begin`` (to one that stood by: the groups are made), ``linked``. Whoever opens the gate to the init:
+``execute``."""
 
 
 class LaunchContext:
@@ -20,6 +24,18 @@ class LaunchContext:
         self.command = ""
         self.terminal = -1
         self.target = -1
+
+    def source(self, path: str, *, recursive: bool) -> int:
+        """From the host's tree, which is in sight."""
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            return mounts.open_tree(descriptor, recursive=recursive)
+        finally:
+            os.close(descriptor)
+
+    def file(self, path: str) -> int:
+        """From the host's tree, which is in sight."""
+        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
 
     def ready(self) -> None:
         """Only an init becomes ready."""
@@ -39,6 +55,27 @@ class InitContext(LaunchContext):
         self.target = target
         self.gate = gate
         self._channel = channel
+        self._sources: dict[tuple[str, bool], list[int]] = {}
+        self._files: dict[str, int] = {}
+
+    def bring(self, sources: Sequence[tuple[str, bool]], trees: Sequence[int]) -> None:
+        """What the monitor has opened for an init that has left the host's tree."""
+        for (path, recursive), tree in zip(sources, trees, strict=True):
+            self._sources.setdefault((path, recursive), []).append(tree)
+
+    def bring_files(self, paths: Sequence[str], files: Sequence[int]) -> None:
+        """As :meth:`bring`: files to write."""
+        self._files.update(zip(paths, files, strict=True))
+
+    def file(self, path: str) -> int:
+        """What was brought, else from the host's tree."""
+        return self._files.pop(path) if path in self._files else LaunchContext.file(self, path)
+
+    def source(self, path: str, *, recursive: bool) -> int:
+        """What was brought, else from the host's tree."""
+        if brought := self._sources.get((path, recursive)):
+            return brought.pop(0)
+        return LaunchContext.source(self, path, recursive=recursive)
 
     def report(self, data: bytes) -> None:
         """Tell of a failure: the monitor, or who opened the gate."""

@@ -7,14 +7,16 @@ import gc
 import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
-from corten.runtime.stages.context import LINKED, InitContext
-from corten.spec.operation import INIT, PARENT, Operation
+from corten.runtime.stages.context import BEGIN, LINKED, PREPARED, InitContext
+from corten.runtime.stages.staging import Staging
+from corten.spec.operation import INIT, PARENT, Operation, decode
 from corten.spec.plan import Plan
-from corten.sys import process
+from corten.sys import messages, process
 
 _NETWORK, _USER_MAP = "network", "namespace.user-map"
 _ALL = 2**31 - 1
@@ -25,12 +27,65 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
 
     The monitor makes the host's ends meanwhile: it is waited for before the first operation that needs them.
     """
-    try:
-        gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
-        process.set_dumpable(False)
+
+    def execute() -> None:
         _take_stdio(stdio)
         _close_others(channel.fileno(), context.target, context.gate)
         _execute(plan, context, channel)
+
+    _reporting(context, execute)
+
+
+def stand_by(steps: Sequence[Operation], base: str, context: InitContext, channel: socket.socket) -> NoReturn:
+    """Do the operations that nearly every start has, wait for a container, and do the rest of its own.
+
+    ``base`` is the data root. An end of file on the channel, instead of an order, ends it.
+    """
+
+    def execute() -> None:
+        _close_others(channel.fileno())
+        staging = Staging(base, steps)
+        context.root = staging.build()
+        for step in steps:
+            _one(step, context)
+        staging.enter()
+        channel.send(PREPARED)
+        message, descriptors = messages.receive(channel)
+        order, taken = Order.decode(message["order"]), int(message["stdio"])
+        _take_stdio(descriptors[:taken])
+        context.bring(order.sources, descriptors[taken:])
+        _follow(order, staging, context, channel)
+
+    _reporting(context, execute)
+
+
+def _follow(order: Order, staging: Staging, context: InitContext, channel: socket.socket) -> None:
+    """Do what an order asks for beyond what is done already. What was mounted ahead is moved into the root in its
+    turn."""
+    values, ready = json.loads(order.inside), frozenset(order.ready)
+    steps = [decode(value) for value in values]
+    word, files, _, _ = socket.recv_fds(channel, 64, len(order.writes), socket.MSG_CMSG_CLOEXEC)
+    if word != BEGIN:
+        os._exit(1)  # the monitor has failed, and knows why
+    context.bring_files(order.writes, files)
+    linked = False
+    for place, step in enumerate(steps):
+        if step.group == _NETWORK and place not in ready and not linked:
+            linked = _await(channel)
+        if place in ready:
+            staging.place(step, context.root)
+        else:
+            _one(step, context)
+
+
+def _reporting(context: InitContext, execute: Callable[[], None]) -> NoReturn:
+    """Execute; what fails goes to the monitor. Nothing comes back here from a fork."""
+    try:
+        gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
+        process.set_dumpable(False)
+        execute()
+    except messages.Closed:  # nobody needed this one
+        os._exit(0)
     except OperationFailed as failure:
         context.report(json.dumps(failure.encode()).encode())
     except OSError as error:
@@ -82,6 +137,7 @@ def _take_stdio(stdio: Sequence[int]) -> None:
             os.set_inheritable(descriptor, True)
         elif descriptor >= 0:
             os.dup2(descriptor, number)
+            os.close(descriptor)
 
 
 def _close_others(*kept: int) -> None:

@@ -19,17 +19,18 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
+from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
 from corten.runtime.stages import init
-from corten.runtime.stages.context import EXECUTE, LINKED, READY, InitContext, LaunchContext
-from corten.spec.operation import CLONE, HOST, PARENT, Operation
+from corten.runtime.stages.context import BEGIN, EXECUTE, LINKED, PREPARED, READY, InitContext, LaunchContext
+from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation
 from corten.spec.plan import Plan
-from corten.sys import process
+from corten.sys import messages, process
 
 _REPORT = 1 << 16
 
@@ -54,11 +55,22 @@ class Init:
         self.master = -1
         self._channel = channel
         self._ready = False
+        self._writes: tuple[str, ...] = ()
 
     def await_ready(self) -> None:
         """Return when all but the command is done. Raises OperationFailed."""
         while not self._ready:
             self._hear()
+
+    def begin(self) -> None:
+        """Tell an init that stood by that its groups are made: here are the files to join them by. Raises OSError."""
+        with contextlib.ExitStack() as opened:
+            files = list[int]()
+            for path in self._writes:
+                files.append(LaunchContext().file(path))
+                opened.callback(os.close, files[-1])
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                socket.send_fds(self._channel, [BEGIN], files)
 
     def tell(self, word: bytes) -> None:
         """Say a word to the init; if it is gone, the next look says why."""
@@ -90,6 +102,28 @@ class Init:
         """Close the channel; an init that still waits for its word ends."""
         self._channel.close()
 
+    def await_prepared(self) -> None:
+        """Return when the init stands by. Raises OperationFailed."""
+        data = self._channel.recv(_REPORT)
+        if data.startswith(b"{"):
+            raise OperationFailed.decode(json.loads(data))
+        if data != PREPARED:
+            raise OperationFailed("process.start", "init", "it ended before a container came")
+
+    def hand_over(self, order: Order, stdio: Stdio) -> None:
+        """Give an init that stands by its container: it reads its part while the groups are made. Raises OSError for a
+        source that is not there."""
+        self._writes = order.writes
+        given = [] if stdio.stdin < 0 else list(dataclasses.astuple(stdio))
+        with contextlib.ExitStack() as opened:
+            trees = list[int]()
+            for path, recursive in order.sources:
+                trees.append(LaunchContext().source(path, recursive=recursive))
+                opened.callback(os.close, trees[-1])
+            with contextlib.suppress(messages.Closed):  # it is gone: the next look says why
+                inner = {**order.encode(), "outside": [], "ahead": ""}
+                messages.send(self._channel, {"order": inner, "stdio": len(given)}, [*given, *trees])
+
     def __enter__(self) -> Self:
         return self
 
@@ -99,18 +133,23 @@ class Init:
         self.close()
 
 
-def launch(plan: Plan, stdio: Stdio, *, gate: int = -1) -> Init:
+def launch(plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None) -> Init:
     """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
     the init waits at that listening socket then, for :func:`open_gate`.
+
+    An init that is ``waiting`` has its part of the plan, and its stdio: see :meth:`Init.hand_over`.
 
     Raises OperationFailed; nothing is left then: the init is reaped, host and parent operations are undone.
     """
     context = LaunchContext()
     done: list[Operation] = []
-    started: Init | None = None
+    started = waiting
     try:
         _run(plan.stage(HOST), context, done)
-        started = _clone(plan, stdio, gate)
+        if started is None:
+            started = _clone(plan, stdio, gate)
+        else:
+            started.begin()
         context.init_pid = started.pid
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
@@ -166,8 +205,36 @@ def _clone(plan: Plan, stdio: Stdio, gate: int) -> Init:
         raise OperationFailed.of(namespaces, error) from error
 
 
+def prepare(steps: Plan, base: str) -> Init:
+    """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root.
+
+    Raises OperationFailed; nothing is left then.
+    """
+    (namespaces,) = (step for step in steps.stage(CLONE) if isinstance(step, NewNamespaces))
+
+    def stand_by(channel: socket.socket) -> NoReturn:
+        init.stand_by(steps.stage(INIT), base, InitContext(channel, gate=-1, target=-1), channel)
+
+    waiting = _fork(namespaces.flags(), stand_by)
+    try:
+        waiting.await_prepared()
+    except BaseException:
+        end(waiting)
+        raise
+    return waiting
+
+
 def fork_init(plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1) -> Init:
     """Clone the process that executes the operations of stage ``init``. Raises OSError."""
+
+    def execute(channel: socket.socket) -> NoReturn:
+        context = InitContext(channel, gate=gate, target=target)
+        init.run(plan, context, channel, dataclasses.astuple(stdio))
+
+    return _fork(namespaces, execute)
+
+
+def _fork(namespaces: int, become: Callable[[socket.socket], NoReturn]) -> Init:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
@@ -177,8 +244,7 @@ def fork_init(plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, targ
             raise
         if pid == 0:
             ours.close()
-            context = InitContext(theirs, gate=gate, target=target)
-            init.run(plan, context, theirs, dataclasses.astuple(stdio))
+            become(theirs)
     return Init(pid, pidfd, ours)
 
 

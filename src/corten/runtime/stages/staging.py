@@ -1,0 +1,76 @@
+"""The tree of an init that stands by: what was mounted ahead, and of the host nothing but the data root.
+
+::
+
+    /proc              of the container's own pid namespace, for the runtime's eyes
+    /ahead/proc …      what was mounted ahead, to be moved into the container's root
+    <data root>        where the layers are
+
+The host's tree is let go of, so that an idle init neither keeps a disk busy that the host unmounts nor knows of one
+that it mounted before: bind sources are looked up by the monitor, which sees the host as it is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from corten.runtime.ahead import is_below
+from corten.runtime.operations.files import Mount
+from corten.runtime.operations.paths import link, make, opened, target
+from corten.runtime.operations.root import PivotRoot
+from corten.runtime.stages.context import LaunchContext
+from corten.spec.operation import Operation
+from corten.sys import mounts
+from corten.sys.mounts import mount
+
+_OPTIONS = "mode=700,size=1m"
+
+
+class Staging:
+    """Built with :meth:`build`, left with :meth:`enter`, emptied with :meth:`place`."""
+
+    def __init__(self, base: str, steps: Sequence[Operation]) -> None:
+        self._base = base
+        trees = [step.target for step in steps if isinstance(step, Mount)]
+        self._tops = {path for path in trees if not any(is_below(path, tree) and path != tree for tree in trees)}
+        self._top = self._ahead = -1
+
+    def build(self) -> int:
+        """Make the tree; the descriptor of the directory that stands for the container's root. Raises OSError."""
+        data = _tree(self._base)
+        try:
+            mount("tmpfs", self._base, "tmpfs", mounts.MS_NOSUID | mounts.MS_NODEV, _OPTIONS)
+            self._top = os.open(self._base, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            make(self._top, "/ahead", directory=True)
+            with target(self._top, self._base, directory=True) as place:
+                mounts.move_mount(data, place)
+            with target(self._top, "/proc", directory=True) as place:
+                mount("proc", link(place), "proc", mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC)
+        finally:
+            os.close(data)
+        with opened(self._top, "/ahead") as root:
+            self._ahead = os.dup(root)
+        return self._ahead
+
+    def enter(self) -> None:
+        """Make it the root, and let go of the host's tree. Raises OSError."""
+        context = LaunchContext()
+        context.root = self._top
+        PivotRoot().run(context)
+
+    def place(self, step: Operation, root: int) -> None:
+        """Move into the container's root what ``step`` had mounted; what lies below another tree goes with that.
+        Raises OSError."""
+        if not isinstance(step, Mount) or step.target not in self._tops:
+            return
+        with opened(self._ahead, step.target) as tree, step.place(root) as place:
+            mounts.move_mount(tree, place)
+
+
+def _tree(path: str) -> int:
+    descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return mounts.open_tree(descriptor, recursive=True)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,75 @@
+"""What of a start can be done before its container is known."""
+
+from __future__ import annotations
+
+import json
+
+from corten.network.link import Address, Loopback
+from corten.runtime.ahead import Order, ahead
+from corten.runtime.operations.files import BindMount, DeviceLinks, DeviceNodes, MaskPaths, Mount, ReadOnlyPaths
+from corten.runtime.operations.identity import Session
+from corten.runtime.operations.namespaces import Hostname, JoinNamespace, NewNamespaces, UserMap
+from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
+from corten.spec.operation import Operation
+from corten.spec.plan import Plan
+
+CLONE = NewNamespaces(("mount", "pid", "network"))
+ROOT = OverlayMount("/data", ("l",), "u", "w", "m")
+PROC = Mount("proc", "proc", "/proc", ("nosuid",))
+DEV = Mount("tmpfs", "tmpfs", "/dev", ("mode=755",))
+NODES = DeviceNodes((("/dev/null", "c", 1, 3, 0o666, 0, 0),))
+
+
+def kinds(*steps: Operation) -> list[str]:
+    plan = Plan((CLONE, *steps))
+    return [steps[place].kind for place in ahead(plan)]
+
+
+def test_what_no_container_has_a_say_in() -> None:
+    steps = (
+        Hostname("c"), PrivateMounts(), ROOT, PROC, DEV, NODES, DeviceLinks(), Mount("tmpfs", "shm", "/dev/shm"),
+        Loopback(), Address("eth0", "10.0.0.2", 24), ReadOnlyPaths(("/proc/sys",)), MaskPaths(("/proc/kcore",)),
+        PivotRoot(), Session(),
+    )  # fmt: skip
+    left = {"uts.hostname", "root.overlay", "network.address", "root.pivot"}
+    assert kinds(*steps) == [step.kind for step in steps if step.kind not in left]
+
+
+def test_a_terminal_belongs_to_its_container() -> None:
+    assert kinds(Session(terminal=True)) == []
+
+
+def test_nothing_is_put_under_what_comes_before_it() -> None:
+    """A bind of the host's /dev comes first in the plan: what the plan mounts in it must not lie hidden below it."""
+    host_dev = BindMount("/dev", "/dev", ("rbind",))
+    assert kinds(ROOT, PROC, host_dev, Mount("tmpfs", "shm", "/dev/shm"), NODES) == ["mount"]
+
+
+def test_what_is_masked_may_have_been_mounted_over_by_then() -> None:
+    assert kinds(ROOT, PROC, BindMount("/x", "/proc/uptime"), MaskPaths(("/proc/uptime",))) == []
+
+
+def test_a_path_that_only_begins_alike_is_another_one() -> None:
+    assert kinds(ROOT, BindMount("/x", "/device"), DEV) == ["mount"]
+
+
+def test_what_works_in_the_image_waits_for_it() -> None:
+    assert kinds(ROOT, PROC, ReadOnlyPaths(("/etc",))) == ["mount"]
+    assert kinds(ROOT, DeviceLinks()) == []
+    assert kinds(ROOT, Mount("tmpfs", "tmpfs", "/run", ("mode=755",))) == []
+
+
+def test_who_needs_the_host_or_its_namespaces_is_not_waited_for() -> None:
+    assert kinds(JoinNamespace("network", "/proc/7/ns/net"), ROOT, PROC) == []
+    assert ahead(Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))) == ()
+
+
+def test_an_order_has_the_whole_plan() -> None:
+    bind = BindMount("/x", "/y", ("rbind",))
+    plan = Plan((CLONE, ROOT, PROC, bind, PivotRoot()))
+    order = Order.of(plan)
+    assert order.plan() == plan
+    assert [step["kind"] for step in json.loads(order.ahead)] == ["namespace.clone", "mount"]
+    assert order.ready == (1,)
+    assert order.sources == (("/x", True),)
+    assert Order.decode(json.loads(json.dumps(order.encode()))).plan() == plan
