@@ -14,7 +14,7 @@ import logging
 import socket
 import traceback
 import urllib.parse
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
 import h11
 
@@ -40,6 +40,35 @@ _SERVER = (
 
 class _Gone(ConnectionError):
     """The client closed the connection."""
+
+
+class _Reader(asyncio.StreamReader):
+    """A stream that tells, besides, when the client has sent its last byte."""
+
+    def __init__(self) -> None:
+        super().__init__(limit=_CHUNK)
+        self._ended: Callable[[], object] | None = None
+
+    @contextlib.contextmanager
+    def watched(self, ended: Callable[[], object]) -> Iterator[None]:
+        """Call ``ended`` when the client goes away within the block."""
+        if self.at_eof():
+            raise _Gone
+        self._ended = ended
+        try:
+            yield
+        finally:
+            self._ended = None
+
+    def feed_eof(self) -> None:
+        super().feed_eof()
+        if self._ended is not None:
+            self._ended()
+
+    def set_exception(self, exc: Exception) -> None:
+        super().set_exception(exc)
+        if self._ended is not None:
+            self._ended()
 
 
 class _Body:
@@ -75,10 +104,11 @@ class Connection:
     """One client."""
 
     def __init__(
-        self, router: Router, services: Services, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
-    ) -> None:
+        self, router: Router, services: Services, reader: _Reader, writer: asyncio.StreamWriter,
+        task: asyncio.Task[None],
+    ) -> None:  # fmt: skip
         self._router, self._services = router, services
-        self._reader, self._writer = reader, writer
+        self._reader, self._writer, self._task = reader, writer, task
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         self.quiet = asyncio.Event()
         """Clear while a request of bounded length is being answered: a server that leaves lets it out."""
@@ -150,28 +180,11 @@ class Connection:
         return await self._watched(request, route.handler)
 
     async def _watched(self, request: Request, handler: Handler) -> Response | Hijack:
-        """Run a handler; when the client goes away meanwhile, cancel it."""
+        """Run a handler; when the client goes away meanwhile, cancel it, and the connection with it."""
         content = await request.bytes()
         self.quiet.clear()
-        work = asyncio.ensure_future(handler(dataclasses.replace(request, body=_Whole(content))))
-        watch = asyncio.ensure_future(self._more())
-        try:
-            await asyncio.wait((work, watch), return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if watch.result():  # the next request came early; it waits its turn
-                return await work
-            raise _Gone
-        finally:
-            for task in (work, watch):
-                task.cancel()
-            await asyncio.gather(work, watch, return_exceptions=True)
-
-    async def _more(self) -> bool:
-        """Wait for bytes, and keep them; False at the end."""
-        data = await self._reader.read(_CHUNK)
-        self._http.receive_data(data)
-        return bool(data)
+        with self._reader.watched(self._task.cancel):
+            return await handler(dataclasses.replace(request, body=_Whole(content)))
 
     # --- h11
 
@@ -207,18 +220,11 @@ class Connection:
 
     async def _stream(self, content: AsyncIterator[bytes]) -> None:
         """Chunks as they come; a client that closes ends the stream at its source."""
-        watch = asyncio.ensure_future(self._more()) if self._http.their_state is h11.DONE else None
-        pump = asyncio.ensure_future(self._pump(content))
-        try:
-            await asyncio.wait({pump, *([watch] if watch else [])}, return_when=asyncio.FIRST_COMPLETED)
-            if not pump.done() and watch is not None and not watch.result():
-                raise _Gone
-            await pump
-        finally:
-            for task in (pump, watch):
-                if task is not None:
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+        if self._http.their_state is not h11.DONE:
+            await self._pump(content)
+            return
+        with self._reader.watched(self._task.cancel):
+            await self._pump(content)
 
     async def _pump(self, content: AsyncIterator[bytes]) -> None:
         try:
@@ -283,14 +289,23 @@ class Server:
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on sockets that are bound; returns at once."""
+        loop = asyncio.get_running_loop()
         for one in sockets:
-            start = asyncio.start_unix_server if one.family == socket.AF_UNIX else asyncio.start_server
-            self._servers.append(await start(self._accepted, sock=one, limit=_CHUNK))
+            start = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
+            self._servers.append(await start(self._protocol, sock=one))
 
-    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        reader = _Reader()
+
+        async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._accepted(reader, writer)
+
+        return asyncio.StreamReaderProtocol(reader, accepted)
+
+    async def _accepted(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connection = self._connections[task] = Connection(self._router, self._services, reader, writer)
+        connection = self._connections[task] = Connection(self._router, self._services, reader, writer, task)
         try:
             await connection.serve()
         except asyncio.CancelledError:

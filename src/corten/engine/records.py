@@ -76,8 +76,10 @@ class Records:
         return container
 
     def change(self, id: str, **fields: object) -> Container:
-        """Replace some members of a record."""
-        return self.put(msgspec.structs.replace(self.get(id), **fields))
+        """Replace some members of a record; what changes nothing is not written."""
+        old = self.get(id)
+        new = msgspec.structs.replace(old, **fields)
+        return self.put(new) if new != old else old
 
     def change_state(self, id: str, **fields: object) -> Container:
         """Replace some members of a record's state."""

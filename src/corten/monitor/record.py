@@ -11,18 +11,20 @@ NAME = "exit.json"
 
 
 def write(directory: str, record: ExitRecord, *, durable: bool) -> None:
-    """Write ``exit.json`` by rename; synced, with its directory, when ``durable``. Raises OSError."""
+    """Write ``exit.json`` by rename; synced when ``durable``. Raises OSError.
+
+    The one fsync(2) comes after the rename: journaling file systems write a file's last change of name out with the
+    file itself. What a loss of power leaves in between was told to nobody.
+    """
     at = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         file = os.open(f".{NAME}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600, dir_fd=at)
         try:
             os.write(file, json.dumps(record.encode()).encode())
+            os.rename(f".{NAME}", NAME, src_dir_fd=at, dst_dir_fd=at)
             if durable:
                 os.fsync(file)
         finally:
             os.close(file)
-        os.rename(f".{NAME}", NAME, src_dir_fd=at, dst_dir_fd=at)
-        if durable:
-            os.fsync(at)
     finally:
         os.close(at)

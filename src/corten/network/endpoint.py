@@ -55,7 +55,8 @@ class Endpoint:
 
     def encode(self) -> dict[str, Any]:
         """JSON values only."""
-        return dataclasses.asdict(self)
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "ports": [{name: getattr(one, name) for name in one.__slots__} for one in self.ports]}
 
     @staticmethod
     def decode(value: dict[str, Any]) -> Endpoint:

@@ -80,30 +80,25 @@ def ahead(plan: Plan) -> tuple[int, ...]:
     if any(step.of_host for step in plan.steps if step.stage != INIT):
         return ()
     found: list[int] = []
-    trees: list[str] = []
-    later: list[str] = []
+    trees: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
     for place, step in enumerate(plan.stage(INIT)):
-        if step.ahead() and not _meet(step.places(), later) and _stands(step, trees):
+        paths = tuple(closed(path) for path in step.places())
+        is_tree = isinstance(step, Mount) and paths != ("/",)
+        if step.ahead() and (is_tree or all(path.startswith(trees) for path in paths)) and not _meet(paths, later):
             found.append(place)
-            trees += step.places() if isinstance(step, Mount) else ()
+            trees += paths if is_tree else ()
         elif step.of_host:
             return ()
         else:
-            later += step.places()
+            later += paths
     return tuple(found)
 
 
-def _stands(step: Operation, trees: list[str]) -> bool:
-    """Whether what it works on is there ahead: it mounts a tree itself, or works inside one that is mounted."""
-    if isinstance(step, Mount):
-        return step.target.strip("/") != ""
-    return all(any(is_below(path, tree) for tree in trees) for path in step.places())
+def _meet(paths: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    return any(path.startswith(others) for path in paths) or any(other.startswith(paths) for other in others)
 
 
-def _meet(paths: Iterable[str], others: list[str]) -> bool:
-    return any(is_below(path, other) or is_below(other, path) for path in paths for other in others)
-
-
-def is_below(path: str, tree: str) -> bool:
-    """Whether a path is another one, or lies below it."""
-    return f"{path.rstrip('/')}/".startswith(f"{tree.rstrip('/')}/")
+def closed(path: str) -> str:
+    """A path with a slash at its end: what starts with it is the same or lies below."""
+    return f"{path.rstrip('/')}/"

@@ -97,6 +97,7 @@ class Operation:
 
 
 _KINDS: dict[str, type[Operation]] = {}
+_FIELDS: dict[str, tuple[str, ...]] = {}
 O = TypeVar("O", bound=type[Operation])  # noqa: E741
 
 
@@ -105,13 +106,13 @@ def operation(cls: O) -> O:
     if not cls.kind or cls.kind in _KINDS:
         raise ValueError(f"operation {cls.__name__}: kind {cls.kind!r} is empty or taken")
     _KINDS[cls.kind] = cls
+    _FIELDS[cls.kind] = tuple(field.name for field in dataclasses.fields(cls))
     return cls
 
 
 def encode(step: Operation) -> dict[str, Any]:
     """The JSON form of an operation."""
-    values = {field.name: getattr(step, field.name) for field in dataclasses.fields(step)}
-    return {"kind": step.kind, **values}
+    return {"kind": step.kind, **{name: getattr(step, name) for name in _FIELDS[step.kind]}}
 
 
 def decode(value: dict[str, Any]) -> Operation:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from corten.runtime.ahead import is_below
+from corten.runtime.ahead import closed
 from corten.runtime.operations.files import Mount
 from corten.runtime.operations.paths import link, make, opened, target
 from corten.runtime.operations.root import PivotRoot
@@ -32,8 +32,8 @@ class Staging:
 
     def __init__(self, base: str, steps: Sequence[Operation]) -> None:
         self._base = base
-        trees = [step.target for step in steps if isinstance(step, Mount)]
-        self._tops = {path for path in trees if not any(is_below(path, tree) and path != tree for tree in trees)}
+        trees = [closed(step.target) for step in steps if isinstance(step, Mount)]
+        self._tops = {path for path in trees if not any(path.startswith(tree) and path != tree for tree in trees)}
         self._top = self._ahead = -1
 
     def build(self) -> int:
@@ -62,7 +62,7 @@ class Staging:
     def place(self, step: Operation, root: int) -> None:
         """Move into the container's root what ``step`` had mounted; what lies below another tree goes with that.
         Raises OSError."""
-        if not isinstance(step, Mount) or step.target not in self._tops:
+        if not isinstance(step, Mount) or closed(step.target) not in self._tops:
             return
         with opened(self._ahead, step.target) as tree, step.place(root) as place:
             mounts.move_mount(tree, place)
