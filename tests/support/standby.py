@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from tests.support.engine import Engine
@@ -9,21 +10,25 @@ from tests.support.process import wait_until
 
 
 def inits(engine: Engine) -> list[int]:
-    """The inits that stand by, and are ready."""
+    """The inits that stand by, and are ready: they have left the host's tree."""
     found = []
     for monitor in engine.children(engine.spawner):
-        if Path(f"/proc/{monitor}/comm").read_text().strip() == "corten-standby":
-            found += [pid for pid in engine.children(monitor) if len(mount_points(pid)) > 8 and not has_host(pid)]
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just left
+            if Path(f"/proc/{monitor}/comm").read_text().strip() == "corten-standby":
+                found += [pid for pid in engine.children(monitor) if _is_ready(pid)]
     return found
 
 
+def _is_ready(pid: int) -> bool:
+    points = mount_points(pid)
+    return len(points) > 8 and not any(point.startswith("/sys/fs/cgroup") for point in points)
+
+
 def mount_points(pid: int) -> list[str]:
+    """Where something is mounted in the namespace of a process."""
     return [line.split()[4] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
 
 
-def has_host(pid: int) -> bool:
-    return any(point.startswith("/sys/fs/cgroup") for point in mount_points(pid))
-
-
 def await_standby(engine: Engine) -> None:
+    """Return when both stand by."""
     wait_until(lambda: len(inits(engine)) == 2, "two inits that stand by")

@@ -54,6 +54,8 @@ class Launcher:
             open_stdin=container.config.open_stdin,
             durable=not container.host.auto_remove,
             cgroup=cgroup,
+            # A volume's or a bind's file system may be unmounted by who heard of the container's end.
+            mounts_linger=not any(mount.type in ("bind", "volume") for mount in container.mounts),
             taken=taken,
             log=log_spec(container.host.log_config, str(self._paths.log(container.id))),
         )

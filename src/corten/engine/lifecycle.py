@@ -84,6 +84,8 @@ class Lifecycle:
             await self._start(container, live, plan_digest)
 
     async def _start(self, container: Container, live: Live, plan_digest: str | None = None) -> None:
+        if live.farewell is not None:
+            await live.farewell
         live.feed.begin()
         try:
             endpoint = self.networks.attach(container)
@@ -229,8 +231,7 @@ class Lifecycle:
             run.monitor.dismiss()
             self.after_end(self.records.get(id), live)
             run.over.set_result(None)
-            await self._farewell(run.monitor)
-            run.monitor.close()
+            live.farewell = self.spawn(self._farewell(run.monitor))
 
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:
         """Record that a run is over, tell the events, and let what it had go."""
@@ -266,12 +267,13 @@ class Lifecycle:
             self.spawn(self.remove(container.id))
 
     async def _farewell(self, monitor: Monitor) -> None:
-        """A monitor that is gone holds neither the adoption socket nor the log: another may come."""
+        """A monitor that is gone holds neither the adoption socket nor the log nor a mount: another may come."""
         try:
             async with asyncio.timeout(_FAREWELL):
                 await asyncio.shield(monitor.gone)
         except TimeoutError:
             _log.warning("monitor %d: it does not leave", monitor.pid)
+        monitor.close()
 
     # --- restart by policy
 

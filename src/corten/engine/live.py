@@ -42,6 +42,8 @@ class Live:
         self.output: Broadcast | None = None
         """Who reads the output of a container that has no log."""
         self.restarting: asyncio.Task[None] | None = None
+        self.farewell: asyncio.Task[None] | None = None
+        """The last run's monitor is leaving."""
         self.delay = 0.0
         self._waiting: dict[str, list[asyncio.Future[Exit]]] = {NOT_RUNNING: [], NEXT_EXIT: [], REMOVED: []}
 

@@ -38,7 +38,7 @@ def detach(name: str) -> None:
 
 def start(spec: MonitorSpec, plan: Plan, channel: socket.socket) -> None:
     """Start a container and stand by it."""
-    _begin(spec, channel, lambda stdio: launch(plan, stdio))
+    _begin(spec, channel, lambda stdio: launch(plan, stdio, keep_mounts=spec.mounts_linger))
 
 
 def stand_by(seat: socket.socket, ahead: str) -> None:
@@ -59,7 +59,7 @@ def stand_by(seat: socket.socket, ahead: str) -> None:
             return
         raise
     process.set_name(NAME)
-    order = Order.decode(message["order"])
+    order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
 
     def begin(stdio: Stdio) -> Init:
         try:
@@ -68,9 +68,9 @@ def stand_by(seat: socket.socket, ahead: str) -> None:
             end(waiting)
             raise _missing(order, error) from error
         with seat:  # the spawner hears that this start has come through
-            return launch(Plan.decode(order.outside), stdio, waiting=waiting)
+            return launch(Plan.decode(order.outside), stdio, waiting=waiting, keep_mounts=spec.mounts_linger)
 
-    _begin(MonitorSpec.decode(message["monitor"]), socket.socket(fileno=descriptor), begin)
+    _begin(spec, socket.socket(fileno=descriptor), begin)
 
 
 def _is_wanted(seat: socket.socket, waiting: Init) -> bool:
@@ -109,7 +109,7 @@ def _begin(spec: MonitorSpec, channel: socket.socket, begin: Callable[[Stdio], I
         if init.master >= 0:
             streams.held[MASTER] = init.master
         watched = InitProcess(init.pid, init.pidfd, init.start_time, True, time.time_ns())
-        _watch(spec, watched, streams, engine, listener)
+        _watch(spec, watched, streams, engine, listener, init.mounts)
     finally:
         unlisten(listener, spec.socket)
         engine.close()
@@ -124,13 +124,20 @@ def _hello(engine: EngineLink, spec: MonitorSpec) -> None:
 
 
 def _watch(
-    spec: MonitorSpec, init: InitProcess, streams: Streams, engine: EngineLink, listener: socket.socket | None
-) -> None:
+    spec: MonitorSpec, init: InitProcess, streams: Streams, engine: EngineLink, listener: socket.socket | None,
+    mounts: int = -1,
+) -> None:  # fmt: skip
     cgroups = detect()
+
+    def clean() -> None:
+        if mounts >= 0:
+            os.close(mounts)
+        remove_group(spec.cgroup)
+
     Monitor(
         spec, init, streams, engine, listener,
         oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
-        clean=lambda: remove_group(spec.cgroup),
+        clean=clean,
     ).run()  # fmt: skip
 
 

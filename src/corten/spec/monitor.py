@@ -69,6 +69,9 @@ class MonitorSpec:
     open_stdin: bool = False
     durable: bool = True
     cgroup: str = ""
+    mounts_linger: bool = False
+    """The container's mounts may be taken down after its end was told, which takes the kernel some milliseconds: nobody
+    outside the data root waits for them to be gone."""
     taken: bool = False
     """The engine reads stdout and stderr from the first byte on, as if it had said ``take``."""
     log: LogSpec = LogSpec(driver="none")

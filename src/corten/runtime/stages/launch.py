@@ -46,13 +46,14 @@ class Stdio:
 
 class Init:
     """A container's first process, seen from its parent. ``pid`` is the caller's view, ``master`` the terminal's
-    other end (-1 without one); pidfd and master are the caller's to close."""
+    other end (-1 without one), ``mounts`` its mount namespace (-1 when it was not asked for); they and the pidfd are
+    the caller's to close."""
 
     def __init__(self, pid: int, pidfd: int, channel: socket.socket) -> None:
         self.pid = pid
         self.pidfd = pidfd
         self.start_time = process.start_time(pid)
-        self.master = -1
+        self.master = self.mounts = -1
         self._channel = channel
         self._ready = False
         self._writes: tuple[str, ...] = ()
@@ -71,6 +72,10 @@ class Init:
                 opened.callback(os.close, files[-1])
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self._channel, [BEGIN], files)
+
+    def keep_mounts(self) -> None:
+        """Hold its mount namespace open: its end need not wait until everything is unmounted. Raises OSError."""
+        self.mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     def tell(self, word: bytes) -> None:
         """Say a word to the init; if it is gone, the next look says why."""
@@ -133,7 +138,9 @@ class Init:
         self.close()
 
 
-def launch(plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None) -> Init:
+def launch(
+    plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None, keep_mounts: bool = False
+) -> Init:
     """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
     the init waits at that listening socket then, for :func:`open_gate`.
 
@@ -150,6 +157,8 @@ def launch(plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = N
             started = _clone(plan, stdio, gate)
         else:
             started.begin()
+        if keep_mounts:
+            started.keep_mounts()
         context.init_pid = started.pid
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
@@ -255,6 +264,6 @@ def end(started: Init) -> None:
         signal.pidfd_send_signal(started.pidfd, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         os.waitpid(started.pid, 0)
-    os.close(started.pidfd)
-    if started.master >= 0:
-        os.close(started.master)
+    for descriptor in (started.pidfd, started.master, started.mounts):
+        if descriptor >= 0:
+            os.close(descriptor)
