@@ -44,6 +44,7 @@ from corten.engine.records import Records
 from corten.engine.recovery import Recovery
 from corten.engine.removal import Removal
 from corten.engine.spawning import Spawner
+from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
 from corten.engine.system import System
 from corten.engine.trees import Graveyard
@@ -209,7 +210,8 @@ class Engine:
             name_of=lambda id: records.find(id).name,
         )  # fmt: skip
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, records.find)
-        launcher = Launcher(self._spawner, paths)
+        self._standbys = Standbys(self._spawner)
+        launcher = Launcher(self._spawner, self._standbys, paths)
         lives = Lives(self._log_path)
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
@@ -273,6 +275,7 @@ class Engine:
         if not any(container.state.running for container in self._records):
             self._networks.remove_from_host()
         self._networks.close()
+        self._standbys.close()
         self._spawner.stop()
         self._database.close()
 

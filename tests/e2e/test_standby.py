@@ -19,7 +19,8 @@ from tests.support.standby import await_standby, inits, mount_points
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.usefixtures("no_leaks")]
 
 LOOK = (
-    "cat /proc/self/mountinfo; ls -lR /dev; ip address; mount; hostname; cat /proc/1/status; ls /proc; "
+    "cat /proc/self/mountinfo; ls -lR /dev; ip address; mount; hostname; ls /proc; "
+    "grep -E '^(Cap|Sec|NoNew|Sig(Ign|Blk)|Groups|Uid|Gid|NS)' /proc/1/status; "
     "cat /proc/sys/net/ipv4/ping_group_range; echo > /proc/sysrq-trigger; cat /proc/kcore; id; pwd; "
     "ls -la /proc/self/fd"
 )

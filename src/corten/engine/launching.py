@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from corten.engine.channel import Message
 from corten.engine.log_config import log_spec
@@ -13,9 +13,11 @@ from corten.engine.model import Container
 from corten.engine.monitors import Monitor, MonitorLost, Started, connect
 from corten.engine.paths import Paths
 from corten.engine.spawning import Spawner
+from corten.engine.standbys import Standbys
 from corten.errors import CortenError, Unavailable
 from corten.runtime.ahead import Order
-from corten.spec.monitor import MonitorSpec
+from corten.spec.monitor import EXEC, MonitorSpec
+from corten.spec.operation import CLONE, INIT
 from corten.spec.plan import Plan
 from corten.sys import messages
 
@@ -23,26 +25,36 @@ from corten.sys import messages
 class Launcher:
     """Asks the spawner for monitors. What happens to a process after it was asked for, its monitor tells."""
 
-    def __init__(self, spawner: Spawner, paths: Paths) -> None:
-        self._spawner = spawner
+    def __init__(self, spawner: Spawner, standbys: Standbys, paths: Paths) -> None:
+        self._spawner, self._standbys = spawner, standbys
         self._paths = paths
 
-    async def start(self, container: Container, plan: Plan, feed: LogFeed, cgroup: str, *, take: bool) -> Monitor:
+    async def start(
+        self, container: Container, plan: Plan, feed: LogFeed, cgroup: str, *, take: bool, prepare: Callable[[], None]
+    ) -> Monitor:
         """Start a container; returns when its command runs. With ``take`` the engine reads its output from the first
-        byte on. Raises CortenError."""
+        byte on. ``prepare`` is done while the monitor gets ready, before anything of the container's. Raises
+        CortenError."""
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._paths.container(container.id) / "exit.json")
         spec = self._spec(container, cgroup, taken=take)
-        message = {"do": "start", "order": Order.of(plan).encode(), "monitor": spec.encode()}
-        return await self._launch(message, tty=container.config.tty, feed=feed)
+        return await self._launch("start", plan, spec, feed=feed, prepare=prepare)
 
     async def exec(
         self, id: str, plan: Plan, *, init: int, own_pids: bool, tty: bool, stdin: bool, take: bool
     ) -> Monitor:
         """Run one more command beside the process of ``init``, a pidfd; returns when it runs. Raises CortenError."""
-        spec = MonitorSpec(id, "exec", terminal=tty, open_stdin=stdin, durable=False, taken=take)
-        message = {"do": "exec", "order": Order.of(plan).encode(), "monitor": spec.encode(), "own_pids": own_pids}
-        return await self._launch(message, [init], tty=tty)
+        spec = MonitorSpec(id, EXEC, terminal=tty, open_stdin=stdin, durable=False, taken=take)
+        return await self._launch("exec", plan, spec, [init], own_pids=own_pids)
+
+    def has_ready(self, plan: Plan) -> frozenset[int]:
+        """The places of a plan's operations that one who stands by has done already."""
+        order = Order.of(plan)
+        if not order.ahead or not self._standbys.stands(order.ahead):
+            return frozenset()
+        inside = [place for place, step in enumerate(plan.steps) if step.stage == INIT]
+        clone = [place for place, step in enumerate(plan.steps) if step.stage == CLONE]
+        return frozenset([*clone, *(inside[place] for place in order.ready)])
 
     def _spec(self, container: Container, cgroup: str, *, taken: bool = False) -> MonitorSpec:
         return MonitorSpec(
@@ -61,12 +73,18 @@ class Launcher:
         )
 
     async def _launch(
-        self, message: Message, descriptors: Sequence[int] = (), *, tty: bool, feed: LogFeed | None = None
-    ) -> Monitor:
-        """Once more when the spawner died before the monitor said its first word: nothing was started then."""
+        self, do: str, plan: Plan, spec: MonitorSpec, descriptors: Sequence[int] = (), *,
+        feed: LogFeed | None = None, prepare: Callable[[], None] | None = None, **members: object,
+    ) -> Monitor:  # fmt: skip
+        """Once more when the monitor died before its first word, or the spawner: nothing was started then."""
+        order = Order.of(plan)
+        message: Message = {"do": do, "order": order.encode(), "monitor": spec.encode(), **members}
         for last in (False, True):
-            monitor = self._ask(message, descriptors, tty=tty, feed=feed)
+            monitor = self._ask(message, descriptors, order.ahead, tty=spec.terminal, feed=feed)
             try:
+                if prepare is not None:
+                    prepare()
+                    monitor.go()
                 await monitor.launched
             except MonitorLost:
                 said_hello = monitor.pid != 0
@@ -78,9 +96,16 @@ class Launcher:
                 raise
             else:
                 return monitor
+            finally:
+                self._standbys.came_through()
         raise Unavailable("start a monitor: the spawner died twice")
 
-    def _ask(self, message: Message, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None) -> Monitor:
+    def _ask(
+        self, message: Message, descriptors: Sequence[int], ahead: str, *, tty: bool, feed: LogFeed | None
+    ) -> Monitor:
+        if (standby := self._standbys.take(ahead)) is not None:
+            standby.employ(message, descriptors, tty=tty, feed=feed)
+            return standby
         ours, theirs = messages.pair()
         monitor = Monitor(ours, tty=tty, feed=feed)
         with theirs:

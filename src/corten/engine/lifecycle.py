@@ -25,9 +25,7 @@ from corten.engine.records import Records
 from corten.engine.spawning import Spawner
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
-from corten.runtime.ahead import Order
 from corten.spec.monitor import ExitRecord
-from corten.spec.operation import CLONE, INIT
 from corten.spec.plan import Plan
 from corten.sys import process
 
@@ -62,16 +60,6 @@ class Lifecycle:
         async with self.lives.of(container).lock:
             return self.planner.plan(container, self.networks.attach(container))
 
-    async def ready(self, plan: Plan) -> frozenset[int]:
-        """The places of the operations that somebody who stands by has done already."""
-        order = Order.of(plan)
-        standing = await self.spawner.request({"do": "standing"})
-        if not order.ahead or standing["ahead"] != order.ahead:
-            return frozenset()
-        inside = [place for place, step in enumerate(plan.steps) if step.stage == INIT]
-        clone = [place for place, step in enumerate(plan.steps) if step.stage == CLONE]
-        return frozenset([*clone, *(inside[place] for place in order.ready)])
-
     async def start(self, container: Container, *, plan_digest: str | None = None) -> None:
         """Start a container. Raises NotModified, Conflict, and why its command could not be started."""
         live = self.lives.of(container)
@@ -90,18 +78,24 @@ class Lifecycle:
         try:
             endpoint = self.networks.attach(container)
             plan = self._checked_plan(container, endpoint, plan_digest)
-            self.planner.write_etc(container, endpoint)
             if endpoint is not None:
                 endpoint = self.networks.publish(container, endpoint)
-                # Known before the container runs: an engine that dies now finds it again.
-                container = self.records.change(container.id, endpoint=endpoint.encode())
+
+            def prepare() -> None:
+                self.planner.write_etc(container, endpoint)
+                if endpoint is not None:
+                    # Known before the container runs: an engine that dies now finds it again.
+                    self.records.change(container.id, endpoint=endpoint.encode())
+
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
-            monitor = await self.launcher.start(container, plan, live.feed, cgroup, take=take)
+            monitor = await self.launcher.start(
+                container, plan, live.feed, cgroup, take=take, prepare=prepare
+            )
         except BaseException as error:
             self._failed(container, live, error)
             raise
-        self.began(container, live, monitor)
+        self.began(self.records.get(container.id), live, monitor)
 
     def _checked_plan(self, container: Container, endpoint: Endpoint | None, digest: str | None) -> Plan:
         plan = self.planner.plan(container, endpoint)

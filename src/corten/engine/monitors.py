@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from corten.engine.channel import Channel, Message
@@ -42,14 +43,16 @@ class Monitor:
     raises :class:`MonitorLost`. Call :meth:`close` at the end; the descriptors are this object's.
     """
 
-    def __init__(self, sock: socket.socket, *, tty: bool, feed: LogFeed | None = None) -> None:
+    def __init__(self, sock: socket.socket, *, tty: bool = False, feed: LogFeed | None = None) -> None:
         loop = asyncio.get_running_loop()
+        self.standing: asyncio.Future[None] = loop.create_future()
+        """Resolves when the monitor stands by, if it was asked to."""
         self.launched: asyncio.Future[Started] = loop.create_future()
         self.ended: asyncio.Future[ExitRecord] = loop.create_future()
         self.hello: asyncio.Future[Message] = loop.create_future()
         self.gone: asyncio.Future[None] = loop.create_future()
         """Resolves when the monitor has left, or died."""
-        for future in (self.launched, self.ended, self.hello):
+        for future in (self.standing, self.launched, self.ended, self.hello):
             future.add_done_callback(_retrieve)
         self.pid = 0
         self.start_time = 0
@@ -64,7 +67,9 @@ class Monitor:
     def _heard(self, message: Message, descriptors: list[int]) -> None:
         named = dict(zip(message.get("fds") or (), descriptors, strict=True))
         kind = message.get("event")
-        if kind == "hello":
+        if kind == "standing":
+            self._settle(self.standing, None)
+        elif kind == "hello":
             self._hello(message, named)
         elif kind == "running":
             self._take(named)
@@ -126,11 +131,20 @@ class Monitor:
 
     def _lost(self) -> None:
         error = MonitorLost(f"monitor {self.pid or 'of a start'}: it died")
-        for future in (self.hello, self.launched, self.ended):
+        for future in (self.standing, self.hello, self.launched, self.ended):
             self._settle(future, error)
         self._settle(self.gone, None)
 
     # --- what it is told
+
+    def employ(self, message: Message, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None) -> None:
+        """Give one that stands by something to do."""
+        self.tty, self._feed = tty, feed
+        self._channel.send(message, descriptors)
+
+    def go(self) -> None:
+        """What the engine does before a container runs is done."""
+        self._channel.send({"do": "go"})
 
     def take_output(self) -> None:
         """The engine reads stdout and stderr from now on."""

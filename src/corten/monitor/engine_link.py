@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
+import select
 import socket
 from collections.abc import Sequence
 from typing import Any
@@ -89,6 +90,17 @@ class EngineLink:
         for descriptor in descriptors:  # an engine has none to give to a monitor
             os.close(descriptor)
         return message
+
+    def await_go(self) -> bool:
+        """Wait until the engine says that its part is done; False when it hangs up instead."""
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        while self.connected:
+            poll.poll()
+            message = self.receive()
+            if message is not None:
+                return bool(message["do"] == "go")
+        return False
 
     def close(self) -> None:
         """Hang up."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import json
 import os
 import select
 import signal
@@ -27,7 +26,6 @@ import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups
 from corten.runtime.ahead import Order
 from corten.spawner import monitors, workers
-from corten.spawner.pool import Pool
 from corten.spec.monitor import MonitorSpec
 from corten.sys import capabilities, messages, process, signals
 
@@ -40,40 +38,29 @@ class Spawner:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._wake, self._woken = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._pool = Pool(self._fork_standby)
         self._monitors: set[int] = set()
 
     def run(self) -> None:
         """Serve until the engine is gone."""
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._woken, warn_on_full_buffer=False)
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._wake, select.POLLIN)
         capabilities.bounding()
         cgroups.detect()
         gc.collect()
         gc.freeze()
-        with contextlib.suppress(messages.Closed):
-            while True:
-                self._turn()
-        self._pool.let_go()
-
-    def _turn(self) -> None:
-        ready = self._poll()
-        if self._channel.fileno() in ready:
-            self._serve(*messages.receive_packet(self._channel))
-        if self._wake in ready:
-            self._reap()
-        for descriptor in self._pool.filenos():
-            if descriptor in ready:
-                self._pool.hear(descriptor)
-        if not ready:
-            self._pool.refill()
-
-    def _poll(self) -> set[int]:
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(self._wake, select.POLLIN)
-        self._pool.register(poll)
-        return {descriptor for descriptor, _ in poll.poll(self._pool.timeout())}
+        while True:
+            ready = {descriptor for descriptor, _ in poll.poll()}
+            if self._wake in ready:
+                self._reap()
+            if self._channel.fileno() in ready:
+                try:
+                    message, descriptors = messages.receive(self._channel)
+                except messages.Closed:
+                    return
+                self._serve(message, descriptors)
 
     def _reap(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -90,13 +77,9 @@ class Spawner:
             else:
                 self._tell({"event": "exited", "pid": pid, "status": status})
 
-    def _serve(self, packet: bytes, descriptors: list[int]) -> None:
-        message = json.loads(packet)
-        if message["do"] == "standing":
-            self._tell({"re": message["seq"], "ahead": self._pool.stands()})
-            return
+    def _serve(self, message: Message, descriptors: list[int]) -> None:
         try:
-            pid = self._begin(message, packet, descriptors)
+            pid = self._fork(message, descriptors)
             answer: Message = {"pid": pid, "start_time": process.start_time(pid)} if message["seq"] else {}
         except OSError as error:
             answer = {"error": {"message": f"fork a monitor: {os.strerror(error.errno or 0).lower()}"}}
@@ -110,38 +93,20 @@ class Spawner:
         with contextlib.suppress(messages.Closed):  # the next receive sees the end
             messages.send(self._channel, message)
 
-    def _begin(self, message: Message, packet: bytes, descriptors: list[int]) -> int:
+    def _fork(self, message: Message, descriptors: list[int]) -> int:
         """A process that does what the message asks for; its pid."""
-        if message["do"] == "start":
-            self._pool.wanted(message["order"]["ahead"])
-            if pid := self._pool.pass_on(message["order"]["ahead"], packet, descriptors):
-                return pid
         # Decoded here, where the pages are this process's own already: in the fork, each costs a fault.
         if "order" in message:
             plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
             message = {**message, "plan": plan, "monitor": spec}
-        pid = self._fork(lambda: _ROLES[message["do"]](message, descriptors))
+        pid = os.fork()
+        if pid == 0:
+            self._become(message, descriptors)
         if message["do"] != "work":
             self._monitors.add(pid)
         return pid
 
-    def _fork_standby(self, seat: socket.socket, ahead: str) -> int:
-        def stand_by() -> int:
-            monitors.detach(monitors.STANDBY)
-            monitors.stand_by(seat, ahead)
-            return 0
-
-        pid = self._fork(stand_by)
-        self._monitors.add(pid)
-        return pid
-
-    def _fork(self, become: Callable[[], int]) -> int:
-        pid = os.fork()
-        if pid == 0:
-            self._become(become)
-        return pid
-
-    def _become(self, role: Callable[[], int]) -> NoReturn:
+    def _become(self, message: Message, descriptors: list[int]) -> NoReturn:
         """In the fork: be a monitor or a worker, and never return into the loop."""
         status = 1
         try:
@@ -151,8 +116,7 @@ class Spawner:
             self._channel.close()
             os.close(self._wake)
             os.close(self._woken)
-            self._pool.let_go()
-            status = role()
+            status = _ROLES[message["do"]](message, descriptors)
         except BaseException:  # noqa: BLE001  a fork must not return into the loop, whatever happened
             traceback.print_exc()
         finally:
@@ -167,10 +131,16 @@ def _start(message: Message, descriptors: list[int]) -> int:
 
 
 def _exec(message: Message, descriptors: list[int]) -> int:
-    monitors.detach("corten-exec")
+    monitors.detach(monitors.EXEC_NAME)
     channel = socket.socket(fileno=descriptors[0])
     own_pids = bool(message.get("own_pids", True))
     monitors.execute(message["monitor"], message["plan"], channel, descriptors[1], own_pids=own_pids)
+    return 0
+
+
+def _stand_by(message: Message, descriptors: list[int]) -> int:
+    monitors.detach(monitors.STANDBY)
+    monitors.stand_by(socket.socket(fileno=descriptors[0]), message["ahead"])
     return 0
 
 
@@ -186,7 +156,7 @@ def _work(message: Message, descriptors: list[int]) -> int:
 
 
 _ROLES: dict[str, Callable[[Message, list[int]], int]] = {
-    "start": _start, "exec": _exec, "replace": _replace, "work": _work,
+    "start": _start, "exec": _exec, "stand-by": _stand_by, "replace": _replace, "work": _work,
 }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -18,13 +19,12 @@ from corten.runtime.ahead import Order
 from corten.runtime.cgroups import detect
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.join import join
-from corten.runtime.stages.launch import Init, Stdio, end, launch, prepare
-from corten.spec.monitor import MASTER, PIDFD, STARTING, VERSION, MonitorSpec
+from corten.runtime.stages.launch import Init, Stdio, Waiting, end, launch, prepared
+from corten.spec.monitor import CONTAINER, MASTER, PIDFD, STARTING, VERSION, MonitorSpec
 from corten.spec.plan import Plan
 from corten.sys import messages, process, signals
 
-NAME, STANDBY = "corten-monitor", "corten-standby"
-READY = b"ready"
+NAME, EXEC_NAME, STANDBY = "corten-monitor", "corten-exec", "corten-standby"
 _REMOVAL_TRIES = 200
 _REMOVAL_PAUSE = 0.005
 
@@ -41,42 +41,62 @@ def start(spec: MonitorSpec, plan: Plan, channel: socket.socket) -> None:
     _begin(spec, channel, lambda stdio: launch(plan, stdio, keep_mounts=spec.mounts_linger))
 
 
-def stand_by(seat: socket.socket, ahead: str) -> None:
-    """Have an init do what nearly every start has, wait for a container, and start it.
+def execute(spec: MonitorSpec, plan: Plan, channel: socket.socket, pidfd: int, *, own_pids: bool) -> None:
+    """Run one more command in a container and stand by it."""
+    _begin(spec, channel, lambda stdio: join(plan, pidfd, stdio, own_pids=own_pids))
 
-    ``seat`` is the spawner's: it hears of ``ready``, and sends the engine's request as it came, with the monitor's end
-    of a socket. When it hangs up, nobody needs this monitor. The working directory is the data root.
+
+def stand_by(channel: socket.socket, ahead: str) -> None:
+    """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, nobody needs this one.
+
+    With ``ahead``, operations as JSON, an init has done these already, and only a start that fits will come. The
+    working directory is the data root.
     """
-    waiting = prepare(Plan.decode(json.loads(ahead)), os.getcwd())
-    try:
-        seat.send(READY)
-        if not _is_wanted(seat, waiting):
-            raise messages.Closed("the init has ended")
-        message, (descriptor,) = messages.receive(seat)
-    except BaseException as error:
-        end(waiting)
-        if isinstance(error, messages.Closed):
-            return
-        raise
+    if not ahead:
+        messages.send(channel, {"event": "standing"})
+        with contextlib.suppress(messages.Closed):
+            message, descriptors = messages.receive(channel)
+            _do(message, channel, descriptors)
+        return
+    with prepared(Plan.decode(json.loads(ahead)), os.getcwd()) as waiting:
+        messages.send(channel, {"event": "standing"})
+        if _is_wanted(channel, waiting):
+            with contextlib.suppress(messages.Closed):
+                message, _ = messages.receive(channel)
+                _start_waiting(message, channel, waiting)
+
+
+def _do(message: Mapping[str, Any], channel: socket.socket, descriptors: list[int]) -> None:
+    plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
+    if message["do"] == "exec":
+        process.set_name(EXEC_NAME)
+        execute(spec, plan, channel, descriptors[0], own_pids=message["own_pids"])
+    else:
+        process.set_name(NAME)
+        start(spec, plan, channel)
+
+
+def _start_waiting(message: Mapping[str, Any], channel: socket.socket, waiting: Waiting) -> None:
     process.set_name(NAME)
     order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
+    outside = Plan.decode(order.outside)
 
     def begin(stdio: Stdio) -> Init:
+        init = waiting.take()
         try:
-            waiting.hand_over(order, stdio)
+            init.hand_over(order, stdio)
         except OSError as error:
-            end(waiting)
+            end(init)
             raise _missing(order, error) from error
-        with seat:  # the spawner hears that this start has come through
-            return launch(Plan.decode(order.outside), stdio, waiting=waiting, keep_mounts=spec.mounts_linger)
+        return launch(outside, stdio, waiting=init, keep_mounts=spec.mounts_linger)
 
-    _begin(spec, socket.socket(fileno=descriptor), begin)
+    _begin(spec, channel, begin)
 
 
-def _is_wanted(seat: socket.socket, waiting: Init) -> bool:
-    """Wait for a word of the spawner's; False when the init has ended meanwhile."""
+def _is_wanted(channel: socket.socket, waiting: Waiting) -> bool:
+    """Wait for a word of the engine's; False when the init has ended meanwhile."""
     poll = select.poll()
-    poll.register(seat, select.POLLIN)
+    poll.register(channel, select.POLLIN)
     poll.register(waiting.pidfd, select.POLLIN)
     return waiting.pidfd not in dict(poll.poll())
 
@@ -90,17 +110,14 @@ def _missing(order: Order, error: OSError) -> OperationFailed:
     return OperationFailed("mount.bind", str(error.filename), os.strerror(number).lower(), errno=number)
 
 
-def execute(spec: MonitorSpec, plan: Plan, channel: socket.socket, pidfd: int, *, own_pids: bool) -> None:
-    """Run one more command in a container and stand by it."""
-    _begin(spec, channel, lambda stdio: join(plan, pidfd, stdio, own_pids=own_pids))
-
-
 def _begin(spec: MonitorSpec, channel: socket.socket, begin: Callable[[Stdio], Init]) -> None:
     engine = EngineLink(channel)
     listener = listen(spec.socket)
     try:
         _hello(engine, spec)
         with opened_streams(spec) as (streams, theirs):
+            if spec.kind == CONTAINER and not engine.await_go():
+                return  # the engine has thought better of it, or is gone
             try:
                 init = begin(Stdio(*theirs))
             except OperationFailed as failure:

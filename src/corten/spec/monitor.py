@@ -10,20 +10,25 @@ do         members                                                             d
 =========  ==================================================================  ==============================
 start      seq, order (runtime.ahead.Order), monitor (MonitorSpec)             the monitor's end of a socket
 exec       seq, order, monitor, own_pids                                       the monitor's end, init pidfd
+stand-by   seq, ahead (operations as JSON, '' none)                            the monitor's end of a socket
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
-standing   seq; answered by {"re": seq, "ahead": what has been done ahead}     none
 =========  ==================================================================  ==============================
 
 **Spawner to engine**, unasked: ``{"event": "exited", "pid": p, "status": wait status}``: a worker that it forked has
 ended, or an orphan: the init of a container whose monitor was killed.
 
-**Monitor to engine** (``event``): ``hello`` (version, id, pid, start_time, phase, init, log; descriptors named in
-``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation, object, cause, errno,
-hint, exit_code), ``log`` (generation, size; a new generation's descriptor), ``exited`` (the ExitRecord).
+**Engine to a monitor that stands by**: ``start`` or ``exec`` as above, without the monitor's end of a socket: it is the
+one that this comes by.
 
-**Engine to monitor** (``do``): ``stdin-close``, ``take`` (the engine reads stdout and stderr itself), ``give`` (it no
-longer does), ``init-status`` (status: the spawner reaped a replaced monitor's init), ``bye`` (all is known: leave).
+**Monitor to engine** (``event``): ``standing`` (it stands by), ``hello`` (version, id, pid, start_time, phase, init,
+log; descriptors named in ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation,
+object, cause, errno, hint, exit_code), ``log`` (generation, size; a new generation's descriptor), ``exited`` (the
+ExitRecord).
+
+**Engine to monitor** (``do``): ``go`` (the container's files are written, and its record is: start it),
+``stdin-close``, ``take`` (the engine reads stdout and stderr itself), ``give`` (it no longer does), ``init-status``
+(status: the spawner reaped a replaced monitor's init), ``bye`` (all is known: leave).
 """
 
 from __future__ import annotations
@@ -33,6 +38,9 @@ from typing import Any
 
 VERSION = 1
 """A monitor outlives upgrades: an engine speaks to monitors of its own version or older."""
+
+CONTAINER, EXEC = "container", "exec"
+"""Kinds of a monitor."""
 
 STARTING, RUNNING, EXITED = "starting", "running", "exited"
 """Phases of a monitor."""
@@ -62,7 +70,7 @@ class MonitorSpec:
     """
 
     id: str
-    kind: str = "container"
+    kind: str = CONTAINER
     directory: str = ""
     socket: str = ""
     terminal: bool = False

@@ -36,11 +36,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
     """Send one message, whole. Raises Closed, and BlockingIOError on a non-blocking socket whose buffer is full."""
-    send_packet(channel, _encode(message).encode(), descriptors)
-
-
-def send_packet(channel: socket.socket, data: bytes, descriptors: Sequence[int] = ()) -> None:
-    """Send a message that is encoded already. Raises as :func:`send`."""
+    data = _encode(message).encode()
     try:
         if len(data) <= _INLINE:
             socket.send_fds(channel, [data], list(descriptors))
@@ -64,12 +60,6 @@ def _send_in_file(channel: socket.socket, data: bytes, descriptors: Sequence[int
 def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One message and its descriptors, which are close-on-exec and the caller's to close. Raises Closed at end of
     file, BlockingIOError on a non-blocking socket with nothing to read."""
-    data, descriptors = receive_packet(channel)
-    return json.loads(data), descriptors
-
-
-def receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
-    """One message as it came, to be passed on. Raises as :func:`receive`."""
     try:
         data, descriptors, flags = _receive(channel)
     except ConnectionResetError as error:
@@ -82,7 +72,7 @@ def receive_packet(channel: socket.socket) -> tuple[bytes, list[int]]:
         for descriptor in descriptors:
             os.close(descriptor)
         raise Closed("a message was cut off")
-    return data, descriptors
+    return json.loads(data), descriptors
 
 
 def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:

@@ -19,7 +19,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -214,7 +214,27 @@ def _clone(plan: Plan, stdio: Stdio, gate: int) -> Init:
         raise OperationFailed.of(namespaces, error) from error
 
 
-def prepare(steps: Plan, base: str) -> Init:
+class Waiting:
+    """An init that stands by. Whoever takes it is to end it."""
+
+    def __init__(self, init: Init) -> None:
+        self._init: Init | None = init
+        self.pidfd = init.pidfd
+
+    def take(self) -> Init:
+        """The init, once."""
+        taken, self._init = self._init, None
+        assert taken is not None
+        return taken
+
+    def close(self) -> None:
+        """End it, if nobody has taken it."""
+        if self._init is not None:
+            end(self.take())
+
+
+@contextlib.contextmanager
+def prepared(steps: Plan, base: str) -> Iterator[Waiting]:
     """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root.
 
     Raises OperationFailed; nothing is left then.
@@ -224,13 +244,10 @@ def prepare(steps: Plan, base: str) -> Init:
     def stand_by(channel: socket.socket) -> NoReturn:
         init.stand_by(steps.stage(INIT), base, InitContext(channel, gate=-1, target=-1), channel)
 
-    waiting = _fork(namespaces.flags(), stand_by)
-    try:
-        waiting.await_prepared()
-    except BaseException:
-        end(waiting)
-        raise
-    return waiting
+    started = _fork(namespaces.flags(), stand_by)
+    with contextlib.closing(Waiting(started)) as waiting:
+        started.await_prepared()
+        yield waiting
 
 
 def fork_init(plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1) -> Init:
