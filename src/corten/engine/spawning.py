@@ -36,6 +36,8 @@ class Spawner:
         self._pending: dict[int, asyncio.Future[Message]] = {}
         self._statuses: collections.OrderedDict[int, int] = collections.OrderedDict()
         self._awaited: dict[int, asyncio.Future[int]] = {}
+        self.restarted: Callable[[], None] | None = None
+        """Called when another one has taken the place of one that died; set by who must know."""
         self.generation = 0
         """Counts the spawners: a process that an earlier one forked has no reaper any more."""
 
@@ -130,6 +132,8 @@ class Spawner:
         self._awaited.clear()
         self._statuses.clear()
         self.start()
+        if self.restarted is not None:
+            self.restarted()
 
     def stop(self) -> None:
         """Hang up: it leaves, its monitors go on."""

@@ -30,7 +30,6 @@ _PATIENCE = 2
 class _Standby:
     monitor: Monitor
     ahead: str
-    generation: int
     ready: bool = False
 
 
@@ -45,13 +44,14 @@ class Standbys:
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
         self._failed: set[str] = set()
+        spawner.restarted = self._start_over
 
     def take(self, ahead: str) -> Monitor | None:
         """The monitor of one who stands by with just ``ahead`` done ('' nothing); None when there is none."""
         self._under_way += 1
         self._learn(ahead)
         for one in self._waiting:
-            if one.ready and one.ahead == ahead and one.generation == self._spawner.generation:
+            if one.ready and one.ahead == ahead:
                 self._waiting.remove(one)
                 return one.monitor
         return None
@@ -73,6 +73,11 @@ class Standbys:
             self._ahead, self._others = ahead, 0
             self._let_go([one for one in self._waiting if one.ahead])
 
+    def _start_over(self) -> None:
+        """Those of a spawner that died have nobody above them who would learn how a container ended."""
+        self._let_go(list(self._waiting))
+        self._later()
+
     def _later(self) -> None:
         if self._due is not None:
             self._due.cancel()
@@ -81,7 +86,6 @@ class Standbys:
     def _refill(self) -> None:
         """Make one more stand by. Its being ready, or its end, is the time for the next."""
         self._due = None
-        self._let_go([one for one in self._waiting if one.generation != self._spawner.generation])
         if self._under_way or not all(one.ready for one in self._waiting):
             return
         of_kind = sum(one.ahead != "" for one in self._waiting)
@@ -92,7 +96,7 @@ class Standbys:
 
     def _make(self, ahead: str) -> None:
         ours, theirs = messages.pair()
-        one = _Standby(Monitor(ours), ahead, self._spawner.generation)
+        one = _Standby(Monitor(ours), ahead)
         self._waiting.append(one)
         one.monitor.standing.add_done_callback(lambda done: self._stands(one, done))
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
@@ -111,7 +115,7 @@ class Standbys:
         """Its monitor is gone: what could not be prepared once is not tried again, unless the spawner died over it."""
         if one not in self._waiting:
             return
-        if not one.ready and one.ahead and one.generation == self._spawner.generation:
+        if not one.ready and one.ahead:
             _log.warning("stand by for a start: it could not be prepared, starts take the long way")
             self._failed.add(one.ahead)
             self._ahead = "" if self._ahead == one.ahead else self._ahead
