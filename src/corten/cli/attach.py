@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.errors import Conflict
 
-from .attachment import Attachment, check_terminal
+from .attachment import Attachment
 from .container_options import DETACH_KEYS, SIG_PROXY
 from .context import Context
 from .options import FLAG, Command, Option
@@ -24,7 +24,7 @@ def attach(context: Context, values: Values, names: list[str]) -> int:
     if state.get("Paused"):
         raise Conflict("You cannot attach to a paused container, unpause it first")
     stdin = bool(not values.no_stdin and config["OpenStdin"])
-    check_terminal(tty=config["Tty"], stdin=stdin)
+    context.check_terminal(tty=config["Tty"], stdin=stdin)
     path = f"/containers/{told['Id']}"
     query = {
         "stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": values.detach_keys,
