@@ -5,9 +5,8 @@ from __future__ import annotations
 from corten.errors import Conflict
 
 from .attachment import Attachment
-from .container_options import DETACH_KEYS, SIG_PROXY
 from .context import Context
-from .options import FLAG, Command, Option
+from .options import DETACH_KEYS, FLAG, SIG_PROXY, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

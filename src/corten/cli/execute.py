@@ -5,8 +5,7 @@ from __future__ import annotations
 from corten.client.core import checked
 
 from . import notation
-from .container_options import DETACH_KEYS
-from .options import FLAG, LIST, STRING, Command, Option
+from .options import DETACH_KEYS, FLAG, LIST, STRING, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
