@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from bench.peers import CommandLine, Peer, corten_command
-from bench.sampling import Samples, command, interleave, timed
+from bench.peers import SLEEPER, CommandLine, Peer, corten_command
+from bench.sampling import Samples, command, faults, interleave, timed
 from tests.support.engine import Engine
 from tests.support.http import UnixConnection
 from tests.support.process import NotReady, wait_until
@@ -121,6 +121,17 @@ def version(bench: Bench) -> Iterator[Row]:
     yield from _rows("--version / bare interpreter", interleave(actions, _ROUNDS), {"python": "1.5"})
 
 
+def client(bench: Bench) -> Iterator[Row]:
+    """What the command line adds to the bare interpreter, in a measure that no neighbour of the machine disturbs."""
+    environment = bench.engine.environment()
+    bare = faults([sys.executable, "-c", "pass"], environment)
+    for words in ("--version", "ps", f"exec {SLEEPER} true", "run --rm busybox true"):
+        argv = [*corten_command(), *words.split()]
+        faults(argv, environment)  # not counted: it may be the first of all, and compile
+        ours = faults(argv, environment)
+        yield Row(f"{words}, page faults", str(ours), "python", str(bare), f"{ours / bare:.2f}")
+
+
 def first_command(bench: Bench) -> Iterator[Row]:
     """A command that finds no engine, and starts one."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
@@ -198,6 +209,7 @@ ALL: tuple[Measure, ...] = (
     execute,
     list_containers,
     version,
+    client,
     first_command,
     memory,
     many,

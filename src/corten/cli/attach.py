@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from corten.errors import Conflict
 
-from .attachment import Attachment, check_terminal
-from .container_options import DETACH_KEYS, SIG_PROXY
+from .attachment import Attachment
 from .context import Context
-from .options import FLAG, Command, Option
+from .options import DETACH_KEYS, FLAG, SIG_PROXY, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ def attach(context: Context, values: Values, names: list[str]) -> int:
     if state.get("Paused"):
         raise Conflict("You cannot attach to a paused container, unpause it first")
     stdin = bool(not values.no_stdin and config["OpenStdin"])
-    check_terminal(tty=config["Tty"], stdin=stdin)
+    context.check_terminal(tty=config["Tty"], stdin=stdin)
     path = f"/containers/{told['Id']}"
     query = {
         "stream": True, "stdin": stdin, "stdout": True, "stderr": True, "detachKeys": values.detach_keys,

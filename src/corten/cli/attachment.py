@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
-from corten.errors import CortenError, InvalidInput
+from corten.errors import CortenError
 
-from . import signals, terminal
+from . import signals
 from .streams import Pump
 
 TYPE_CHECKING = False
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from corten.client.connection import Tunnel
 
     from .context import Context
+    from .terminal import DetachFilter, RawMode
 
 
 class Attachment:
@@ -25,7 +26,7 @@ class Attachment:
     def __init__(self, context: Context, path: str, *, tty: bool, stdin: bool, keys: str, sig_proxy: bool) -> None:
         self.path = path
         self.tty = tty
-        self.keys = terminal.detach_keys(keys or terminal.DETACH_KEYS) if tty and stdin else b""
+        self._keys = _detach_filter(keys) if tty and stdin else None
         self._stdin = 0 if stdin else None
         self._raw = tty and stdin and os.isatty(0)
         self._proxied = signals.FORWARDED if sig_proxy else ()
@@ -39,7 +40,7 @@ class Attachment:
         deadly = (signals.SIGHUP, signals.SIGTERM, signals.SIGQUIT) if self._raw else ()
         caught = tuple({*self._proxied, *winch, *deadly})
         with signals.SignalPipe(caught) as pipe:
-            mode = terminal.RawMode(0) if self._raw else None
+            mode = _raw_mode() if self._raw else None
             try:
                 if mode is not None:
                     mode.__enter__()
@@ -57,7 +58,7 @@ class Attachment:
             tunnel,
             framed=not self.tty,
             stdin=self._stdin,
-            detach_keys=self.keys,
+            keys=self._keys,
             signals=pipe.descriptor,
             signalled=self._signalled,
         )
@@ -66,6 +67,8 @@ class Attachment:
         """Tell the engine how large the terminal is; a container that is not running yet learns it later."""
         if not self.tty:
             return
+        from . import terminal
+
         rows, columns = terminal.size(1)
         if not rows:
             rows, columns = terminal.size(0)
@@ -95,7 +98,16 @@ class Attachment:
             self._control = None
 
 
-def check_terminal(*, tty: bool, stdin: bool) -> None:
-    """A terminal is asked for and stdin is none. Raises InvalidInput with Docker's sentence."""
-    if tty and stdin and not os.isatty(0):
-        raise InvalidInput("the input device is not a TTY")
+# A run without a terminal, the usual one of programs, loads nothing of terminals.
+
+
+def _raw_mode() -> RawMode:
+    from .terminal import RawMode
+
+    return RawMode(0)
+
+
+def _detach_filter(keys: str) -> DetachFilter:
+    from . import terminal
+
+    return terminal.DetachFilter(terminal.detach_keys(keys or terminal.DETACH_KEYS))

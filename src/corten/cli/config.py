@@ -5,23 +5,14 @@ Corten reads the file that Docker's command line writes, so that one login serve
 
 from __future__ import annotations
 
-import os
-
 from corten.client import jsontext
 from corten.errors import CortenError, DataCorrupt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
 HUB = "https://index.docker.io/v1/"
-
-
-def path_of(directory: str, environment: Mapping[str, str]) -> str:
-    """Where the file is: ``--config``, DOCKER_CONFIG, ``~/.docker``."""
-    home = environment.get("HOME") or "/"
-    return os.path.join(directory or environment.get("DOCKER_CONFIG") or f"{home}/.docker", "config.json")
 
 
 def read(path: str) -> dict[str, Any]:

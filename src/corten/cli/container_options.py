@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .options import FLAG, INT, LIST, MAP, OPTIONAL, STRING, Option
+from .options import DETACH_KEYS, FLAG, INT, LIST, MAP, OPTIONAL, SIG_PROXY, STRING, Option
 
 CREATE_OPTIONS = (
     Option("--add-host", LIST, "Add a custom host-to-IP mapping (host:ip)"),
@@ -101,8 +101,6 @@ CREATE_OPTIONS = (
     Option("--volumes-from", LIST, "Mount volumes from the specified container(s)"),
     Option("-w, --workdir", STRING, "Working directory inside the container"),
 )
-DETACH_KEYS = Option("--detach-keys", STRING, "Override the key sequence for detaching a container")
-SIG_PROXY = Option("--sig-proxy", FLAG, "Proxy received signals to the process", True)
 RUN_OPTIONS = (
     *CREATE_OPTIONS,
     Option("-d, --detach", FLAG, "Run container in background and print container ID"),

@@ -7,16 +7,17 @@ import sys
 
 from corten.client import Client
 from corten.client.address import Address, parse
+from corten.client.connection import Connection
 from corten.client.core import Answer
-from corten.client.places import standard_root
+from corten.errors import CortenError, InvalidInput, Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from corten.errors import CortenError
-
     from .options import Values
+
+_CONFIG = "config.json"
 
 
 class Context:
@@ -47,6 +48,8 @@ class Context:
     @property
     def root(self) -> str:
         """The data root of the engine where no address was given."""
+        from corten.client.places import standard_root
+
         return self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
 
     @property
@@ -60,12 +63,31 @@ class Context:
         """A client of its own, e.g. for signals that arrive while another answer is read."""
         if self.host:
             return Client(self.host)
-        from corten.client.autostart import Autostart, socket_of
+        from corten.client.places import socket_of
 
         address = Address(path=socket_of(self.root, self.environment))
-        if not autostart:
-            return Client(address)
-        return Client(address, connect=Autostart(self.root, self.environment))
+        return Client(address, connect=self._connect if autostart else Connection)
+
+    def _connect(self, address: Address) -> Connection:
+        """A connection; where nothing listens the engine is started, by code that is loaded only then."""
+        try:
+            return Connection(address)
+        except Unavailable:
+            from corten.client.autostart import Autostart
+
+            return Autostart(self.root, self.environment)(address)
+
+    def connect_ahead(self, count: int = 1) -> None:
+        """Open connections while other work is done. What is wrong with the address is for the first request to say."""
+        try:
+            self.client.connect_ahead(count)
+        except CortenError:
+            return
+
+    def prepare_attachment(self, connections: int) -> None:
+        """Load what an attachment needs, and open its connections, while the engine works at the request before it."""
+        self.connect_ahead(connections)
+        from . import attachment  # noqa: F401
 
     @property
     def address(self) -> Address:
@@ -74,16 +96,22 @@ class Context:
 
     @property
     def config_path(self) -> str:
-        """Where the client's configuration is."""
-        from . import config
-
-        return config.path_of(self.options.config, self.environment)
+        """Where the client's configuration is: ``--config``, DOCKER_CONFIG, ``~/.docker``."""
+        home = self.environment.get("HOME") or "/"
+        return os.path.join(self.options.config or self.environment.get("DOCKER_CONFIG") or f"{home}/.docker", _CONFIG)
 
     def setting(self, name: str) -> str:
         """A setting of the client's configuration: ``detachKeys``, ``psFormat``; '' where it is not set."""
+        path = self.config_path
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return ""
+        except OSError:
+            pass  # reading it tells the same, in words
         from . import config
 
-        return str(config.read(self.config_path).get(name, ""))
+        return str(config.read(path).get(name, ""))
 
     def close(self) -> None:
         """Close what was opened."""
@@ -91,6 +119,12 @@ class Context:
             self._client.close()
 
     # --- the terminal
+
+    @staticmethod
+    def check_terminal(*, tty: bool, stdin: bool) -> None:
+        """A terminal is asked for and stdin is none. Raises InvalidInput with Docker's sentence."""
+        if tty and stdin and not os.isatty(0):
+            raise InvalidInput("the input device is not a TTY")
 
     @staticmethod
     def out(text: str) -> None:

@@ -7,7 +7,8 @@ import time
 
 from .context import Context
 from .options import STRING, Command, Option
-from .table import filters, parsed, rendered
+from .table import filters
+from .templated import parsed, rendered
 from .times import timestamp
 
 TYPE_CHECKING = False

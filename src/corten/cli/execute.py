@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
-from . import notation, terminal
-from .attachment import Attachment, check_terminal
-from .container_options import DETACH_KEYS
-from .context import Context
-from .options import FLAG, LIST, STRING, Command, Option
+from corten.client.core import checked
+
+from . import notation
+from .options import DETACH_KEYS, FLAG, LIST, STRING, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .context import Context
     from .options import Values
 
 
 def execute(context: Context, values: Values, arguments: list[str]) -> int:
     """``exec``; the exit code is the command's."""
     container, *command = arguments
-    attached = not values.detach
-    if attached:
-        check_terminal(tty=values.tty, stdin=values.interactive)
+    if not values.detach:
+        context.check_terminal(tty=values.tty, stdin=values.interactive)
     client = context.client
-    made = client.post(f"/containers/{container}/exec", None, _request(context, values, command))
-    path = f"/exec/{made['Id']}"
-    if not attached:
-        client.post(f"{path}/start", None, {"Detach": True, "Tty": values.tty})
-        return 0
+    answer = client.send("POST", f"/containers/{container}/exec", None, _request(context, values, command))
+    if not values.detach:
+        context.prepare_attachment(1)
+    path = f"/exec/{checked(answer).json()['Id']}"
+    if not values.detach:
+        return _attached(context, values, path)
+    client.post(f"{path}/start", None, {"Detach": True, "Tty": values.tty})
+    return 0
+
+
+def _attached(context: Context, values: Values, path: str) -> int:
+    from .attachment import Attachment
+
     attachment = Attachment(
         context,
         path,
@@ -35,11 +42,11 @@ def execute(context: Context, values: Values, arguments: list[str]) -> int:
         keys=values.detach_keys or context.setting("detachKeys"),
         sig_proxy=False,  # the API has no way to signal an exec
     )
-    with client.hijack(f"{path}/start", None, {"Detach": False, "Tty": values.tty}) as tunnel:
+    with context.client.hijack(f"{path}/start", None, {"Detach": False, "Tty": values.tty}) as tunnel:
         if not attachment.run(tunnel):
             context.error("read escape sequence")
             return 1
-    return int(client.get(f"{path}/json")["ExitCode"])
+    return int(context.client.get(f"{path}/json")["ExitCode"])
 
 
 def _request(context: Context, values: Values, command: list[str]) -> dict[str, Any]:
@@ -55,9 +62,12 @@ def _request(context: Context, values: Values, command: list[str]) -> dict[str, 
         "AttachStdout": not values.detach,
         "AttachStderr": not values.detach,
     }
-    rows, columns = terminal.size() if values.tty else (0, 0)
-    if rows:
-        request["ConsoleSize"] = [rows, columns]
+    if values.tty:
+        from .terminal import size
+
+        rows, columns = size()
+        if rows:
+            request["ConsoleSize"] = [rows, columns]
     return request
 
 

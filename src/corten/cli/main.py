@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .options import Command, Values
+    from .options import Values
 
 PROGRAM = "corten"
 GLOBAL = (
@@ -77,13 +77,16 @@ def _command(options: Values, words: list[str]) -> int:
 
         print(overview(name if not options.help else "", GLOBAL))
         return 0
-    return _run(commands.load(place), options, f"{PROGRAM} {name}", rest)
+    return _run(place, options, f"{PROGRAM} {name}", rest)
 
 
-def _run(command: Command, options: Values, path: str, words: list[str]) -> int:
+def _run(place: str, options: Values, path: str, words: list[str]) -> int:
     from .context import Context
 
     context = Context(options, os.environ, path)
+    if place in commands.AHEAD:
+        context.connect_ahead()
+    command = commands.load(place)
     try:
         values, arguments = command.parse(words, path)
         if values.help:

@@ -20,6 +20,7 @@ OPTIONAL takes a value only after ``=``; without one it is ``text``."""
 LISTS = frozenset((LIST, "filter", "strings", "ulimit", "mount", "network", MAP))
 _TRUE, _FALSE = ("1", "t", "T", "TRUE", "true", "True"), ("0", "f", "F", "FALSE", "false", "False")
 _INTEGERS = (INT, "uint16", "uint")
+_EMPTY: dict[str, Any] = {FLAG: False, **dict.fromkeys(_INTEGERS, 0)}
 _WITHOUT = {FLAG: "true", OPTIONAL: "text"}
 _USAGE_CODE = 125
 
@@ -45,15 +46,12 @@ class Option:
         self.kind = kind
         self.help = help
         self.hidden = hidden
-        short, _, long = flags.rpartition(", ")
-        self.name = long[2:]
-        self.short = short[1:]
-        self.default = default if default is not None else self._empty()
-
-    def _empty(self) -> Any:
-        if self.kind == FLAG:
-            return False
-        return [] if self.kind in LISTS else 0 if self.kind in _INTEGERS else ""
+        # `run` has a hundred of these, made at each of its starts.
+        self.short = "" if flags[1] == "-" else flags[1]
+        self.name = flags[6:] if self.short else flags[2:]
+        if default is None:
+            default = [] if kind in LISTS else _EMPTY.get(kind, "")
+        self.default = default
 
     def value(self, text: str) -> Any:
         """The value that a text means. Raises UsageError."""
@@ -158,6 +156,8 @@ def _arguments(count: int) -> str:
 
 
 HELP = Option("--help", FLAG, "Print usage", hidden=True)
+DETACH_KEYS = Option("--detach-keys", STRING, "Override the key sequence for detaching a container")
+SIG_PROXY = Option("--sig-proxy", FLAG, "Proxy received signals to the process", True)
 
 
 def parse(options: Sequence[Option], words: Sequence[str], *, interspersed: bool = True) -> tuple[Values, list[str]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from .context import Context
+from corten.client.core import checked
+
 from .options import FLAG, INT, STRING, Command, Option
-from .table import Listing, ellipsis, filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from .context import Context
     from .options import Values
+    from .table import Listing
 
 _DEFAULT = ("ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names")
 
@@ -24,16 +26,26 @@ def ps(context: Context, values: Values, arguments: list[str]) -> int:
         "all": True if values.all or last > 0 else None,
         "limit": last if last > 0 else None,
         "size": True if values.size or ".Size" in form else None,
-        "filters": filters(values.filter),
+        "filters": _filters(values),
     }
-    rows = context.client.get("/containers/json", query)
+    answer = context.client.send("GET", "/containers/json", query)
+    shown = listing(full=values.no_trunc)  # the modules of the table are read while the engine answers
+    rows = checked(answer).json()
     if values.quiet and form in ("", "table"):
         for row in rows:
             context.out(row["Id"] if values.no_trunc else row["Id"][:12])
         return 0
     columns = (*_DEFAULT, "Size") if values.size else _DEFAULT
-    listing(full=values.no_trunc).show(context, rows, form, columns)
+    shown.show(context, rows, form, columns)
     return 0
+
+
+def _filters(values: Values) -> dict[str, list[str]] | None:
+    if not values.filter:
+        return None
+    from .table import filters
+
+    return filters(values.filter)
 
 
 def _configured(context: Context, values: Values) -> str:
@@ -43,6 +55,8 @@ def _configured(context: Context, values: Values) -> str:
 
 def listing(*, full: bool) -> Listing:
     """The columns of containers; ``full`` cuts nothing."""
+    from . import times
+    from .table import Listing, ellipsis
 
     def cut(text: str, length: int) -> str:
         return text if full else ellipsis(text, length)
@@ -54,8 +68,8 @@ def listing(*, full: bool) -> Listing:
             "Names": ("NAMES", lambda row: _names(row, full)),
             "Image": ("IMAGE", lambda row: _image(row, full)),
             "Command": ("COMMAND", lambda row: '"' + _quoted(cut(row["Command"], 20)) + '"'),
-            "CreatedAt": ("CREATED AT", lambda row: _created(row)),
-            "RunningFor": ("CREATED", lambda row: _ago(row["Created"])),
+            "CreatedAt": ("CREATED AT", lambda row: times.local_time(row["Created"])),
+            "RunningFor": ("CREATED", lambda row: f"{times.ago(row['Created'] * 10**9)} ago"),
             "Ports": ("PORTS", lambda row: ports(row["Ports"] or [])),
             "State": ("STATE", lambda row: row["State"]),
             "Status": ("STATUS", lambda row: row["Status"]),
@@ -86,18 +100,6 @@ def _image(row: dict[str, Any], full: bool) -> str:
     if full or not image.startswith("sha256:"):
         return str(image)
     return image.partition(":")[2][:12]
-
-
-def _created(row: dict[str, Any]) -> str:
-    from .times import local_time
-
-    return local_time(row["Created"])
-
-
-def _ago(created: int) -> str:
-    from .times import ago
-
-    return f"{ago(created * 10**9)} ago"
 
 
 def _size(row: dict[str, Any]) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 
+from corten.client.core import checked
 from corten.errors import CortenError, InvalidInput, NotFound
 
-from . import attachment, container_config
+from . import container_config
 from .container_options import CREATE_OPTIONS, RUN_OPTIONS
 from .options import Command, UsageError
 
@@ -44,11 +45,11 @@ def run(context: Context, values: Values, arguments: list[str]) -> int:
             raise InvalidInput(f"--explain={values.explain}: it is --explain or --explain=json")
         request = _request(context, values, arguments, detached=values.detach)
         if not values.detach:
-            attachment.check_terminal(tty=values.tty, stdin=request["AttachStdin"])
+            context.check_terminal(tty=values.tty, stdin=request["AttachStdin"])
     except InvalidInput as error:
         return context.failure(error, code=1 if "TTY" in error.message else _ENGINE_FAILED)
     try:
-        made = create_container(context, values, request)
+        made = create_container(context, values, request, attached=not values.detach)
         return _Run(context, values, request, made["Id"]).run()
     except CortenError as error:
         return _failed(context, error, _code(error))
@@ -80,14 +81,22 @@ def _request(context: Context, values: Values, arguments: list[str], *, detached
     return container_config.create_request(values, image, command, context.environment, detached=detached)
 
 
-def create_container(context: Context, values: Values, request: dict[str, Any]) -> dict[str, Any]:
-    """Create a container; an image that is not there is pulled, as ``--pull`` allows. Raises CortenError."""
+def create_container(
+    context: Context, values: Values, request: dict[str, Any], *, attached: bool = False
+) -> dict[str, Any]:
+    """Create a container; an image that is not there is pulled, as ``--pull`` allows. Raises CortenError.
+
+    Where it is going to be ``attached``, that is prepared while the engine works.
+    """
     image = request["Image"]
     if values.pull == "always":
         _pull(context, values, image)
     query = {"name": values.name, "platform": values.platform}
     try:
-        made = context.client.post("/containers/create", query, request)
+        answer = context.client.send("POST", "/containers/create", query, request)
+        if attached:
+            context.prepare_attachment(2)  # for the end that is waited for, and for the start
+        made = checked(answer).json()
     except NotFound as error:
         if values.pull != "missing" or not _is_missing_image(error):
             raise
@@ -142,9 +151,11 @@ class _Run:
 
     def _foreground(self) -> int:
         """Attach, and ask for the end, before the start: neither output nor exit code can be missed."""
+        from .attachment import Attachment
+
         request = self.request
         streams = {name.lower()[6:]: request[name] for name in ("AttachStdin", "AttachStdout", "AttachStderr")}
-        attached = attachment.Attachment(
+        attached = Attachment(
             self.context,
             self.path,
             tty=request["Tty"],
@@ -153,7 +164,8 @@ class _Run:
             sig_proxy=self.values.sig_proxy,
         )
         query = {"stream": True, **streams, "detachKeys": self.values.detach_keys}
-        with self.client.hijack(f"{self.path}/attach", query) as tunnel, self._wait() as ended:
+        with self._wait() as ended, self.client.hijack(f"{self.path}/attach", query) as tunnel:
+            checked(ended)
             try:
                 if not attached.run(tunnel, self._start):
                     return 0
@@ -164,7 +176,7 @@ class _Run:
 
     def _wait(self) -> Response:
         condition = "removed" if self.values.rm else "next-exit"
-        return self.client.open("POST", f"{self.path}/wait", {"condition": condition})
+        return self.client.send("POST", f"{self.path}/wait", {"condition": condition})
 
     def _start(self) -> None:
         self.client.post(f"{self.path}/start", {"plan": self.digest} if self.digest else None)

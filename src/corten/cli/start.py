@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from corten.errors import CortenError
 
-from .attachment import Attachment
-from .container_options import DETACH_KEYS
 from .context import Context
-from .options import FLAG, Command, Option, UsageError
+from .options import DETACH_KEYS, FLAG, Command, Option, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +37,8 @@ def _all(context: Context, names: list[str]) -> int:
 
 
 def _attached(context: Context, values: Values, name: str) -> int:
+    from .attachment import Attachment
+
     told = context.client.get(f"/containers/{name}/json")
     config, identifier = told["Config"], told["Id"]
     stdin = bool(values.interactive and config["OpenStdin"])

@@ -14,13 +14,13 @@ import select
 from corten.errors import CortenError, Unavailable
 from corten.wire.frames import STDERR, SYSTEM, FrameReader
 
-from .terminal import DetachFilter
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from corten.client.connection import Tunnel
+
+    from .terminal import DetachFilter
 
 _PIECE = 32 * 1024
 _ATOMIC = 4096
@@ -44,14 +44,14 @@ class Pump:
         *,
         framed: bool,
         stdin: int | None,
-        detach_keys: bytes = b"",
+        keys: DetachFilter | None = None,
         signals: int | None = None,
         signalled: Callable[[int], None] = _ignored,
     ) -> None:
         self._tunnel = tunnel
         self._frames = FrameReader() if framed else None
         self._stdin = stdin
-        self._keys = DetachFilter(detach_keys)
+        self._keys = keys
         self._signals = signals
         self._signalled = signalled
         self._to_engine = b""
@@ -65,14 +65,18 @@ class Pump:
         """Move bytes to the end; False when the user detached. Raises CortenError, OSError."""
         if self._tunnel.first:
             self._received(self._tunnel.first)
-        while (self._open or self._to_user) and not self._keys.detached:
+        while (self._open or self._to_user) and not self._detached:
             for descriptor, happened in self._poller().poll():
                 self._handle(descriptor, happened)
-        if self._frames is not None and not self._frames.complete and not self._keys.detached:
+        if self._frames is not None and not self._frames.complete and not self._detached:
             raise Unavailable("read output: the engine closed the stream in the middle of a frame")
         if self.error:
             raise CortenError(self.error.decode("utf-8", "replace").strip())
-        return not self._keys.detached
+        return not self._detached
+
+    @property
+    def _detached(self) -> bool:
+        return self._keys is not None and self._keys.detached
 
     def _poller(self) -> select.poll:
         """Who is waited for, as things are: rebuilt each time, which costs less than keeping it right."""
@@ -140,7 +144,7 @@ class Pump:
         except OSError:
             data = b""  # a terminal that hung up, a closed descriptor: the end, as for a pipe
         if data:
-            self._to_engine = self._keys.filter(data)
+            self._to_engine = data if self._keys is None else self._keys.filter(data)
             if self._to_engine:
                 self._send()
         else:

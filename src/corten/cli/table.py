@@ -39,80 +39,18 @@ class Listing:
             cells = [[str(self.columns[name][1](row)) for name in default] for row in rows]
             self._print(context, aligned([headings, *cells]))
         elif form == "json":
-            from .template_functions import to_json
+            from .templated import json_lines
 
-            self._print(context, [to_json(Row(self, row)) for row in rows])
+            self._print(context, json_lines(self, rows))
         else:
-            self._print(context, self._templated(rows, form))
+            from .templated import lines
+
+            self._print(context, lines(self, rows, form))
 
     @staticmethod
     def _print(context: Context, lines: Iterable[str]) -> None:
         for line in lines:
             context.out(line)
-
-    def _templated(self, rows: Iterable[Any], form: str) -> list[str]:
-        form = form.replace(r"\t", "\t").replace(r"\n", "\n")
-        tabular = form.startswith("table ")
-        template = parsed(form.removeprefix("table ").lstrip() if tabular else form)
-        lines = [rendered(template, Row(self, row)) for row in rows]
-        if not tabular:
-            return lines
-        return aligned([line.split("\t") for line in [rendered(template, _Headings(self)), *lines]])
-
-
-class Row:
-    """A row as a template sees it."""
-
-    def __init__(self, listing: Listing, raw: Any) -> None:
-        self._listing = listing
-        self._raw = raw
-        self.kind = listing.kind
-
-    def field(self, name: str) -> Any:
-        """The value of a placeholder, or its method; None where there is none."""
-        if name in self._listing.columns:
-            return self._listing.columns[name][1](self._raw)
-        method = self._listing.methods.get(name)
-        return None if method is None else lambda argument: method(self._raw, argument)
-
-    def as_dict(self) -> dict[str, Any]:
-        """All placeholders, for ``{{json .}}``."""
-        return {name: function(self._raw) for name, (_, function) in sorted(self._listing.columns.items())}
-
-
-class _Headings:
-    """The line of headings as a template sees it."""
-
-    def __init__(self, listing: Listing) -> None:
-        self._listing = listing
-
-    def field(self, name: str) -> Any:
-        if name in self._listing.columns:
-            return self._listing.columns[name][0]
-        return _label_heading if name in self._listing.methods else None
-
-
-def _label_heading(name: str) -> str:
-    return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
-
-
-def parsed(form: str) -> Any:
-    """A template. Raises InvalidInput in Docker's words."""
-    from .template import Template
-
-    try:
-        return Template(form)
-    except InvalidInput as error:
-        raise InvalidInput(f"failed to parse template: {error.message}") from None
-
-
-def rendered(template: Any, value: Any) -> str:
-    """A template's text for one value. Raises InvalidInput in Docker's words."""
-    try:
-        text: str = template.render(value)
-    except InvalidInput as error:
-        raise InvalidInput(f"failed to execute template: {error.message}") from None
-    return text
 
 
 def aligned(rows: Sequence[Sequence[str]], *, least: int = _LEAST_WIDTH) -> list[str]:

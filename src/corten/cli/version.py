@@ -60,8 +60,8 @@ def _server(context: Context) -> dict[str, Any] | None:
 
 
 def _formatted(context: Context, form: str, client: dict[str, str], server: dict[str, Any] | None) -> int:
-    from .table import parsed, rendered
     from .template_functions import to_json
+    from .templated import parsed, rendered
 
     value = {"Client": client, "Server": server}
     context.out(to_json(value) if form == "json" else rendered(parsed(form), value))

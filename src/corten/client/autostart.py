@@ -13,7 +13,7 @@ import sys
 from corten.errors import AccessDenied, CortenError, Unavailable
 
 from .connection import Connection
-from .places import SOCKET, run_directory
+from .places import run_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -120,11 +120,6 @@ class Autostart:
     def _failure(self, cause: str, start: int) -> Unavailable:
         said = _tail(self.log, start)
         return Unavailable(f"start the engine of {self.root}: {cause}", hint=said or f"see {self.log}")
-
-
-def socket_of(root: str, environment: Mapping[str, str]) -> str:
-    """The path of the socket of the engine of a data root."""
-    return os.path.join(run_directory(root, environment), SOCKET)
 
 
 def _ping(address: Address) -> Connection | None:

@@ -85,9 +85,10 @@ def _sole(method: str, body: Body) -> bytes | None:
 
 
 class Response:
-    """The answer to a request: its head is read, its body is read as it is asked for.
+    """The answer to a request that was sent: its head is read when it is first asked for, its body likewise.
 
-    A context manager; leaving it (or reading to the end) gives the connection back or closes it.
+    In between the caller can do something else while the engine works. A context manager; leaving it (or reading
+    to the end) gives the connection back or closes it.
     """
 
     def __init__(
@@ -100,12 +101,29 @@ class Response:
         self._reader = reader
         self._done: Callable[[Connection, bool], None] | None = done
         self._events: list[http1.Head | bytes | http1.End] = []
-        head = self._next()
+        self._head: http1.Head | None = None
+
+    @property
+    def head(self) -> http1.Head:
+        """Status and header fields. Raises DataCorrupt, and Unavailable when the engine closed instead."""
+        if self._head is None:
+            self._head = self._read_head()
+        return self._head
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The header fields, by their names in lower case."""
+        return self.head.headers
+
+    def _read_head(self) -> http1.Head:
+        try:
+            head = self._next()
+        except BaseException:
+            self.close()
+            raise
         if not isinstance(head, http1.Head):
             raise DataCorrupt("read response: a body without a head")
-        self.status = head.status
-        self.reason = head.reason
-        self.headers = head.headers
+        return head
 
     def __enter__(self) -> Response:
         return self
@@ -124,6 +142,8 @@ class Response:
 
     def __iter__(self) -> Iterator[bytes]:
         """The body, in pieces as they arrive. Raises DataCorrupt when it is cut short."""
+        if self._head is None:
+            self._head = self._read_head()
         while self._done is not None:
             event = self._next()
             if isinstance(event, http1.End):
@@ -151,8 +171,9 @@ class Response:
 
     def tunnel(self) -> Tunnel:
         """Take the connection over: from here on it carries bytes that are not HTTP."""
+        media_type = self.headers.get("content-type", "")
         self._done = None
-        return Tunnel(self._connection, self._reader.unread, self.headers.get("content-type", ""))
+        return Tunnel(self._connection, self._reader.unread, media_type)
 
 
 class Tunnel:

@@ -91,12 +91,24 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """One request whose answer's body is the caller's to read; ``value`` goes as JSON, ``body`` raw."""
+        return checked(self.send(method, path, query, value, body=body, headers=headers))
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        value: Any = None,
+        *,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """As :meth:`open`, but without waiting for the answer: hand it to :func:`checked` when it is needed."""
         fields = dict(headers or {})
         if value is not None:
             body = jsontext.encode(value)
             fields.setdefault("Content-Type", "application/json")
-        response = self._request(method, target(path, query), fields, body, http1.ResponseReader(method))
-        return checked(response)
+        return self._request(method, target(path, query), fields, body, http1.ResponseReader(method))
 
     def hijack(self, path: str, query: Query | None = None, value: Any = None) -> Tunnel:
         """POST, and the connection itself: attach and exec (Docker Engine API, "ContainerAttach")."""
@@ -121,6 +133,18 @@ class Client:
             connection.close()
             raise
 
+    def connect_ahead(self, count: int = 1) -> None:
+        """Open connections for the requests to come: the engine accepts them while this process does other work.
+
+        Only where that cannot take time, on a unix socket. Where nothing listens it is left to the first request
+        to say so, or to start the engine.
+        """
+        try:
+            while self.address.path and len(self._idle) < count:
+                self._idle.append(Connection(self.address))
+        except errors.CortenError:
+            return
+
     def _connection(self) -> Connection:
         while self._idle:
             connection = self._idle.pop()
@@ -138,10 +162,11 @@ class Client:
 
 def checked(response: Response) -> Response:
     """The response, unless it tells an error: then that, as one of :mod:`corten.errors`. 304 is no error."""
-    if response.status < 400:
+    head = response.head
+    if head.status < 400:
         return response
     with response:
-        raise error_of(response.status, response.reason, response.read())
+        raise error_of(head.status, head.reason, response.read())
 
 
 def error_of(status: int, reason: str, body: bytes) -> errors.CortenError:

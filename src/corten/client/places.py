@@ -8,6 +8,7 @@ by the first eight hex digits of the SHA-256 of its real path.
 from __future__ import annotations
 
 import os
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,9 +30,25 @@ def run_directory(root: str, environment: Mapping[str, str]) -> str:
     base = "/run" if os.geteuid() == 0 else _user_runtime(environment)
     if os.path.realpath(root) == os.path.realpath(standard_root(environment)):
         return f"{base}/corten"
-    from hashlib import sha256  # only here: it loads OpenSSL
+    return f"{base}/corten-{_sha256(os.fsencode(os.path.realpath(root)))[:8]}"
 
-    return f"{base}/corten-{sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:8]}"
+
+def socket_of(root: str, environment: Mapping[str, str]) -> str:
+    """The path of the socket of the engine of a data root."""
+    return os.path.join(run_directory(root, environment), SOCKET)
+
+
+def _sha256(data: bytes) -> str:
+    """By the interpreter's own C module: ``hashlib`` would load OpenSSL, three milliseconds for eight digits."""
+    try:
+        if sys.version_info >= (3, 12):
+            from _sha2 import sha256
+        else:
+            from _sha256 import sha256  # type: ignore[import-not-found]
+    except ImportError:  # an interpreter built without it (PEP 644's --with-builtin-hashlib-hashes)
+        from hashlib import sha256
+    digest: str = sha256(data).hexdigest()
+    return digest
 
 
 def _user_runtime(environment: Mapping[str, str]) -> str:

@@ -7,10 +7,10 @@ import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from corten.engine.ingest import Ingest, Report
 from corten.errors import DataCorrupt, NotFound
-from corten.registry.client import Fetched, Repository
 from corten.registry.credentials import Credentials
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
@@ -22,6 +22,9 @@ from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store.images import ImageStore
 from corten.store.layers import Layer
+
+if TYPE_CHECKING:
+    from corten.registry.client import Fetched, Repository
 
 _DOWNLOADS = 4
 _REPORT_EVERY = 1 << 20
@@ -84,6 +87,8 @@ class Puller:
         self, reference: Reference, platform: Platform, credentials: Credentials | None, report: Report,
         cancelled: threading.Event,
     ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:  # fmt: skip
+        from corten.registry.client import Repository  # with urllib3, a sixth of what an engine would import to start
+
         with Repository(reference, credentials) as repository:
             repository.ping()
             found = _manifest(repository, reference, platform)
