@@ -26,7 +26,7 @@ import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups
 from corten.runtime.ahead import Order
 from corten.spawner import monitors, workers
-from corten.spec.monitor import MonitorSpec
+from corten.spec.monitor import CONTAINER, EXEC, MonitorSpec
 from corten.sys import capabilities, messages, process, signals
 
 Message = dict[str, Any]
@@ -125,27 +125,28 @@ class Spawner:
 
 
 def _start(message: Message, descriptors: list[int]) -> int:
-    monitors.detach(monitors.NAME)
-    monitors.start(message["monitor"], message["plan"], socket.socket(fileno=descriptors[0]))
+    monitors.detach(monitors.NAMES[CONTAINER])
+    spec, plan = message["monitor"], message["plan"]
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.start(spec, plan))
     return 0
 
 
 def _exec(message: Message, descriptors: list[int]) -> int:
-    monitors.detach(monitors.EXEC_NAME)
-    channel = socket.socket(fileno=descriptors[0])
-    own_pids = bool(message.get("own_pids", True))
-    monitors.execute(message["monitor"], message["plan"], channel, descriptors[1], own_pids=own_pids)
+    monitors.detach(monitors.NAMES[EXEC])
+    spec, plan, own_pids = message["monitor"], message["plan"], bool(message["own_pids"])
+    channel, pidfd = socket.socket(fileno=descriptors[0]), descriptors[1]
+    monitors.watch(channel, lambda launcher: launcher.execute(spec, plan, pidfd, own_pids=own_pids))
     return 0
 
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    monitors.stand_by(socket.socket(fileno=descriptors[0]), message["ahead"])
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.stand_by(message["ahead"]))
     return 0
 
 
 def _replace(message: Message, descriptors: list[int]) -> int:
-    monitors.detach(monitors.NAME)
+    monitors.detach(monitors.NAMES[CONTAINER])
     monitors.replace(message, socket.socket(fileno=descriptors[0]), descriptors[1:])
     return 0
 

@@ -49,6 +49,9 @@ PIDFD, STDIN, STDOUT, STDERR, MASTER, LOG = "pidfd", "stdin", "stdout", "stderr"
 """Names of the descriptors that a monitor hands to the engine. ``stdin`` is to be written, ``stdout`` and ``stderr`` to
 be read; ``master`` is the terminal's; ``log`` is the current generation of the log, open for reading."""
 
+LISTENER, MOUNTS = "listener", "mounts"
+"""Names of what a launcher hands to its monitor besides: where a later engine knocks; the mount namespace."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogSpec:

@@ -17,7 +17,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-_CLONE_PIDFD = 0x00001000
+_CLONE_PIDFD, _CLONE_PARENT = 0x00001000, 0x00008000
 
 _NR_CLONE3 = 435
 _NR_PIDFD_OPEN = 434
@@ -39,6 +39,8 @@ _setns = LIBC.setns
 _setns.argtypes = (ctypes.c_int, ctypes.c_int)
 _prctl = LIBC.prctl
 _prctl.argtypes = (ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
+_prctl_text = LIBC["prctl"]
+_prctl_text.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 _sethostname = LIBC.sethostname
 _sethostname.argtypes = (ctypes.c_char_p, ctypes.c_size_t)
 _setdomainname = LIBC.setdomainname
@@ -59,14 +61,16 @@ class _CloneArgs(ctypes.Structure):
     )  # fmt: skip
 
 
-def clone(namespaces: int) -> tuple[int, int]:
-    """Fork into new namespaces: (pid, pidfd) in the parent, (0, -1) in the child. clone3(2), Linux 5.5.
+def clone(namespaces: int, *, sibling: bool = False) -> tuple[int, int]:
+    """Fork into new namespaces: (pid, pidfd) in the caller, (0, -1) in the new process, which is the caller's child, or
+    with ``sibling`` the child of the caller's parent. clone3(2), Linux 5.5.
 
     CPython must hear of a fork that it did not make, or its locks and thread state are wrong in the child.
     Raises OSError.
     """
     pidfd = ctypes.c_int(-1)
-    arguments = _CloneArgs(namespaces | _CLONE_PIDFD, ctypes.addressof(pidfd), 0, 0, signal.SIGCHLD)
+    how, ends_with = (_CLONE_PARENT, 0) if sibling else (0, signal.SIGCHLD)  # whose parent it is has chosen already
+    arguments = _CloneArgs(namespaces | _CLONE_PIDFD | how, ctypes.addressof(pidfd), 0, 0, ends_with)
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
     pid = _clone(ctypes.c_long(_NR_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
@@ -155,8 +159,7 @@ def set_no_new_privileges() -> None:
 
 def set_name(name: str) -> None:
     """PR_SET_NAME: what ps and top call this thread, 15 bytes."""
-    buffer = ctypes.create_string_buffer(name.encode()[:15])
-    prctl(_PR_SET_NAME, ctypes.addressof(buffer))
+    _prctl_text(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def set_hostname(name: str) -> None:

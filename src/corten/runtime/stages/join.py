@@ -8,7 +8,7 @@ from corten.spec.plan import Plan
 from corten.sys import process
 
 
-def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Init:
+def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True, sibling: bool = False) -> Init:
     """Run the operations of :func:`corten.runtime.plan.exec_plan` beside the init of ``pidfd``.
 
     ``own_pids``: the container has a pid namespace of its own; the caller's children are born into it from now on.
@@ -18,7 +18,7 @@ def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Init
     try:
         if own_pids:
             process.setns(pidfd, process.CLONE_NEWPID)
-        started = fork_init(plan, stdio, 0, target=pidfd)
+        started = fork_init(plan, stdio, 0, target=pidfd, sibling=sibling)
         settle(started)
         return started
     except OSError as error:

@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -139,12 +140,14 @@ class Init:
 
 
 def launch(
-    plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None, keep_mounts: bool = False
-) -> Init:
+    plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None, keep_mounts: bool = False,
+    sibling: bool = False,
+) -> Init:  # fmt: skip
     """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
     the init waits at that listening socket then, for :func:`open_gate`.
 
-    An init that is ``waiting`` has its part of the plan, and its stdio: see :meth:`Init.hand_over`.
+    With ``sibling`` the init is not this process's child but its parent's. An init that is ``waiting`` has its part of
+    the plan, and its stdio: see :meth:`Init.hand_over`.
 
     Raises OperationFailed; nothing is left then: the init is reaped, host and parent operations are undone.
     """
@@ -154,7 +157,7 @@ def launch(
     try:
         _run(plan.stage(HOST), context, done)
         if started is None:
-            started = _clone(plan, stdio, gate)
+            started = _clone(plan, stdio, gate, sibling=sibling)
         else:
             started.begin()
         if keep_mounts:
@@ -206,10 +209,10 @@ def undo(steps: Sequence[Operation], context: LaunchContext | None = None) -> No
             step.undo(context or LaunchContext())
 
 
-def _clone(plan: Plan, stdio: Stdio, gate: int) -> Init:
+def _clone(plan: Plan, stdio: Stdio, gate: int, *, sibling: bool) -> Init:
     (namespaces,) = (step for step in plan.stage(CLONE) if isinstance(step, NewNamespaces))
     try:
-        return fork_init(plan, stdio, namespaces.flags(), gate=gate)
+        return fork_init(plan, stdio, namespaces.flags(), gate=gate, sibling=sibling)
     except OSError as error:
         raise OperationFailed.of(namespaces, error) from error
 
@@ -234,7 +237,7 @@ class Waiting:
 
 
 @contextlib.contextmanager
-def prepared(steps: Plan, base: str) -> Iterator[Waiting]:
+def prepared(steps: Plan, base: str, *, sibling: bool = False) -> Iterator[Waiting]:
     """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root.
 
     Raises OperationFailed; nothing is left then.
@@ -244,27 +247,29 @@ def prepared(steps: Plan, base: str) -> Iterator[Waiting]:
     def stand_by(channel: socket.socket) -> NoReturn:
         init.stand_by(steps.stage(INIT), base, InitContext(channel, gate=-1, target=-1), channel)
 
-    started = _fork(namespaces.flags(), stand_by)
+    started = _fork(namespaces.flags(), stand_by, sibling=sibling)
     with contextlib.closing(Waiting(started)) as waiting:
         started.await_prepared()
         yield waiting
 
 
-def fork_init(plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1) -> Init:
+def fork_init(
+    plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1, sibling: bool = False
+) -> Init:
     """Clone the process that executes the operations of stage ``init``. Raises OSError."""
 
     def execute(channel: socket.socket) -> NoReturn:
         context = InitContext(channel, gate=gate, target=target)
         init.run(plan, context, channel, dataclasses.astuple(stdio))
 
-    return _fork(namespaces, execute)
+    return _fork(namespaces, execute, sibling=sibling)
 
 
-def _fork(namespaces: int, become: Callable[[socket.socket], NoReturn]) -> Init:
+def _fork(namespaces: int, become: Callable[[socket.socket], NoReturn], *, sibling: bool) -> Init:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
-            pid, pidfd = process.clone(namespaces)
+            pid, pidfd = process.clone(namespaces, sibling=sibling)
         except OSError:
             ours.close()
             raise
@@ -279,7 +284,10 @@ def end(started: Init) -> None:
     started.close()
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(started.pidfd, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):
+    dead = select.poll()
+    dead.register(started.pidfd, select.POLLIN)
+    dead.poll()  # until then its group cannot be removed
+    with contextlib.suppress(ChildProcessError):  # a sibling is its parent's to reap
         os.waitpid(started.pid, 0)
     for descriptor in (started.pidfd, started.master, started.mounts):
         if descriptor >= 0:

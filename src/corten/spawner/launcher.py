@@ -1,0 +1,137 @@
+"""The process that starts what a monitor watches, and is gone when it runs.
+
+It is a fork of the monitor, and the init that it clones is the monitor's child, not its own (CLONE_PARENT). All that a
+start touches in memory goes with it: what stays beside a container, for as long as that runs, is a process that has
+done next to nothing but wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from corten.monitor.engine_link import EngineLink
+from corten.monitor.monitor import listen, unlisten
+from corten.monitor.streams import opened as opened_streams
+from corten.runtime.ahead import Order
+from corten.runtime.failure import OperationFailed
+from corten.runtime.stages.join import join
+from corten.runtime.stages.launch import Init, Stdio, Waiting, end, launch, prepared
+from corten.spec.monitor import CONTAINER, LISTENER, MASTER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
+from corten.spec.plan import Plan
+from corten.sys import messages, process
+
+
+class Launcher:
+    """Starts one thing. ``channel`` is the monitor's line to the engine, ``line`` the one to the monitor."""
+
+    def __init__(self, channel: socket.socket, line: socket.socket) -> None:
+        self._channel = channel
+        self._line = line
+
+    def start(self, spec: MonitorSpec, plan: Plan) -> None:
+        """Start a container."""
+        self._begin(spec, lambda stdio: launch(plan, stdio, keep_mounts=spec.mounts_linger, sibling=True))
+
+    def execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool) -> None:
+        """Run one more command in a container."""
+        self._begin(spec, lambda stdio: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
+
+    def stand_by(self, ahead: str) -> None:
+        """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, nobody needs this
+        one.
+
+        With ``ahead``, operations as JSON, an init has done these already, and only a start that fits will come. The
+        working directory is the data root.
+        """
+        with contextlib.suppress(messages.Closed):
+            if ahead:
+                self._stand_by_with_init(ahead)
+            else:
+                messages.send(self._channel, {"event": "standing"})
+                self._do(*messages.receive(self._channel))
+
+    def _stand_by_with_init(self, ahead: str) -> None:
+        with prepared(Plan.decode(json.loads(ahead)), os.getcwd(), sibling=True) as waiting:
+            messages.send(self._channel, {"event": "standing"})
+            if _is_wanted(self._channel, waiting):
+                message, _ = messages.receive(self._channel)
+                self._start_waiting(message, waiting)
+
+    def _do(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
+        if message["do"] == "exec":
+            self.execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
+        else:
+            self.start(spec, plan)
+
+    def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting) -> None:
+        order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
+        outside = Plan.decode(order.outside)
+
+        def begin(stdio: Stdio) -> Init:
+            init = waiting.take()
+            try:
+                init.hand_over(order, stdio)
+            except OSError as error:
+                end(init)
+                raise _missing(order, error) from error
+            return launch(outside, stdio, waiting=init, keep_mounts=spec.mounts_linger)
+
+        self._begin(spec, begin)
+
+    def _begin(self, spec: MonitorSpec, begin: Callable[[Stdio], Init]) -> None:
+        engine = EngineLink(self._channel)
+        listener = listen(spec.socket)
+        try:
+            monitor = os.getppid()
+            engine.send({
+                "event": "hello", "version": VERSION, "id": spec.id, "phase": STARTING,
+                "pid": monitor, "start_time": process.start_time(monitor), "fds": [],
+            })  # fmt: skip
+            with opened_streams(spec) as (streams, theirs):
+                if spec.kind == CONTAINER and not engine.await_go():
+                    return  # the engine has thought better of it, or is gone
+                try:
+                    init = begin(Stdio(*theirs))
+                except OperationFailed as failure:
+                    engine.send({"event": "failed", **failure.encode()})
+                    return
+            self._hand_over(spec, init, {**streams.held, LISTENER: listener.fileno() if listener else -1})
+        finally:
+            unlisten(listener, spec.socket)
+            engine.close()
+
+    def _hand_over(self, spec: MonitorSpec, init: Init, held: dict[str, int]) -> NoReturn:
+        """From here on it is the monitor's. Whatever this process still has of it goes with its end."""
+        everything = {PIDFD: init.pidfd, MASTER: init.master, MOUNTS: init.mounts, **held}
+        named = {name: descriptor for name, descriptor in everything.items() if descriptor >= 0}
+        report = {
+            "monitor": spec.encode(), "init": {"pid": init.pid, "start_time": init.start_time},
+            "started_at": time.time_ns(), "fds": list(named),
+        }  # fmt: skip
+        messages.send(self._line, report, list(named.values()))
+        os._exit(0)
+
+
+def _is_wanted(channel: socket.socket, waiting: Waiting) -> bool:
+    """Wait for a word of the engine's; False when the init has ended meanwhile."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(waiting.pidfd, select.POLLIN)
+    return waiting.pidfd not in dict(poll.poll())
+
+
+def _missing(order: Order, error: OSError) -> OperationFailed:
+    """The failure of the operation whose source is not there, as the init itself would tell it."""
+    for step in Plan.decode(json.loads(order.inside)).steps:
+        if any(path == error.filename for path, _ in step.sources()):
+            return OperationFailed.of(step, error)
+    number = error.errno or 0
+    return OperationFailed("mount.bind", str(error.filename), os.strerror(number).lower(), errno=number)
