@@ -103,7 +103,7 @@ class Launcher:
     def _ask(
         self, message: Message, descriptors: Sequence[int], ahead: str, *, tty: bool, feed: LogFeed | None
     ) -> Monitor:
-        if (standby := self._standbys.take(ahead)) is not None:
+        if (standby := self._standbys.take(ahead, message)) is not None:
             standby.employ(message, descriptors, tty=tty, feed=feed)
             return standby
         ours, theirs = messages.pair()

@@ -11,6 +11,7 @@ import asyncio
 import dataclasses
 import logging
 
+from corten.engine.channel import Message
 from corten.engine.monitors import Monitor
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
@@ -40,16 +41,17 @@ class Standbys:
         self._spawner = spawner
         self._waiting: list[_Standby] = []
         self._ahead = ""
+        self._likely: Message = {}
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
         self._failed: set[str] = set()
         spawner.restarted = self._start_over
 
-    def take(self, ahead: str) -> Monitor | None:
+    def take(self, ahead: str, request: Message) -> Monitor | None:
         """The monitor of one who stands by with just ``ahead`` done ('' nothing); None when there is none."""
         self._under_way += 1
-        self._learn(ahead)
+        self._learn(ahead, request)
         for one in self._waiting:
             if one.ready and one.ahead == ahead:
                 self._waiting.remove(one)
@@ -65,12 +67,12 @@ class Standbys:
         """Whether somebody stands by with ``ahead`` done."""
         return any(one.ready and one.ahead == ahead for one in self._waiting)
 
-    def _learn(self, ahead: str) -> None:
+    def _learn(self, ahead: str, request: Message) -> None:
         if not ahead or ahead in self._failed:
             return
         self._others = 0 if ahead == self._ahead else self._others + 1
         if ahead != self._ahead and (not self._ahead or self._others >= _PATIENCE):
-            self._ahead, self._others = ahead, 0
+            self._ahead, self._likely, self._others = ahead, request, 0
             self._let_go([one for one in self._waiting if one.ahead])
 
     def _start_over(self) -> None:
@@ -102,7 +104,7 @@ class Standbys:
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
         with theirs:
             try:
-                self._spawner.tell({"do": "stand-by", "ahead": ahead}, [theirs.fileno()])
+                self._spawner.tell({"do": "stand-by", "ahead": ahead, "likely": self._likely}, [theirs.fileno()])
             except CortenError:  # it is being started again: so will this be
                 self._let_go([one])
 

@@ -76,7 +76,6 @@ class Monitor:
 
     def run(self) -> None:
         """Watch until the process has ended and the engine, if there is one, knows it."""
-        self._say_running()
         while self._end is None:
             self._turn()
         self._clean()
@@ -228,7 +227,8 @@ class Monitor:
             self._engine_reads = False
             self.say_hello(RUNNING if self._end is None else EXITED)
 
-    def _say_running(self) -> None:
+    def say_running(self) -> None:
+        """Tell the engine that the command runs."""
         self._say_with_descriptors({"event": "running", **self._init_message()})
 
     def say_hello(self, phase: str) -> None:

@@ -82,6 +82,10 @@ class VethPair(Operation):
             f"ip link set {self.host} addrgenmode none && ip link set {self.host} up"
         )
 
+    def rehearse(self, context: Context) -> None:
+        with Netlink():
+            self._pair(0, socket.if_nametoindex(self.bridge)).encode(1, 0)
+
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             bridge = socket.if_nametoindex(self.bridge)
@@ -181,6 +185,11 @@ class Address(Operation):
     def shell(self) -> str:
         address = f"{self.ip}/{self.prefix} broadcast +"
         return f"ip address add {address} dev {self.name} && ip link set {self.name} up"
+
+    def rehearse(self, context: Context) -> None:
+        with Netlink() as kernel:
+            kernel.batch(_up("lo"))
+        add_address(1, self.ip, self.prefix)
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:

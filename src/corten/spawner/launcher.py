@@ -21,11 +21,16 @@ from corten.monitor.monitor import listen, unlisten
 from corten.monitor.streams import opened as opened_streams
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
+from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.join import join
-from corten.runtime.stages.launch import Init, Stdio, Waiting, end, launch, prepared
-from corten.spec.monitor import CONTAINER, LISTENER, MASTER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
+from corten.runtime.stages.launch import Init, Stdio, Waiting, cloning, end, launch, prepared
+from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
 from corten.spec.plan import Plan
 from corten.sys import messages, process
+
+
+class _Abandoned(Exception):
+    """The engine has thought better of it, or is gone."""
 
 
 class Launcher:
@@ -37,28 +42,40 @@ class Launcher:
 
     def start(self, spec: MonitorSpec, plan: Plan) -> None:
         """Start a container."""
-        self._begin(spec, lambda stdio: launch(plan, stdio, keep_mounts=spec.mounts_linger, sibling=True))
+
+        def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
+            clone = cloning(plan, stdio, sibling=True)
+
+            def go_and_clone() -> Init:
+                go()
+                return clone()
+
+            return launch(plan, go_and_clone, keep_mounts=spec.mounts_linger)
+
+        self._begin(spec, begin)
 
     def execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool) -> None:
         """Run one more command in a container."""
-        self._begin(spec, lambda stdio: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
+        self._begin(spec, lambda stdio, go: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
 
-    def stand_by(self, ahead: str) -> None:
+    def stand_by(self, ahead: str, likely: Mapping[str, Any]) -> None:
         """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, nobody needs this
         one.
 
-        With ``ahead``, operations as JSON, an init has done these already, and only a start that fits will come. The
-        working directory is the data root.
+        With ``ahead``, operations as JSON, an init has done these already, and only a start that fits will come.
+        ``likely`` is the request of an earlier start, to rehearse with. The working directory is the data root.
         """
         with contextlib.suppress(messages.Closed):
             if ahead:
-                self._stand_by_with_init(ahead)
+                self._stand_by_with_init(ahead, likely)
             else:
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel))
 
-    def _stand_by_with_init(self, ahead: str) -> None:
-        with prepared(Plan.decode(json.loads(ahead)), os.getcwd(), sibling=True) as waiting:
+    def _stand_by_with_init(self, ahead: str, likely: Mapping[str, Any]) -> None:
+        inside = likely["order"]["inside"]
+        with prepared(Plan.decode(json.loads(ahead)), os.getcwd(), inside, sibling=True) as waiting:
+            _rehearse(likely)
             messages.send(self._channel, {"event": "standing"})
             if _is_wanted(self._channel, waiting):
                 message, _ = messages.receive(self._channel)
@@ -73,20 +90,15 @@ class Launcher:
 
     def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting) -> None:
         order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
-        outside = Plan.decode(order.outside)
 
-        def begin(stdio: Stdio) -> Init:
+        def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
             init = waiting.take()
-            try:
-                init.hand_over(order, stdio)
-            except OSError as error:
-                end(init)
-                raise _missing(order, error) from error
-            return launch(outside, stdio, waiting=init, keep_mounts=spec.mounts_linger)
+            init.hand_over(order, stdio)
+            return launch(Plan.decode(order.outside), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger)
 
         self._begin(spec, begin)
 
-    def _begin(self, spec: MonitorSpec, begin: Callable[[Stdio], Init]) -> None:
+    def _begin(self, spec: MonitorSpec, begin: Callable[[Stdio, Callable[[], None]], Init]) -> None:
         engine = EngineLink(self._channel)
         listener = listen(spec.socket)
         try:
@@ -96,10 +108,10 @@ class Launcher:
                 "pid": monitor, "start_time": process.start_time(monitor), "fds": [],
             })  # fmt: skip
             with opened_streams(spec) as (streams, theirs):
-                if spec.kind == CONTAINER and not engine.await_go():
-                    return  # the engine has thought better of it, or is gone
                 try:
-                    init = begin(Stdio(*theirs))
+                    init = begin(Stdio(*theirs), lambda: _await_go(engine))
+                except _Abandoned:
+                    return
                 except OperationFailed as failure:
                     engine.send({"event": "failed", **failure.encode()})
                     return
@@ -120,12 +132,42 @@ class Launcher:
         os._exit(0)
 
 
+def _rehearse(likely: Mapping[str, Any]) -> None:
+    """Read a request as the next one will be read: the pages that it takes are this process's own then."""
+    ours, theirs = messages.pair()
+    with ours, theirs, open(os.devnull) as null:
+        messages.send(ours, dict(likely), [null.fileno()])
+        message, descriptors = messages.receive(theirs)
+        for descriptor in descriptors:
+            os.close(descriptor)
+    MonitorSpec.decode(message["monitor"])
+    context = LaunchContext()
+    for step in Plan.decode(Order.decode(message["order"]).outside).steps:
+        with contextlib.suppress(OSError):
+            step.rehearse(context)
+
+
 def _is_wanted(channel: socket.socket, waiting: Waiting) -> bool:
     """Wait for a word of the engine's; False when the init has ended meanwhile."""
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     poll.register(waiting.pidfd, select.POLLIN)
     return waiting.pidfd not in dict(poll.poll())
+
+
+def _await_go(engine: EngineLink) -> None:
+    if not engine.await_go():
+        raise _Abandoned
+
+
+def _begun(init: Init, order: Order, go: Callable[[], None]) -> Init:
+    """The init that stood by, told to begin when the engine has done its part; ended when that cannot be."""
+    try:
+        go()
+        return init.begin()
+    except BaseException as error:
+        end(init)
+        raise _missing(order, error) if isinstance(error, OSError) else error from error
 
 
 def _missing(order: Order, error: OSError) -> OperationFailed:

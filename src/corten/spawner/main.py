@@ -141,7 +141,8 @@ def _exec(message: Message, descriptors: list[int]) -> int:
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.stand_by(message["ahead"]))
+    ahead, likely = message["ahead"], message["likely"]
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.stand_by(ahead, likely))
     return 0
 
 

@@ -47,12 +47,12 @@ def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
     except messages.Closed:
         _reap()
         return
-    os.waitpid(launcher, 0)
     spec = MonitorSpec.decode(message["monitor"])
     process.set_name(NAMES[spec.kind])
     named = dict(zip(message["fds"], descriptors, strict=True))
     listener = socket.socket(fileno=named.pop(LISTENER)) if LISTENER in named else None
-    _watch(spec, _init(message, named, child=True), named, EngineLink(channel), listener)
+    init = _init(message, named, child=True)
+    _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(launcher, 0))
 
 
 def _launch(launch: Callable[[Launcher], None], channel: socket.socket, line: socket.socket) -> None:
@@ -82,9 +82,11 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 
 def _watch(
-    spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None
-) -> None:
-    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open."""
+    spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
+    then: Callable[[], object] = lambda: None,
+) -> None:  # fmt: skip
+    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``then`` comes
+    when the engine has been told that it runs."""
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
@@ -93,11 +95,14 @@ def _watch(
         remove_group(spec.cgroup)
 
     try:
-        Monitor(
+        monitor = Monitor(
             spec, init, Streams(named), engine, listener,
             oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
             clean=clean,
-        ).run()  # fmt: skip
+        )  # fmt: skip
+        monitor.say_running()
+        then()
+        monitor.run()
     finally:
         unlisten(listener, spec.socket)
         engine.close()

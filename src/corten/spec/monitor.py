@@ -10,7 +10,7 @@ do         members                                                             d
 =========  ==================================================================  ==============================
 start      seq, order (runtime.ahead.Order), monitor (MonitorSpec)             the monitor's end of a socket
 exec       seq, order, monitor, own_pids                                       the monitor's end, init pidfd
-stand-by   seq, ahead (operations as JSON, '' none)                            the monitor's end of a socket
+stand-by   seq, ahead (operations as JSON, '' none), likely (an earlier start)     the monitor's end of a socket
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
 =========  ==================================================================  ==============================

@@ -76,6 +76,10 @@ class Operation:
         """Whether it can be done before its container is known: no image, name or address has a say in it."""
         return False
 
+    def rehearse(self, context: Context) -> None:
+        """Go through the motions of :meth:`run`, as far as they leave nothing: who stands by does, with the operations
+        of an earlier start, so that the pages it needs are its own already when somebody waits."""
+
     def places(self) -> tuple[str, ...]:
         """The paths in the root that it mounts upon, makes or changes."""
         return ()

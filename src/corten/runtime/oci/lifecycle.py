@@ -17,7 +17,7 @@ from corten.runtime.cgroups import detect
 from corten.runtime.oci.state import CREATED, RUNNING, STOPPED, State, States
 from corten.runtime.plan import DEFAULT_DEVICES, HostSide, PlainRoot, exec_plan, plan
 from corten.runtime.stages.join import join
-from corten.runtime.stages.launch import Init, Stdio, end, launch, open_gate, undo
+from corten.runtime.stages.launch import Init, Stdio, cloning, end, launch, open_gate, undo
 from corten.spec.operation import HOST
 from corten.spec.runtime import DeviceRule, Process, RuntimeConfig, decode
 from corten.sys import process
@@ -82,7 +82,7 @@ def _create(states: States, id: str, bundle: Bundle, console: str, pid_file: str
     config = _settled(bundle.config, id)
     steps = plan(config, HostSide(PlainRoot(bundle.root), detect()))
     with _gate(states.gate(id)) as gate:
-        init = launch(steps, _INHERITED, gate=gate.fileno())
+        init = launch(steps, cloning(steps, _INHERITED, gate=gate.fileno()), held=True)
     try:
         if init.master >= 0:
             _send_console(console, init.master)

@@ -117,6 +117,11 @@ class BindMount(Operation):
     def sources(self) -> tuple[tuple[str, bool], ...]:
         return ((self.source, parse(self.options, "bind").recursive),)
 
+    def rehearse(self, context: Context) -> None:
+        os.close(context.source("/", recursive=parse(self.options, "bind").recursive))
+        with target(context.root, "/proc", directory=True):
+            return
+
     def run(self, context: Context) -> None:
         options = parse(self.options, "bind")
         tree = context.source(self.source, recursive=options.recursive)

@@ -154,6 +154,9 @@ class WorkingDirectory(Operation):
     def shell(self) -> str:
         return f"mkdir -p {self.path} && cd {self.path}"
 
+    def rehearse(self, context: Context) -> None:
+        WorkingDirectory("/").run(context)
+
     def run(self, context: Context) -> None:
         # Without magic links: /proc/self/fd/7 could be a directory of the host that was left open (CVE-2024-21626).
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -187,6 +190,9 @@ class Identity(Operation):
 
     def shell(self) -> str:
         return f"setpriv --reuid={self.uid} --regid={self.gid} --init-groups …"
+
+    def rehearse(self, context: Context) -> None:
+        accounts.look_up(User(name="0"))
 
     def run(self, context: Context) -> None:
         account = accounts.look_up(User(self.uid, self.gid, None, self.groups, self.name, self.named_groups))
@@ -251,6 +257,11 @@ class LimitCapabilities(Operation):
         kept = ",".join(f"+{name.lower()}" for name in self.bounding)
         return f"setpriv --bounding-set=-all{',' if kept else ''}{kept} …"
 
+    def rehearse(self, context: Context) -> None:
+        held = capabilities.permitted()
+        capabilities.set_all(effective=held, permitted=held, inheritable=0)
+        capabilities.mask(self.bounding)
+
     def run(self, context: Context) -> None:
         # What this machine's own bounding set lacks cannot be given: it is left out, not an error.
         bounding = capabilities.mask(self.bounding) & capabilities.bounding()
@@ -310,6 +321,9 @@ class FindCommand(Operation):
 
     def shell(self) -> str:
         return f"PATH={self.search} command -v {self.name}"
+
+    def rehearse(self, context: Context) -> None:
+        resolve(self.name, self.search)
 
     def run(self, context: Context) -> None:
         context.command = resolve(self.name, self.search)

@@ -75,6 +75,9 @@ class OverlayMount(Operation):
     def shell(self) -> str:
         return f"cd {self.base} && mount -t overlay overlay -o {self._options()} {self.merged}"
 
+    def rehearse(self, context: Context) -> None:
+        self._options()
+
     def run(self, context: Context) -> None:
         os.chdir(self.base)
         mount("overlay", self.merged, "overlay", 0, self._options())

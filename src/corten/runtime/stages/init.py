@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from corten.errors import CortenError
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import BEGIN, LINKED, PREPARED, InitContext
@@ -36,10 +38,13 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
     _reporting(context, execute)
 
 
-def stand_by(steps: Sequence[Operation], base: str, context: InitContext, channel: socket.socket) -> NoReturn:
+def stand_by(
+    steps: Sequence[Operation], base: str, likely: str, context: InitContext, channel: socket.socket
+) -> NoReturn:
     """Do the operations that nearly every start has, wait for a container, and do the rest of its own.
 
-    ``base`` is the data root. An end of file on the channel, instead of an order, ends it.
+    ``base`` is the data root; ``likely`` are the operations of an earlier start, as JSON. An end of file on the
+    channel, instead of an order, ends it.
     """
 
     def execute() -> None:
@@ -49,14 +54,19 @@ def stand_by(steps: Sequence[Operation], base: str, context: InitContext, channe
         for step in steps:
             _one(step, context)
         staging.enter()
+        _rehearse(likely, context)
         channel.send(PREPARED)
         message, descriptors = messages.receive(channel)
-        order, taken = Order.decode(message["order"]), int(message["stdio"])
-        _take_stdio(descriptors[:taken])
-        context.bring(order.sources, descriptors[taken:])
-        _follow(order, staging, context, channel)
+        _take_stdio(descriptors)
+        _follow(Order.decode(message["order"]), staging, context, channel)
 
     _reporting(context, execute)
+
+
+def _rehearse(likely: str, context: InitContext) -> None:
+    for value in json.loads(likely):
+        with contextlib.suppress(OSError, CortenError):
+            decode(value).rehearse(context)
 
 
 def _follow(order: Order, staging: Staging, context: InitContext, channel: socket.socket) -> None:
@@ -64,10 +74,12 @@ def _follow(order: Order, staging: Staging, context: InitContext, channel: socke
     turn."""
     values, ready = json.loads(order.inside), frozenset(order.ready)
     steps = [decode(value) for value in values]
-    word, files, _, _ = socket.recv_fds(channel, 64, len(order.writes), socket.MSG_CMSG_CLOEXEC)
+    most = len(order.sources) + len(order.writes)
+    word, given, _, _ = socket.recv_fds(channel, 64, most, socket.MSG_CMSG_CLOEXEC)
     if word != BEGIN:
-        os._exit(1)  # the monitor has failed, and knows why
-    context.bring_files(order.writes, files)
+        os._exit(1)  # the launcher has failed, and knows why
+    context.bring(order.sources, given[: len(order.sources)])
+    context.bring_files(order.writes, given[len(order.sources) :])
     linked = False
     for place, step in enumerate(steps):
         if step.group == _NETWORK and place not in ready and not linked:

@@ -57,22 +57,36 @@ class Init:
         self.master = self.mounts = -1
         self._channel = channel
         self._ready = False
-        self._writes: tuple[str, ...] = ()
+        self._order: Order | None = None
 
     def await_ready(self) -> None:
         """Return when all but the command is done. Raises OperationFailed."""
         while not self._ready:
             self._hear()
 
-    def begin(self) -> None:
-        """Tell an init that stood by that its groups are made: here are the files to join them by. Raises OSError."""
+    def hand_over(self, order: Order, stdio: Stdio) -> None:
+        """Give an init that stands by its part of a plan, and its stdio: it reads while the groups are made."""
+        self._order = order
+        given = [] if stdio.stdin < 0 else list(dataclasses.astuple(stdio))
+        inner = {**order.encode(), "outside": [], "ahead": ""}
+        with contextlib.suppress(messages.Closed):  # it is gone: the next look says why
+            messages.send(self._channel, {"order": inner}, given)
+
+    def begin(self) -> Init:
+        """Tell an init that stood by that its groups are made: here is what it needs of the host, opened. Raises
+        OSError for what is not there."""
+        assert self._order is not None
         with contextlib.ExitStack() as opened:
-            files = list[int]()
-            for path in self._writes:
-                files.append(LaunchContext().file(path))
-                opened.callback(os.close, files[-1])
+            context, given = LaunchContext(), list[int]()
+            for path, recursive in self._order.sources:
+                given.append(context.source(path, recursive=recursive))
+                opened.callback(os.close, given[-1])
+            for path in self._order.writes:
+                given.append(context.file(path))
+                opened.callback(os.close, given[-1])
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                socket.send_fds(self._channel, [BEGIN], files)
+                socket.send_fds(self._channel, [BEGIN], given)
+        return self
 
     def keep_mounts(self) -> None:
         """Hold its mount namespace open: its end need not wait until everything is unmounted. Raises OSError."""
@@ -116,20 +130,6 @@ class Init:
         if data != PREPARED:
             raise OperationFailed("process.start", "init", "it ended before a container came")
 
-    def hand_over(self, order: Order, stdio: Stdio) -> None:
-        """Give an init that stands by its container: it reads its part while the groups are made. Raises OSError for a
-        source that is not there."""
-        self._writes = order.writes
-        given = [] if stdio.stdin < 0 else list(dataclasses.astuple(stdio))
-        with contextlib.ExitStack() as opened:
-            trees = list[int]()
-            for path, recursive in order.sources:
-                trees.append(LaunchContext().source(path, recursive=recursive))
-                opened.callback(os.close, trees[-1])
-            with contextlib.suppress(messages.Closed):  # it is gone: the next look says why
-                inner = {**order.encode(), "outside": [], "ahead": ""}
-                messages.send(self._channel, {"order": inner, "stdio": len(given)}, [*given, *trees])
-
     def __enter__(self) -> Self:
         return self
 
@@ -139,34 +139,28 @@ class Init:
         self.close()
 
 
-def launch(
-    plan: Plan, stdio: Stdio, *, gate: int = -1, waiting: Init | None = None, keep_mounts: bool = False,
-    sibling: bool = False,
-) -> Init:  # fmt: skip
-    """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
-    the init waits at that listening socket then, for :func:`open_gate`.
+def launch(plan: Plan, begin: Callable[[], Init], *, held: bool = False, keep_mounts: bool = False) -> Init:
+    """Start a container; returns when its command runs, or, when it is ``held``, when all is ready for it: the init
+    waits at its gate then, for :func:`open_gate`.
 
-    With ``sibling`` the init is not this process's child but its parent's. An init that is ``waiting`` has its part of
-    the plan, and its stdio: see :meth:`Init.hand_over`.
+    ``begin`` gives the init when the groups are made: :func:`cloning`, or :meth:`Init.begin` of one that stands by. A
+    plan of what that has still to do is enough then.
 
     Raises OperationFailed; nothing is left then: the init is reaped, host and parent operations are undone.
     """
     context = LaunchContext()
     done: list[Operation] = []
-    started = waiting
+    started: Init | None = None
     try:
         _run(plan.stage(HOST), context, done)
-        if started is None:
-            started = _clone(plan, stdio, gate, sibling=sibling)
-        else:
-            started.begin()
+        started = begin()
         if keep_mounts:
             started.keep_mounts()
         context.init_pid = started.pid
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
             started.tell(LINKED)
-        settle(started, held=gate >= 0)
+        settle(started, held=held)
         return started
     except BaseException:
         if started is not None:
@@ -209,12 +203,18 @@ def undo(steps: Sequence[Operation], context: LaunchContext | None = None) -> No
             step.undo(context or LaunchContext())
 
 
-def _clone(plan: Plan, stdio: Stdio, gate: int, *, sibling: bool) -> Init:
+def cloning(plan: Plan, stdio: Stdio, *, gate: int = -1, sibling: bool = False) -> Callable[[], Init]:
+    """A way to begin: clone an init, which waits at the listening socket ``gate`` if there is one. With ``sibling`` it
+    is not this process's child but its parent's. It raises OperationFailed."""
     (namespaces,) = (step for step in plan.stage(CLONE) if isinstance(step, NewNamespaces))
-    try:
-        return fork_init(plan, stdio, namespaces.flags(), gate=gate, sibling=sibling)
-    except OSError as error:
-        raise OperationFailed.of(namespaces, error) from error
+
+    def clone() -> Init:
+        try:
+            return fork_init(plan, stdio, namespaces.flags(), gate=gate, sibling=sibling)
+        except OSError as error:
+            raise OperationFailed.of(namespaces, error) from error
+
+    return clone
 
 
 class Waiting:
@@ -237,15 +237,16 @@ class Waiting:
 
 
 @contextlib.contextmanager
-def prepared(steps: Plan, base: str, *, sibling: bool = False) -> Iterator[Waiting]:
-    """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root.
+def prepared(steps: Plan, base: str, likely: str = "[]", *, sibling: bool = False) -> Iterator[Waiting]:
+    """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root,
+    ``likely`` the operations of an earlier start, as JSON, which it rehearses.
 
     Raises OperationFailed; nothing is left then.
     """
     (namespaces,) = (step for step in steps.stage(CLONE) if isinstance(step, NewNamespaces))
 
     def stand_by(channel: socket.socket) -> NoReturn:
-        init.stand_by(steps.stage(INIT), base, InitContext(channel, gate=-1, target=-1), channel)
+        init.stand_by(steps.stage(INIT), base, likely, InitContext(channel, gate=-1, target=-1), channel)
 
     started = _fork(namespaces.flags(), stand_by, sibling=sibling)
     with contextlib.closing(Waiting(started)) as waiting:
