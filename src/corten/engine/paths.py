@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import os
 from pathlib import Path
@@ -45,6 +46,7 @@ class Paths:
         """The directory of volumes."""
         return self.root / "volumes"
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019  there is one of these an engine, and a path is slow to make
     def container(self, id: str) -> Path:
         """A container's directory."""
         return self.root / "containers" / id

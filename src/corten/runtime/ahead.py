@@ -8,6 +8,7 @@ is hidden in them, a session. An init that stands by has done these operations a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -44,7 +45,7 @@ class Order:
         return cls(
             outside,
             _json(inside),
-            _json((*plan.stage(CLONE), *(inside[place] for place in ready))) if ready else "",
+            _ahead_json((*plan.stage(CLONE), *(inside[place] for place in ready))) if ready else "",
             ready,
             tuple(source for step in left for source in step.sources()),
             tuple(file for step in left for file in step.writes()),
@@ -71,6 +72,9 @@ def _json(steps: Iterable[Operation]) -> str:
     return json.dumps([encode(step) for step in steps], separators=(",", ":"))
 
 
+_ahead_json = functools.lru_cache(maxsize=16)(_json)
+
+
 def ahead(plan: Plan) -> tuple[int, ...]:
     """The places, among the operations of stage ``init``, of those that can be done ahead.
 
@@ -83,7 +87,7 @@ def ahead(plan: Plan) -> tuple[int, ...]:
     trees: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
     for place, step in enumerate(plan.stage(INIT)):
-        paths = tuple(closed(path) for path in step.places())
+        paths = _paths(step)
         is_tree = isinstance(step, Mount) and paths != ("/",)
         if step.ahead() and (is_tree or all(path.startswith(trees) for path in paths)) and not _meet(paths, later):
             found.append(place)
@@ -93,6 +97,11 @@ def ahead(plan: Plan) -> tuple[int, ...]:
         else:
             later += paths
     return tuple(found)
+
+
+@functools.lru_cache(maxsize=256)  # most steps are the same in every plan
+def _paths(step: Operation) -> tuple[str, ...]:
+    return tuple(closed(path) for path in step.places())
 
 
 def _meet(paths: tuple[str, ...], others: tuple[str, ...]) -> bool:

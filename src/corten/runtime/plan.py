@@ -7,6 +7,7 @@ stands.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -246,7 +247,8 @@ def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: b
     umask = 0o022 if who.umask is None else who.umask
     yield Identity(who.uid, who.gid, who.additional_gids, who.name, who.additional_groups, umask)
     borrowed = ("SYS_ADMIN",) if seccomp and not process.no_new_privileges else ()
-    yield LimitCapabilities(**_sets(process), pending=borrowed)
+    sets = _sets(process.capabilities or Capabilities())
+    yield LimitCapabilities(**sets, pending=borrowed)
     env = dict(item.partition("=")[::2] for item in process.env)
     yield FindCommand(process.args[0] if process.args else "", env.get("PATH", DEFAULT_PATH))
     if process.no_new_privileges:
@@ -254,7 +256,7 @@ def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: b
     if seccomp:
         yield SeccompFilter(compile_profile(seccomp).hex(), load_flags(seccomp))
     if borrowed:
-        yield LimitCapabilities(**_sets(process))
+        yield LimitCapabilities(**sets)
     yield Execute(process.args, process.env, reaper)
 
 
@@ -265,9 +267,9 @@ def _limits(process: Process) -> Limits:
     return Limits(tuple((one.type, one.soft, one.hard) for one in process.rlimits))
 
 
-def _sets(process: Process) -> dict[str, tuple[str, ...]]:
-    """The capability sets of a process, as names without ``CAP_``; all of them empty where none are given."""
-    sets = process.capabilities or Capabilities()
+@functools.lru_cache(maxsize=64)  # nearly all containers have the same
+def _sets(sets: Capabilities) -> dict[str, tuple[str, ...]]:
+    """The capability sets of a process, as names without ``CAP_``. Raises InvalidInput."""
     names = {
         field.name: tuple(name.upper().removeprefix("CAP_") for name in getattr(sets, field.name))
         for field in dataclasses.fields(sets)

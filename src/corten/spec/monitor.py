@@ -89,7 +89,8 @@ class MonitorSpec:
 
     def encode(self) -> dict[str, Any]:
         """The JSON form."""
-        return dataclasses.asdict(self)
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {**values, "log": {name: getattr(self.log, name) for name in self.log.__slots__}}
 
     @classmethod
     def decode(cls, value: dict[str, Any]) -> MonitorSpec:
@@ -113,10 +114,9 @@ class ExitRecord:
 
     def encode(self) -> dict[str, Any]:
         """The JSON form, which is also that of exit.json."""
-        return dataclasses.asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @classmethod
     def decode(cls, value: dict[str, Any]) -> ExitRecord:
         """The value of a JSON form; members that a newer monitor added are left out."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        return cls(**{name: item for name, item in value.items() if name in known})
+        return cls(**{name: item for name, item in value.items() if name in cls.__slots__})
