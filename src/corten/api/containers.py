@@ -17,6 +17,7 @@ from corten.engine.containers import Exit
 from corten.engine.logs import LogOptions
 from corten.engine.model import CreateRequest, UpdateRequest
 from corten.errors import InvalidInput
+from corten.spec.operation import describe
 from corten.wire.frames import frame
 
 ROUTES = Router()
@@ -61,8 +62,10 @@ async def start(request: Request) -> Response:
 
 @_route("GET", "/corten/containers/{id}/plan")
 async def plan(request: Request) -> Response:
-    found = await request.services.containers.plan(request.params["id"])
-    return reply({"digest": found.digest(), "steps": found.describe()})
+    containers = request.services.containers
+    found = await containers.plan(request.params["id"])
+    before = [{**describe(step), "ready": True} for step in containers.made_ahead]
+    return reply({"digest": found.digest(), "steps": [*before, *found.describe()]})
 
 
 @_route("POST", "/containers/{id}/stop")

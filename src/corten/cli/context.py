@@ -8,7 +8,7 @@ import sys
 from corten.client import Client
 from corten.client.address import Address, parse
 from corten.client.core import Answer
-from corten.client.places import standard_root
+from corten.spec.places import standard_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

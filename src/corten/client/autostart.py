@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.errors import AccessDenied, CortenError, Unavailable
+from corten.errors import CortenError, Unavailable
+from corten.spec.places import SOCKET, make_run_directory, run_directory
 
 from .connection import Connection
-from .places import SOCKET, run_directory
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,22 +41,16 @@ class Autostart:
         self.log = os.path.join(root, "engine.log")
 
     def __call__(self, address: Address) -> Connection:
-        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started,
-        AccessDenied for an ordinary user."""
+        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started."""
         try:
             return Connection(address)
         except Unavailable:
             return self._start(address)
 
     def _start(self, address: Address) -> Connection:
-        if os.geteuid() != 0:
-            raise AccessDenied(
-                "start the engine: it needs root, ordinary users cannot run it yet",
-                hint="run it as root (sudo corten …), or point CORTEN_HOST at an engine that you may use",
-            )
+        make_run_directory(self.run)
         try:
             os.makedirs(self.root, mode=0o711, exist_ok=True)
-            os.makedirs(self.run, mode=0o700, exist_ok=True)
             lock = os.open(os.path.join(self.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CortenError.from_os("start the engine in", error.filename or self.root, error) from error

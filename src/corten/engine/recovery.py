@@ -85,7 +85,7 @@ class Recovery:
         _log.error("container %s: its monitor is gone and left no word: recorded as lost", container.id[:12])
         with process_handle(container.state.pid, container.init_start, container.boot_id) as pidfd:
             if pidfd is not None:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                _kill(pidfd, container)
         same_boot = container.boot_id == self.lifecycle.boot_id
         if same_boot:
             self.lifecycle.clear_cgroup(container)
@@ -114,3 +114,12 @@ class Recovery:
             await self.lifecycle.start(container)
         except CortenError as error:
             _log.warning("container %s: start by its policy: %s", container.id[:12], error)
+
+
+def _kill(pidfd: int, container: Container) -> None:
+    try:
+        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+    except PermissionError:
+        # It lives in a user namespace whose last monitor is gone, under another id than the user's own.
+        pid = container.state.pid
+        _log.error("container %s: process %d is left; end it with kill -9 %d", container.id[:12], pid, pid)

@@ -62,7 +62,7 @@ from corten.runtime.operations.root import (
 from corten.runtime.operations.seccomp import SeccompFilter
 from corten.runtime.seccomp.compiler import compile_profile, load_flags
 from corten.runtime.sysctl import check_sysctl
-from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation, decode, encode
+from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation, decode, describe, encode
 from corten.spec.runtime import Capabilities, Device, Process, RuntimeConfig
 from corten.spec.runtime import Mount as MountConfig
 from corten.sys.capabilities import NAMES as CAPABILITIES
@@ -98,12 +98,14 @@ class HostSide:
     """What the OCI configuration does not say of the host.
 
     ``links`` are the network's operations; ``cgroups`` None leaves control groups alone; ``reaper`` is ``--init``.
+    ``user_namespace``: whoever executes the plan is in one already, and so cannot make device nodes.
     """
 
     root: OverlayRoot | PlainRoot
     cgroups: CgroupManager | None = None
     links: tuple[Operation, ...] = ()
     reaper: bool = False
+    user_namespace: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,15 +132,9 @@ class Plan:
         """The operations of one stage."""
         return tuple(step for step in self.steps if step.stage == name)
 
-    def describe(self) -> list[dict[str, str]]:
+    def describe(self) -> list[dict[str, Any]]:
         """What ``--explain`` prints, a dictionary an operation."""
-        return [
-            {
-                "kind": step.kind, "stage": step.stage, "group": step.group,
-                "what": step.what(), "why": step.why(), "shell": step.shell(),
-            }
-            for step in self.steps
-        ]  # fmt: skip
+        return [describe(step) for step in self.steps]
 
 
 def plan(config: RuntimeConfig, host: HostSide) -> Plan:
@@ -223,7 +219,7 @@ def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     devices: list[Operation] = [
         DeviceNodes(
             tuple((d.path, d.type, d.major, d.minor, d.file_mode, d.uid, d.gid) for d in nodes),
-            bind=_user_namespace(config),
+            bind=host.user_namespace or _user_namespace(config),
         ),
         DeviceLinks(),
     ]
