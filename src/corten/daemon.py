@@ -42,7 +42,7 @@ from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
 from corten.engine.records import Records
-from corten.engine.recovery import Recovery
+from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.removal import Removal
 from corten.engine.spawning import Spawner
 from corten.engine.stopping import Stopping
@@ -64,6 +64,8 @@ _LONGEST_SOCKET_PATH = 107
 _ELSEWHERE = "it listens in the runtime directory (XDG_RUNTIME_DIR) that it was started with: set that, or use -H"
 _PREDECESSOR, _LOOK = 10.0, 0.02
 """Seconds that a leaving predecessor gets, and between looks: a lock has no deadline of its own."""
+_LEAVING = 50
+"""Looks at a control group that is about to become empty."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -249,8 +251,8 @@ class Engine:
         if not self._leave.done():
             self._leave.set_result(stop_containers)
 
-    async def run(self, sockets: Sequence[socket.socket]) -> None:
-        """Adopt what runs, serve, and leave when told."""
+    async def run(self, sockets: Sequence[socket.socket]) -> bool:
+        """Adopt what runs, serve, and leave when told; whether no container is left running."""
         self._spawner.start()
         try:
             endpoints = await self._recovery.adopt()
@@ -262,6 +264,7 @@ class Engine:
             _notify_systemd("READY=1")
             if await self._leave:
                 await self._stop_all()
+            return not any(container.state.running for container in self._records)
         finally:
             _notify_systemd("STOPPING=1")
             await self._close()
@@ -305,23 +308,29 @@ def enter_group(cgroups: CgroupManager, parent: str) -> None:
                 group.write("0")
 
 
-def leave_group(cgroups: CgroupManager, parent: str) -> None:
-    """Go back to where it came from and take the leaf along, and the parent when no container is left in it."""
+def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:
+    """Go back to where it came from and take the leaf along, and the parent when no container is left in it.
+
+    In an ``idle`` engine's leaf are at most monitors whose work is done, and who are about to leave.
+    """
     for file in cgroups.leave_files():
         with contextlib.suppress(OSError), open(file, "w") as group:
             group.write("0")
-    cgroups.remove(parent)
+    for _ in range(_LEAVING if idle else 1):
+        if cgroups.remove(parent):
+            return
+        time.sleep(_LOOK)
 
 
-async def serve(settings: Settings, paths: Paths) -> None:
-    """Run one engine until a signal or a client ends it."""
+async def serve(settings: Settings, paths: Paths) -> bool:
+    """Run one engine until a signal or a client ends it; whether it has no container left that runs."""
     sockets = listeners(settings, paths)
     engine = Engine(settings, paths)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.leave, False)
     try:
-        await engine.run(sockets)
+        return await engine.run(sockets)
     finally:
         for host in settings.hosts or (f"unix://{paths.socket}",):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
@@ -337,14 +346,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         paths = Paths.of(settings.root)
         with locked(settings.root, paths.socket):
             make_run_directory(str(paths.run))
-            for notice in enter(paths.monitors):
+            for notice in enter(paths.monitors, lambda: end_abandoned(paths.root / "corten.db")):
                 _log.info("%s", notice)
             prepare(paths)
             enter_group(detect(), settings.cgroup_parent)
+            idle = False
             try:
-                asyncio.run(serve(settings, paths))
+                idle = asyncio.run(serve(settings, paths))
             finally:
-                leave_group(detect(), settings.cgroup_parent)
+                leave_group(detect(), settings.cgroup_parent, idle=idle)
     except CortenError as error:
         _log.error("%s%s", error.message, f"\n{error.hint}" if error.hint else "")
         return 1

@@ -19,7 +19,7 @@ import os
 import select
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from corten.errors import CortenError
@@ -33,18 +33,21 @@ _CREDENTIALS = struct.Struct("iII")
 """struct ucred: pid, uid, gid (unix(7))."""
 
 
-def enter(monitors: Path) -> list[str]:
+def enter(monitors: Path, before_new: Callable[[], None]) -> list[str]:
     """Make this process root of a user namespace, unless it is root already; notices for the engine's log.
 
     ``monitors`` is where the monitors of this user's containers listen: when one lives, its namespaces are entered,
     since what lives in them can be signalled, entered and mounted for from there alone. The data root's lock must be
-    held: a monitor takes who knocks for its engine. Raises AccessDenied where the machine forbids it, CortenError.
+    held: a monitor takes who knocks for its engine. ``before_new`` is called before a new namespace is made: the last
+    moment in which what an earlier one still holds can be signalled, by who owns it. Raises AccessDenied where the
+    machine forbids it, CortenError.
     """
     if os.geteuid() == 0:
         return []
     for pidfd, pid in _living(monitors):
         _join(pidfd, pid)
         return [f"joined the namespaces of monitor {pid}, whose container runs"]
+    before_new()
     return _make(of_user())
 
 

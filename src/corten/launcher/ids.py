@@ -49,8 +49,10 @@ def of_user(subuid: str = "/etc/subuid", subgid: str = "/etc/subgid", search: It
     uids, gids = (tuple(_ranges(_lines(path), names)) for path in (subuid, subgid))
     if not uids or not gids:
         lacking = " and ".join(path for path, found in ((subuid, uids), (subgid, gids)) if not found)
-        return single(f"{lacking} grants this user no ids: usermod --add-subuids 100000-165535 "
-                      f"--add-subgids 100000-165535 {names[0]}, as root, does")  # fmt: skip
+        return single(
+            f"no ids for this user in {lacking}; an administrator grants some, which no other user may have, with "
+            f"usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {names[0]}"
+        )
     helpers = Helpers(_find("newuidmap", directories), _find("newgidmap", directories))
     return Ids(_map(os.geteuid(), uids), _map(os.getegid(), gids), helpers)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 
 from corten.errors import AccessDenied
@@ -22,10 +23,12 @@ _CAUSES = (
 
 def refusal(error: OSError, settings: str = "/proc/sys") -> AccessDenied:
     """What to tell the user whose namespace the kernel refused with ``error``."""
-    message = "make a user namespace: this machine does not let ordinary users"
+    message = "make a user namespace: ordinary users may not on this machine"
     for name, forbids, words, lift in _CAUSES:
         if _read(f"{settings}/{name}") == forbids:
             return AccessDenied(f"{message}: {words}", hint=_lifted_by(lift))
+    if error.errno == errno.ENOSPC:
+        return AccessDenied(f"{message}: the limit is reached", hint=_lifted_by("user.max_user_namespaces=15000"))
     cause = os.strerror(error.errno or 0).lower()
     return AccessDenied(
         f"{message}: {cause}",
@@ -37,7 +40,7 @@ def refusal(error: OSError, settings: str = "/proc/sys") -> AccessDenied:
 def _lifted_by(setting: str) -> str:
     return (
         f"an administrator lifts it with\n    sudo sysctl -w {setting}\n"
-        "and for good with that line in a file of /etc/sysctl.d; as root, Corten runs without it"
+        f"and for good with {setting} in a file of /etc/sysctl.d; as root, Corten runs without it"
     )
 
 
