@@ -144,7 +144,13 @@ def _listens(path: Path) -> bool:
 
 
 def prepare(paths: Paths) -> None:
-    """The directories of an engine; what an earlier one left unfinished goes. Raises CortenError."""
+    """The directories of an engine; what an earlier one left unfinished goes. Raises InvalidInput for sockets whose
+    paths would be too long, CortenError."""
+    if len(os.fsencode(paths.monitor("0" * 64))) > _LONGEST_SOCKET_PATH:
+        raise InvalidInput(
+            f"use {paths.run}: paths of sockets there would be longer than {_LONGEST_SOCKET_PATH} bytes",
+            hint="set XDG_RUNTIME_DIR to a directory with a short path",
+        )
     try:
         for directory, mode in (
             (paths.root / "containers", 0o710), (paths.staging, 0o700), (paths.monitors, 0o700),

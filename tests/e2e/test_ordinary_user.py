@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import http
 from tests.support.command import Result
 from tests.support.command import run as command_run
+from tests.support.engine import PROJECT
 from tests.support.process import command_line, state, wait_until
 from tests.support.registry import Registry
+from tests.support.replay import replay
 from tests.support.terminal import Terminal
 from tests.support.user import Installation, User, without_user_namespaces
 
@@ -358,6 +361,22 @@ def test_the_launchers_steps_are_explained_as_done(ordinary_user: User) -> None:
     assert 'mount --bind /dev/null "$ROOT/dev/null"' in result.out
 
 
+def test_a_shell_of_the_users_can_replay_the_file_system(lone_user: User) -> None:
+    """The launcher's steps too: with a single id, unshare(1) can do them itself."""
+    options = ("--network", "none", "--hostname", "replayed")
+    created = lone_user.cli("create", *options, "busybox", "true").check().out.strip()
+    try:
+        steps = http.request(lone_user.socket, "GET", f"/corten/containers/{created}/plan").check().json["steps"]
+        assert [step["ready"] for step in steps if step["kind"].startswith("launcher.")] == [True, True]
+        script = lone_user.installation.directory / "replay"
+        before = [*lone_user.command(), "unshare", "--user", "--map-root-user", "--mount"]
+        pid, name, processes = replay(steps, script, lone_user.environment(), before)
+        assert (pid, name) == ("1", "replayed")
+        assert processes < 5
+    finally:
+        lone_user.cli("rm", "-f", created).check()
+
+
 # --- a part of the control groups
 
 
@@ -461,6 +480,12 @@ def test_a_machine_that_forbids_it_is_told_apart(installation: Installation, ord
     assert "the limit of user namespaces is 0" in result.err
     assert "sudo sysctl -w user.max_user_namespaces=15000" in result.err
     assert not ordinary_user.socket.exists()
+    demo = [*ordinary_user.command(), str(PROJECT / "scripts/demo"), str(installation.corten.parent)]
+    shown = without_user_namespaces(demo, ordinary_user.environment())
+    assert shown.code == 125
+    assert "sudo sysctl -w user.max_user_namespaces=15000" in shown.err
+    allowed = command_run(demo, env=ordinary_user.environment()).check()
+    assert "Hello from Corten!" in allowed.out
 
 
 def test_somebody_elses_directory_is_not_trusted(ordinary_user: User) -> None:

@@ -138,9 +138,13 @@ class User:
         """The corten command as this user."""
         return Cli((*_as(self.uid, self.gid), str(self.installation.corten)), self.environment())
 
+    def command(self) -> list[str]:
+        """The argv in front of one that is to run as this user."""
+        return _as(self.uid, self.gid)
+
     def run(self, *argv: str) -> Result:
         """Any command as this user."""
-        return run([*_as(self.uid, self.gid), *argv], env=self.environment())
+        return run([*self.command(), *argv], env=self.environment())
 
     def inspect(self, container: str) -> dict[str, Any]:
         """What the API says of a container."""

@@ -57,9 +57,12 @@ def _user_runtime(environment: Mapping[str, str]) -> str:
     logind = f"/run/user/{os.geteuid()}"
     if os.path.isdir(logind) and os.stat(logind).st_uid == os.geteuid():
         return logind
-    fallback = f"/tmp/corten-{os.geteuid()}"
-    _check(fallback, _OTHERS)
-    return fallback
+    _check(_fallback(), _OTHERS)
+    return _fallback()
+
+
+def _fallback() -> str:
+    return f"/tmp/corten-{os.geteuid()}"
 
 
 def _absolute(environment: Mapping[str, str], name: str) -> str:
@@ -71,9 +74,8 @@ def _absolute(environment: Mapping[str, str], name: str) -> str:
 def make_run_directory(path: str) -> None:
     """Make a directory of sockets, 0700, and the one in /tmp above it. Raises AccessDenied when it is another user's,
     or others may write to it; CortenError."""
-    above = os.path.dirname(path)
-    if above.startswith("/tmp/"):
-        _make(above, _OTHERS)
+    if os.path.dirname(path) == _fallback():
+        _make(_fallback(), _OTHERS)
     _make(path, _WRITERS)
 
 
@@ -83,7 +85,7 @@ def _make(path: str, forbidden: int) -> None:
     except FileExistsError:
         _check(path, forbidden)
     except OSError as error:
-        hint = "XDG_RUNTIME_DIR names a directory of your own" if os.geteuid() else ""
+        hint = "let XDG_RUNTIME_DIR name a directory of your own" if os.geteuid() else ""
         raise CortenError.from_os("make", path, error, hint=hint) from error
 
 
