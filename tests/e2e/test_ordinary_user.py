@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -325,18 +326,18 @@ def test_another_root_has_an_engine_of_its_own(ordinary_user: User) -> None:
 
 def test_an_engine_in_the_foreground(ordinary_user: User) -> None:
     ordinary_user.cli("system", "stop").check()
-    socket = ordinary_user.home / "d.sock"
+    place = ordinary_user.home / "d.sock"
     engine = subprocess.Popen(
-        ordinary_user.cli.command("-H", f"unix://{socket}", "daemon"), env=ordinary_user.environment()
+        ordinary_user.cli.command("-H", f"unix://{place}", "daemon"), env=ordinary_user.environment()
     )
     try:
-        wait_until(socket.exists, "its socket", pid=engine.pid)
-        address = f"unix://{socket}"
+        wait_until(place.exists, "its socket", pid=engine.pid)
+        address = f"unix://{place}"
         assert ordinary_user.cli("-H", address, "run", "--rm", "--network", "none", "busybox", "true").code == 0
     finally:
         engine.send_signal(signal.SIGINT)
         assert engine.wait(20) == 0
-    assert not socket.exists()
+    assert not place.exists()
 
 
 def test_the_docker_command_line(ordinary_user: User) -> None:
@@ -500,6 +501,20 @@ def test_somebody_elses_directory_is_not_trusted(ordinary_user: User) -> None:
         assert "it belongs to user 0" in result.err
     finally:
         fallback.rmdir()
+
+
+def test_somebody_elses_engine_is_not_talked_to(ordinary_user: User) -> None:
+    """A directory that all may write to, and who was faster: root, here."""
+    ordinary_user.cli("system", "stop")
+    wait_until(lambda: not ordinary_user.socket.exists(), "the end of its socket")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(ordinary_user.socket))
+        ordinary_user.socket.chmod(0o666)
+        listener.listen()
+        result = ordinary_user.cli("ps")
+    ordinary_user.socket.unlink()
+    assert result.code == 1
+    assert "user 0 listens there" in result.err
 
 
 def test_nothing_is_left(installation: Installation, busybox_archive: Path) -> None:

@@ -60,11 +60,11 @@ class Context:
         """A client of its own, e.g. for signals that arrive while another answer is read."""
         if self.host:
             return Client(self.host)
-        from corten.client.autostart import Autostart, socket_of
+        from corten.client.autostart import Autostart, own_connection, socket_of
 
         address = Address(path=socket_of(self.root, self.environment))
         if not autostart:
-            return Client(address)
+            return Client(address, connect=own_connection)
         return Client(address, connect=Autostart(self.root, self.environment))
 
     @property

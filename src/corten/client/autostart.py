@@ -7,10 +7,11 @@ as its directory, umask 022, standard streams to ``engine.log``, every other des
 
 from __future__ import annotations
 
+import _socket
 import os
 import sys
 
-from corten.errors import CortenError, Unavailable
+from corten.errors import AccessDenied, CortenError, Unavailable
 from corten.spec.places import SOCKET, make_run_directory, run_directory
 
 from .connection import Connection
@@ -41,9 +42,10 @@ class Autostart:
         self.log = os.path.join(root, "engine.log")
 
     def __call__(self, address: Address) -> Connection:
-        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started."""
+        """A connection. Raises Unavailable with the end of the engine's log when it cannot be started,
+        AccessDenied when somebody else listens there."""
         try:
-            return Connection(address)
+            return own_connection(address)
         except Unavailable:
             return self._start(address)
 
@@ -64,7 +66,7 @@ class Autostart:
 
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            return Connection(address)  # started by another while this one waited for the lock
+            return own_connection(address)  # started by another while this one waited for the lock
         except Unavailable:
             start = _size(self.log)
         pid = self._spawn()
@@ -114,6 +116,19 @@ class Autostart:
     def _failure(self, cause: str, start: int) -> Unavailable:
         said = _tail(self.log, start)
         return Unavailable(f"start the engine of {self.root}: {cause}", hint=said or f"see {self.log}")
+
+
+def own_connection(address: Address) -> Connection:
+    """A connection to this user's own engine. Raises Unavailable; AccessDenied when another user listens: in a
+    directory that all may write to, anybody can be faster (SO_PEERCRED, unix(7))."""
+    connection = Connection(address)
+    # struct ucred: pid, uid, gid, of 32 bits each
+    credentials = connection.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    owner = int.from_bytes(credentials[4:8], sys.byteorder)
+    if owner != os.geteuid():
+        connection.close()
+        raise AccessDenied(f"connect to the engine at {address}: user {owner} listens there")
+    return connection
 
 
 def socket_of(root: str, environment: Mapping[str, str]) -> str:

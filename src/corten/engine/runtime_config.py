@@ -191,7 +191,7 @@ def _system_mounts(host: HostConfig, around: Surroundings) -> Iterator[Mount]:
     pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group)
     yield Mount("/dev/pts", "devpts", "devpts", pts)
     yield _of_namespace("network", around, Mount("/sys", "sysfs", "sysfs", (*plain, access)))
-    if around.groups:
+    if around.groups and (around.standing.initial or host.cgroupns_mode != "host"):
         yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*plain, access))
     if not around.is_foreign("ipc"):
         yield Mount("/dev/mqueue", "mqueue", "mqueue", plain)

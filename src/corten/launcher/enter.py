@@ -108,6 +108,8 @@ def _make(ids: Ids) -> list[str]:
                     _map_oneself(name, ranges)
     except OSError as error:
         raise refusal(error) from error
+    if os.geteuid() != 0:
+        raise CortenError(f"map ids: the engine is user {os.geteuid()} in its namespace, and not root")
     said = [ids.why, *complaints.values()]
     return [f"containers have a single user and group: {words}" for words in said if words]
 

@@ -11,6 +11,8 @@ import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from corten.errors import CortenError
+
 _GO = b"go"
 
 
@@ -26,11 +28,14 @@ class Helper:
                 _be_helper(theirs, commands)
 
     def run(self) -> dict[str, str]:
-        """Have the commands executed now: what each complained of, '' where it did its work."""
+        """Have the commands executed now: what each complained of, '' where it did its work. Raises CortenError when
+        it died over them."""
         self._channel.sendall(_GO)
         with self._channel.makefile("rb") as answer:
             told = answer.read()
-        return dict(json.loads(told)) if told else {}
+        if not told:
+            raise CortenError("map ids: the helper died")
+        return dict(json.loads(told))
 
     def __enter__(self) -> Helper:
         return self
