@@ -8,6 +8,7 @@
 ``busybox``               its reference, loaded into ``engine``
 ``registry``              Debian's docker-registry on loopback, one a session
 ``ordinary_user``         a user with subordinate ids and ``busybox`` loaded, one a module; its engine starts by itself
+``sleeper``               a container that runs, of ``ordinary_user``
 ``lone_user``             the same without subordinate ids
 ``dockerd``               Debian's dockerd in a network namespace, one a session, with ``busybox`` loaded
 ``no_leaks``              fails the test when its engine has more on the machine after than before
@@ -157,6 +158,14 @@ def lone_user(installation: Installation, busybox_archive: Path) -> Iterator[Use
     """A user without subordinate ids, whose engine has ``busybox``."""
     with _user(installation, busybox_archive, granted=False) as user:
         yield user
+
+
+@pytest.fixture
+def sleeper(ordinary_user: User) -> Iterator[str]:
+    """A container of the ordinary user's that runs, without a network; removed whatever happens."""
+    ordinary_user.cli("run", "-d", "--name", "sleeper", "--network", "none", "busybox", "sleep", "1000").check()
+    yield "sleeper"
+    ordinary_user.cli("rm", "-f", "sleeper")
 
 
 @pytest.fixture

@@ -138,6 +138,10 @@ class User:
         """The corten command as this user."""
         return Cli((*_as(self.uid, self.gid), str(self.installation.corten)), self.environment())
 
+    def box(self, *arguments: str) -> Result:
+        """Run a container without a network, which is gone afterwards."""
+        return self.cli("run", "--rm", "--network", "none", *arguments)
+
     def command(self) -> list[str]:
         """The argv in front of one that is to run as this user."""
         return _as(self.uid, self.gid)
