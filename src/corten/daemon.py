@@ -121,7 +121,8 @@ def locked(root: Path, socket_path: Path) -> Iterator[None]:
         while not _lock(descriptor):
             if _listens(socket_path) or time.monotonic() > deadline:
                 holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
-                raise Conflict(f"use data root {root}: engine {holder} runs on it", hint=_ELSEWHERE)
+                hint = _ELSEWHERE if os.geteuid() else ""
+                raise Conflict(f"use data root {root}: engine {holder} runs on it", hint=hint)
             time.sleep(_LOOK)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)

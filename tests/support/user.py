@@ -69,10 +69,11 @@ class Installation:
         run([_python(), "-m", "venv", "--without-pip", str(venv)]).check()
         (site,) = venv.glob("lib/python*/site-packages")
         (site / "corten.pth").write_text("\n".join(map(str, _packages())))
+        for name in ("corten", "corten-runtime"):
+            text = (PROJECT / "scripts" / name).read_text().split("\n", 1)[1]
+            (venv / "bin" / name).write_text(f"#!{venv}/bin/python\n{text}")
+            (venv / "bin" / name).chmod(0o755)
         self.corten = venv / "bin/corten"
-        text = (PROJECT / "scripts/corten").read_text().split("\n", 1)[1]
-        self.corten.write_text(f"#!{venv}/bin/python\n{text}")
-        self.corten.chmod(0o755)
 
     def remove(self) -> None:
         """Delete it."""

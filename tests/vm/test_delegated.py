@@ -38,7 +38,7 @@ def home() -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def group() -> Iterator[Path]:
     """As systemd delegates: the directory and the files by which groups are made and entered; no limit of its own."""
-    (_TOP / "cgroup.subtree_control").write_text("+cpu +cpuset +memory +pids")
+    (_TOP / "cgroup.subtree_control").write_text("+cpu +cpuset +memory +pids -io")
     made = _TOP / "user"
     (made / "session").mkdir(parents=True)
     for directory in (made, made / "session"):

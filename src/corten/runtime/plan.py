@@ -224,6 +224,8 @@ def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         DeviceLinks(),
     ]
     for mount in config.mounts:
+        if mount.type == "cgroup" and host.cgroups is not None and not host.cgroups.present:
+            continue  # there is none to show
         yield _mount(mount, config, host)
         if mount.destination == "/dev" and devices:
             yield from devices

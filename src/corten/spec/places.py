@@ -46,12 +46,15 @@ def fingerprint(root: str) -> str:
 def run_directory(root: str, environment: Mapping[str, str]) -> str:
     """The directory of sockets of the engine of a data root. Raises AccessDenied when it would lie in a directory
     that is another user's: whoever listens there is not this user's engine."""
-    base = "/run" if os.geteuid() == 0 else _user_runtime(environment)
+    base = run_base(environment)
     return f"{base}/corten" if is_standard(root, environment) else f"{base}/corten-{fingerprint(root)}"
 
 
-def _user_runtime(environment: Mapping[str, str]) -> str:
-    """XDG_RUNTIME_DIR; where a session set none (su, cron), logind's directory, or one in /tmp that is checked."""
+def run_base(environment: Mapping[str, str]) -> str:
+    """``/run``; for an ordinary user XDG_RUNTIME_DIR, or where no session set it (su, cron), logind's directory or a
+    checked one in /tmp. Raises AccessDenied."""
+    if os.geteuid() == 0:
+        return "/run"
     if given := _absolute(environment, "XDG_RUNTIME_DIR"):
         return given
     logind = f"/run/user/{os.geteuid()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import gc
 import json
@@ -27,7 +28,7 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
     """
     try:
         gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
-        process.set_dumpable(False)
+        process.set_dumpable(_is_mapped(plan))
         _take_stdio(stdio)
         _close_others(channel.fileno(), context.target, context.gate)
         _execute(plan, context, channel)
@@ -43,9 +44,10 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
 def _execute(plan: Plan, context: InitContext, channel: socket.socket) -> None:
     parent = plan.stage(PARENT)
     linked = not parent
-    if any(step.kind == _USER_MAP for step in parent):
+    if _is_mapped(plan):
         linked = _await(channel)
         _become_root()
+        process.set_dumpable(False)  # only now: until then its /proc is the monitor's, who writes the maps
     for step in plan.stage(INIT):
         if step.group == _NETWORK and not linked:
             linked = _await(channel)
@@ -65,8 +67,13 @@ def _await(channel: socket.socket) -> bool:
     return True
 
 
+def _is_mapped(plan: Plan) -> bool:
+    return any(step.kind == _USER_MAP for step in plan.stage(PARENT))
+
+
 def _become_root() -> None:
-    os.setgroups([])
+    with contextlib.suppress(PermissionError):  # given up, for the right to map a group
+        os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 
