@@ -7,6 +7,9 @@
 ``busybox_archive``       a docker archive of the machine's static busybox
 ``busybox``               its reference, loaded into ``engine``
 ``registry``              Debian's docker-registry on loopback, one a session
+``ordinary_user``         a user with subordinate ids and ``busybox`` loaded, one a module; its engine starts by itself
+``sleeper``               a container that runs, of ``ordinary_user``
+``lone_user``             the same without subordinate ids
 ``dockerd``               Debian's dockerd in a network namespace, one a session, with ``busybox`` loaded
 ``no_leaks``              fails the test when its engine has more on the machine after than before
 ========================  ===========================================================================
@@ -14,6 +17,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from tests.support.dockerd import Dockerd
     from tests.support.engine import Engine
     from tests.support.registry import Registry
+    from tests.support.user import Installation, User
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -114,6 +119,53 @@ def shared_engine(workspace: Path, busybox_archive: Path) -> Iterator[Engine]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture(scope="session")
+def installation() -> Iterator[Installation]:
+    """Corten where an ordinary user may read it."""
+    from tests.support.user import Installation, user_problem
+
+    _skip_if(user_problem())
+    made = Installation()
+    try:
+        yield made
+    finally:
+        made.remove()
+
+
+@contextlib.contextmanager
+def _user(installation: Installation, busybox_archive: Path, *, granted: bool) -> Iterator[User]:
+    from tests.support.user import User
+
+    made = User(installation, granted=granted)
+    try:
+        made.cli("load", stdin=busybox_archive.read_bytes()).check()
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def ordinary_user(installation: Installation, busybox_archive: Path) -> Iterator[User]:
+    """A user with subordinate ids, whose engine has ``busybox``."""
+    with _user(installation, busybox_archive, granted=True) as user:
+        yield user
+
+
+@pytest.fixture(scope="module")
+def lone_user(installation: Installation, busybox_archive: Path) -> Iterator[User]:
+    """A user without subordinate ids, whose engine has ``busybox``."""
+    with _user(installation, busybox_archive, granted=False) as user:
+        yield user
+
+
+@pytest.fixture
+def sleeper(ordinary_user: User) -> Iterator[str]:
+    """A container of the ordinary user's that runs, without a network; removed whatever happens."""
+    ordinary_user.cli("run", "-d", "--name", "sleeper", "--network", "none", "busybox", "sleep", "1000").check()
+    yield "sleeper"
+    ordinary_user.cli("rm", "-f", "sleeper")
 
 
 @pytest.fixture

@@ -35,13 +35,14 @@ from corten.engine.images import Images
 from corten.engine.launching import Launcher
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
+from corten.engine.means import Means
 from corten.engine.model import Container
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
-from corten.engine.paths import STANDARD_ROOT, Paths, derived_name
+from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
 from corten.engine.records import Records
-from corten.engine.recovery import Recovery
+from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.removal import Removal
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
@@ -51,15 +52,21 @@ from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
 from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
+from corten.launcher.enter import enter
+from corten.launcher.operations import steps_of
 from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
+from corten.spec.places import make_run_directory, standard_root
 from corten.store.images import ImageStore
 
 _log = logging.getLogger("corten")
 _FIRST_SYSTEMD_DESCRIPTOR = 3
 _LONGEST_SOCKET_PATH = 107
+_ELSEWHERE = "it listens in the runtime directory (XDG_RUNTIME_DIR) that it was started with: set that, or use -H"
 _PREDECESSOR, _LOOK = 10.0, 0.02
 """Seconds that a leaving predecessor gets, and between looks: a lock has no deadline of its own."""
+_LEAVING = 50
+"""Looks at a control group that is about to become empty."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -77,7 +84,8 @@ class Settings:
     def parse(cls, arguments: Sequence[str]) -> Settings:
         """From the command line. Raises InvalidInput."""
         parser = argparse.ArgumentParser(prog="corten daemon", description="Run the engine in the foreground.")
-        parser.add_argument("--root", default=os.environ.get("CORTEN_ROOT") or str(STANDARD_ROOT), help="data root")
+        parser.add_argument("--root", help="data root",
+                            default=os.environ.get("CORTEN_ROOT") or standard_root(os.environ))  # fmt: skip
         parser.add_argument("-H", "--host", action="append", default=[], help="where to listen (unix://, tcp://127.…)")
         parser.add_argument("--bridge", default="", help="interface of the default network")
         parser.add_argument("--table", default="", help="name of the firewall table")
@@ -107,14 +115,15 @@ def locked(root: Path, socket_path: Path) -> Iterator[None]:
         descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except PermissionError as error:
         raise AccessDenied(
-            f"use data root {root}: permission denied", hint="run as root, or choose another with --root"
+            f"use data root {root}: permission denied", hint="it is another user's: choose your own with --root"
         ) from error
     try:
         deadline = time.monotonic() + _PREDECESSOR
         while not _lock(descriptor):
             if _listens(socket_path) or time.monotonic() > deadline:
                 holder = os.pread(descriptor, 32, 0).decode().strip() or "unknown"
-                raise Conflict(f"use data root {root}: engine {holder} runs on it")
+                hint = _ELSEWHERE if os.geteuid() else ""
+                raise Conflict(f"use data root {root}: engine {holder} runs on it", hint=hint)
             time.sleep(_LOOK)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
@@ -137,10 +146,16 @@ def _listens(path: Path) -> bool:
 
 
 def prepare(paths: Paths) -> None:
-    """The directories of an engine; what an earlier one left unfinished goes. Raises CortenError."""
+    """The directories of an engine; what an earlier one left unfinished goes. Raises InvalidInput for sockets whose
+    paths would be too long, CortenError."""
+    if len(os.fsencode(paths.monitor("0" * 64))) > _LONGEST_SOCKET_PATH:
+        raise InvalidInput(
+            f"use {paths.run}: paths of sockets there would be longer than {_LONGEST_SOCKET_PATH} bytes",
+            hint="set XDG_RUNTIME_DIR to a directory with a short path",
+        )
     try:
         for directory, mode in (
-            (paths.root / "containers", 0o710), (paths.staging, 0o700), (paths.run, 0o700), (paths.monitors, 0o700),
+            (paths.root / "containers", 0o710), (paths.staging, 0o700), (paths.monitors, 0o700),
         ):  # fmt: skip
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         for leftover in paths.staging.iterdir():
@@ -199,35 +214,38 @@ class Engine:
         self._spawner = Spawner(paths.root)
         self._graveyard = Graveyard(paths.staging)
         self._cgroups = detect()
+        self._means = Means.of_process(self._cgroups)
         self._events = Events()
         self._records = Records(self._database)
         self._build()
 
     def _build(self) -> None:
         settings, paths, records, events = self._settings, self._paths, self._records, self._events
+        means = self._means
         networks = Networks(
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
-            name_of=lambda id: records.find(id).name,
+            name_of=lambda id: records.find(id).name, privileged=means.standing.network,
         )  # fmt: skip
-        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, records.find)
+        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
         self._standbys = Standbys(self._spawner)
         launcher = Launcher(self._spawner, self._standbys, paths)
         lives = Lives(self._log_path)
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
-        archives = Archives(life, self._spawner, paths)
+        archives = Archives(life, self._spawner, paths, means.standing)
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
-        creation = Creation(records, images, volumes, self._graveyard, paths, archives.populate)
+        creation = Creation(records, images, volumes, self._graveyard, paths, means, archives.populate)
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
-            updating=Updating(life), attaching=Attaching(life), observing=observing, archives=archives, execs=execs,
+            updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
+            execs=execs, made_ahead=steps_of(means.standing),
         )  # fmt: skip
-        system = System(paths, records, images, volumes, observing, self._cgroups, self.leave)
+        system = System(paths, records, images, volumes, observing, self._cgroups, means.standing, self.leave)
         self._life, self._networks, self._stopping = life, networks, stopping
         self._recovery = Recovery(life, paths)
         self._server = Server(
@@ -242,8 +260,8 @@ class Engine:
         if not self._leave.done():
             self._leave.set_result(stop_containers)
 
-    async def run(self, sockets: Sequence[socket.socket]) -> None:
-        """Adopt what runs, serve, and leave when told."""
+    async def run(self, sockets: Sequence[socket.socket]) -> bool:
+        """Adopt what runs, serve, and leave when told; whether no container is left running."""
         self._spawner.start()
         try:
             endpoints = await self._recovery.adopt()
@@ -255,6 +273,7 @@ class Engine:
             _notify_systemd("READY=1")
             if await self._leave:
                 await self._stop_all()
+            return not any(container.state.running for container in self._records)
         finally:
             _notify_systemd("STOPPING=1")
             await self._close()
@@ -299,23 +318,29 @@ def enter_group(cgroups: CgroupManager, parent: str) -> None:
                 group.write("0")
 
 
-def leave_group(cgroups: CgroupManager, parent: str) -> None:
-    """Go back to the root group and take the leaf along, and the parent when no container is left in it."""
-    for file in cgroups.join_files("."):
+def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:
+    """Go back to where it came from and take the leaf along, and the parent when no container is left in it.
+
+    In an ``idle`` engine's leaf are at most monitors whose work is done, and who are about to leave.
+    """
+    for file in cgroups.leave_files():
         with contextlib.suppress(OSError), open(file, "w") as group:
             group.write("0")
-    cgroups.remove(parent)
+    for _ in range(_LEAVING if idle else 1):
+        if cgroups.remove(parent):
+            return
+        time.sleep(_LOOK)
 
 
-async def serve(settings: Settings, paths: Paths) -> None:
-    """Run one engine until a signal or a client ends it."""
+async def serve(settings: Settings, paths: Paths) -> bool:
+    """Run one engine until a signal or a client ends it; whether it has no container left that runs."""
     sockets = listeners(settings, paths)
     engine = Engine(settings, paths)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, engine.leave, False)
     try:
-        await engine.run(sockets)
+        return await engine.run(sockets)
     finally:
         for host in settings.hosts or (f"unix://{paths.socket}",):
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
@@ -330,14 +355,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = Settings.parse(sys.argv[1:] if arguments is None else arguments)
         paths = Paths.of(settings.root)
         with locked(settings.root, paths.socket):
+            make_run_directory(str(paths.run))
+            for notice in enter(paths.monitors, lambda: end_abandoned(paths.root / "corten.db")):
+                _log.info("%s", notice)
             prepare(paths)
             enter_group(detect(), settings.cgroup_parent)
+            idle = False
             try:
-                asyncio.run(serve(settings, paths))
+                idle = asyncio.run(serve(settings, paths))
             finally:
-                leave_group(detect(), settings.cgroup_parent)
+                leave_group(detect(), settings.cgroup_parent, idle=idle)
     except CortenError as error:
-        _log.error("%s%s", error.message, f" ({error.hint})" if error.hint else "")
+        _log.error("%s%s", error.message, f"\n{error.hint}" if error.hint else "")
         return 1
     return 0
 

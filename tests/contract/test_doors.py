@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from tests.support.command import Result, run
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
@@ -42,36 +40,6 @@ def test_without_a_new_python_the_packages_are_named(tmp_path: Path) -> None:
     result = _make_venv(tmp_path, _TOO_OLD)
     assert result.code == 1
     assert "apt-get install python3 python3-venv" in result.err
-
-
-def _userns_check(tmp_path: Path, unshare: str, setting: str = "") -> Result:
-    """Run userns-check as an ordinary user, for whom one file of /proc/sys holds what forbids it."""
-    name, _, value = setting.partition("=")
-    cat = f'#!/bin/sh\n[ "$1" = /proc/sys/{name} ] && echo {value}\n'
-    path = _stub(tmp_path, id="#!/bin/sh\necho 1000\n", unshare=f"#!/bin/sh\nexit {unshare}\n", cat=cat)
-    return run([str(SCRIPTS / "userns-check")], env={"PATH": path})
-
-
-def test_an_ordinary_user_may_go_on_where_namespaces_are_allowed(tmp_path: Path) -> None:
-    assert _userns_check(tmp_path, unshare="0").code == 0
-
-
-@pytest.mark.parametrize(
-    ("setting", "remedy"),
-    [
-        ("user/max_user_namespaces=0", "sudo sysctl -w user.max_user_namespaces=15000"),
-        ("kernel/unprivileged_userns_clone=0", "sudo sysctl -w kernel.unprivileged_userns_clone=1"),
-        (
-            "kernel/apparmor_restrict_unprivileged_userns=1",
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
-        ),
-        ("none=0", "Run it as root"),
-    ],
-)
-def test_what_forbids_namespaces_is_named_with_its_remedy(tmp_path: Path, setting: str, remedy: str) -> None:
-    result = _userns_check(tmp_path, "1", setting)
-    assert result.code == 1
-    assert remedy in result.err
 
 
 def test_every_script_is_executable_and_parses() -> None:

@@ -34,7 +34,7 @@ BUDGETS = {
         "corten.cli.run", "corten.cli.notation", "corten.cli.container_config", "corten.cli.container_options",
     },
 }  # fmt: skip
-PLACES = {"corten.client.places", "_sha256", "_sha2"}
+PLACES = {"corten.spec", "corten.spec.places", "_sha256", "_sha2"}
 """Where the engine is, when only its data root is known."""
 
 

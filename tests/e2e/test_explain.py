@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.support.command import Cli
 from tests.support.engine import Engine
+from tests.support.replay import replay
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -46,28 +45,7 @@ def test_a_shell_can_replay_the_file_system(engine: Engine, cli: Cli, busybox: s
     """With plain unshare and mount, as far as a working container: its own pids, its own root, its own name."""
     created = cli("create", "--network", "none", "--hostname", "replayed", busybox, "true").check().out.strip()
     steps = engine.api("GET", f"/corten/containers/{created}/plan").check().json["steps"]
-    kinds = ("uts.hostname", "mount.private", "root.overlay", "mount", "device.nodes", "root.pivot")
-    lines = [step["shell"] for step in steps if step["kind"] in kinds]
-    root = next(step["what"] for step in steps if step["kind"] == "root.overlay")
-    clone = next(step["shell"] for step in steps if step["kind"] == "namespace.clone")
-    script = ["set -e", f"ROOT={shlex.quote(root)}"]
-    for line in lines:
-        script += [_with_directories(line), ""]
-    script.append("exec /bin/busybox sh -c 'echo $$; hostname; ls /proc | grep -c ^[0-9]; echo ok > /dev/null'")
-    path = tmp_path / "replay"
-    path.write_text("\n".join(script))
-    command = [*shlex.split(clone), "sh", str(path)]
     environment = {"PATH": os.environ["PATH"] + ":/bin"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
-    assert done.returncode == 0, done.stderr
-    pid, name, processes = done.stdout.split()
+    pid, name, processes = replay(steps, tmp_path / "replay", environment)
     assert (pid, name) == ("1", "replayed")
-    assert int(processes) < 5
-
-
-def _with_directories(line: str) -> str:
-    """What a shell must do besides: make the place of a mount, where the runtime makes it unasked."""
-    if not line.startswith("mount -t") or '"$ROOT' not in line:
-        return line
-    place = line[line.index('"$ROOT') :].split()[0]
-    return f"mkdir -p {place} && {line}"
+    assert processes < 5

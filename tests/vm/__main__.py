@@ -14,7 +14,7 @@ def main(arguments: list[str]) -> int:
     if problem := machine.problem():
         print(f"skipped: {problem}")
         return 0
-    chosen = arguments or ["tests/vm/test_limits.py"]
+    chosen = arguments or ["tests/vm/test_limits.py", "tests/vm/test_delegated.py"]
     return machine.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", *chosen], seconds=_SECONDS
     )

@@ -17,6 +17,7 @@ from corten.engine.containers import Exit
 from corten.engine.logs import LogOptions
 from corten.engine.model import CreateRequest, UpdateRequest
 from corten.errors import InvalidInput
+from corten.spec.operation import describe
 from corten.wire.frames import frame
 
 ROUTES = Router()
@@ -61,9 +62,11 @@ async def start(request: Request) -> Response:
 
 @_route("GET", "/corten/containers/{id}/plan")
 async def plan(request: Request) -> Response:
-    found, ready = await request.services.containers.plan(request.params["id"])
+    containers = request.services.containers
+    found, ready = await containers.plan(request.params["id"])
+    before = [{**describe(step), "ready": True} for step in containers.made_ahead]
     steps = [{**step, "ready": place in ready} for place, step in enumerate(found.describe())]
-    return reply({"digest": found.digest(), "steps": steps})
+    return reply({"digest": found.digest(), "steps": [*before, *steps]})
 
 
 @_route("POST", "/containers/{id}/stop")

@@ -132,8 +132,11 @@ class _Sink(io.RawIOBase):
         yield from pending
 
 
-def packed(source: str, name: str, *, follow: bool) -> Iterator[bytes]:
-    """A tar stream of a local file or tree whose top is called ``name``; '' packs a directory's content."""
+def packed(source: str, name: str, *, follow: bool, root: tuple[int, int] = (0, 0)) -> Iterator[bytes]:
+    """A tar stream of a local file or tree whose top is called ``name``; '' packs a directory's content.
+
+    ``root`` are the user and group that root stands for where it goes: their files become root's.
+    """
     sink = _Sink()
     top = os.path.realpath(source) if follow else source.removesuffix("/.") or "/"
     with tarfile.open(fileobj=sink, mode="w|", format=tarfile.PAX_FORMAT) as archive:
@@ -141,6 +144,7 @@ def packed(source: str, name: str, *, follow: bool) -> Iterator[bytes]:
             info = archive.gettarinfo(path, member)
             if info is None:
                 continue  # a socket: tar has no such thing
+            info.uid, info.gid = (0 if id == own else id for id, own in zip((info.uid, info.gid), root, strict=True))
             if info.isreg():
                 with open(path, "rb") as file:
                     archive.addfile(info, file)

@@ -7,9 +7,9 @@ import sys
 
 from corten.client import Client
 from corten.client.address import Address, parse
-from corten.client.connection import Connection
+from corten.client.connection import Connection, own_connection
 from corten.client.core import Answer
-from corten.errors import CortenError, InvalidInput, Unavailable
+from corten.errors import CortenError, InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Context:
     @property
     def root(self) -> str:
         """The data root of the engine where no address was given."""
-        from corten.client.places import standard_root
+        from corten.spec.places import standard_root
 
         return self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
 
@@ -63,19 +63,16 @@ class Context:
         """A client of its own, e.g. for signals that arrive while another answer is read."""
         if self.host:
             return Client(self.host)
-        from corten.client.places import socket_of
+        from corten.spec.places import socket_of
 
         address = Address(path=socket_of(self.root, self.environment))
-        return Client(address, connect=self._connect if autostart else Connection)
+        return Client(address, connect=own_connection, start=self._start if autostart else None)
 
-    def _connect(self, address: Address) -> Connection:
-        """A connection; where nothing listens the engine is started, by code that is loaded only then."""
-        try:
-            return Connection(address)
-        except Unavailable:
-            from corten.client.autostart import Autostart
+    def _start(self, address: Address) -> Connection:
+        """A connection to an engine that is started, by code that is loaded only then."""
+        from corten.client.autostart import Autostart
 
-            return Autostart(self.root, self.environment)(address)
+        return Autostart(self.root, self.environment)(address)
 
     def connect_ahead(self, count: int = 1) -> None:
         """Open connections while other work is done. What is wrong with the address is for the first request to say."""

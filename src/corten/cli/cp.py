@@ -108,9 +108,17 @@ def _to_container(context: Context, values: Values, source: str, container: str,
         _put(context, values, container, path, pieces(0))
         return None
     into, name = _remote_target(source, bool(stat), is_directory, path, values)
-    counted = _Counted(packed(source, name, follow=values.follow_link))
+    counted = _Counted(packed(source, name, follow=values.follow_link, root=_root_of(context)))
     _put(context, values, container, into, counted)
     return counted.size
+
+
+def _root_of(context: Context) -> tuple[int, int]:
+    """Who root in the container is out here: this user, where the engine is its own (as its socket's owner shows)."""
+    path = context.address.path
+    if os.geteuid() and path and os.stat(path).st_uid == os.geteuid():
+        return os.geteuid(), os.getegid()
+    return 0, 0
 
 
 def _resolved(context: Context, container: str, path: str) -> dict[str, Any] | None:

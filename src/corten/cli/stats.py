@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import sys
 
-from corten.errors import CortenError, NotFound
+from corten.errors import CortenError, NotFound, Unsupported
 
 from .context import Context
 from .options import FLAG, Command, Option
@@ -55,6 +55,8 @@ def _samples(context: Context, values: Values, names: list[str]) -> dict[str, Sa
         except NotFound:
             if names:
                 raise
+        except Unsupported:
+            raise  # it concerns the engine, not this container
         except CortenError as error:
             context.failure(error)
         else:

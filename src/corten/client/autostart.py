@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.errors import AccessDenied, CortenError, Unavailable
+from corten.errors import CortenError, Unavailable
+from corten.spec.places import make_run_directory, run_directory
 
-from .connection import Connection
-from .places import run_directory
+from .connection import Connection, own_connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,21 +42,16 @@ class Autostart:
 
     def __call__(self, address: Address) -> Connection:
         """A connection. Raises Unavailable with the end of the engine's log when it cannot be started,
-        AccessDenied for an ordinary user."""
+        AccessDenied when somebody else listens there."""
         try:
-            return Connection(address)
+            return own_connection(address)
         except Unavailable:
             return self._start(address)
 
     def _start(self, address: Address) -> Connection:
-        if os.geteuid() != 0:
-            raise AccessDenied(
-                "start the engine: it needs root, ordinary users cannot run it yet",
-                hint="run it as root (sudo corten …), or point CORTEN_HOST at an engine that you may use",
-            )
+        make_run_directory(self.run)
         try:
             os.makedirs(self.root, mode=0o711, exist_ok=True)
-            os.makedirs(self.run, mode=0o700, exist_ok=True)
             lock = os.open(os.path.join(self.run, "start.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise CortenError.from_os("start the engine in", error.filename or self.root, error) from error
@@ -70,7 +65,7 @@ class Autostart:
 
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            return Connection(address)  # started by another while this one waited for the lock
+            return own_connection(address)  # started by another while this one waited for the lock
         except Unavailable:
             start = _size(self.log)
         pid = self._spawn()

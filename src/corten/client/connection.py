@@ -7,8 +7,10 @@ a whole command, for conveniences that are not used here.
 from __future__ import annotations
 
 import _socket
+import os
+import sys
 
-from corten.errors import DataCorrupt, Unavailable
+from corten.errors import AccessDenied, DataCorrupt, Unavailable
 from corten.wire import http1
 
 from . import jsontext
@@ -200,3 +202,16 @@ class Tunnel:
             self.socket.shutdown(_socket.SHUT_WR)
         except OSError:
             return
+
+
+def own_connection(address: Address) -> Connection:
+    """A connection to this user's own engine. Raises Unavailable; AccessDenied when another user listens: in a
+    directory that all may write to, anybody can be faster (SO_PEERCRED, unix(7))."""
+    connection = Connection(address)
+    # struct ucred: pid, uid, gid, of 32 bits each
+    credentials = connection.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    owner = int.from_bytes(credentials[4:8], sys.byteorder)
+    if owner != os.geteuid():
+        connection.close()
+        raise AccessDenied(f"connect to the engine at {address}: user {owner} listens there")
+    return connection

@@ -40,12 +40,16 @@ class Client:
             for container in client.get("/containers/json", {"all": True}):
                 print(container["Names"])
 
-    ``connect`` makes a connection where the engine may have to be started first: see :mod:`.autostart`.
+    ``connect`` makes a connection; where nothing listens, ``start`` has the engine started first, if it is given: see
+    :mod:`.autostart`.
     """
 
-    def __init__(self, host: str | Address, *, connect: Callable[[Address], Connection] = Connection) -> None:
+    def __init__(
+        self, host: str | Address, *, connect: Callable[[Address], Connection] = Connection,
+        start: Callable[[Address], Connection] | None = None,
+    ) -> None:  # fmt: skip
         self.address = parse(host) if isinstance(host, str) else host
-        self._connect = connect
+        self._connect, self._start = connect, start
         self._idle: list[Connection] = []
 
     def __enter__(self) -> Client:
@@ -141,7 +145,7 @@ class Client:
         """
         try:
             while self.address.path and len(self._idle) < count:
-                self._idle.append(Connection(self.address))
+                self._idle.append(self._connect(self.address))
         except errors.CortenError:
             return
 
@@ -151,7 +155,12 @@ class Client:
             if connection.alive():
                 return connection
             connection.close()
-        return self._connect(self.address)
+        try:
+            return self._connect(self.address)
+        except errors.Unavailable:
+            if self._start is None:
+                raise
+            return self._start(self.address)
 
     def _give_back(self, connection: Connection, reusable: bool) -> None:
         if reusable:

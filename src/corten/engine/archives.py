@@ -19,6 +19,7 @@ from corten.engine.paths import Paths
 from corten.engine.pipes import PipeReader, PipeWriter
 from corten.engine.spawning import Spawner
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
+from corten.sys.standing import Standing
 
 _KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, InvalidInput, NotFound)}
 
@@ -49,6 +50,7 @@ class Archives:
     lifecycle: Lifecycle
     spawner: Spawner
     paths: Paths
+    standing: Standing
 
     async def changes(self, container: Container) -> list[Change]:
         """What it changed of its image's files, by path."""
@@ -87,6 +89,7 @@ class Archives:
             "path": path,
             "overwrite_kind": overwrite_kind,
             "keep_owner": keep_owner,
+            "single_owner": self.standing.is_single,
             "read_only": container.host.readonly_rootfs,
         }
         async with self._work(container, "unpack", args, writes=True) as worker:
@@ -109,6 +112,7 @@ class Archives:
             "upper": f"{own}/upper",
             "work": f"{own}/work",
             "merged": f"{own}/merged",
+            "user_xattrs": not self.standing.initial,
             "mounts": [[mount.source, mount.destination, mount.rw] for mount in container.mounts if mount.source],
         }
 

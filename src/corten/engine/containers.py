@@ -26,6 +26,7 @@ from corten.engine.stopping import Stopping
 from corten.engine.updating import Updating
 from corten.engine.volumes import Pruned
 from corten.errors import Conflict
+from corten.spec.operation import Operation
 from corten.spec.plan import Plan
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class Containers:
     observing: Observing
     archives: Archives
     execs: Execs
+    made_ahead: Sequence[Operation] = ()
+    """The steps before every start: what made this process what it is."""
 
     # --- asking
 

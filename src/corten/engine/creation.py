@@ -14,6 +14,7 @@ from corten.engine import log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
 from corten.engine.limits import settle
+from corten.engine.means import Means
 from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
@@ -52,6 +53,7 @@ class Creation:
     volumes: Volumes
     graveyard: Graveyard
     paths: Paths
+    means: Means
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
@@ -66,7 +68,7 @@ class Creation:
         image = self._image(request.image, platform)
         id = names.new_id()
         name = names.container_name(name) if name else names.random_name(self.records.names())
-        container = self._container(id, name, request, image)
+        container, warnings = self._container(id, name, request, image)
         wanted = mounts.wanted(container.config, container.host, lambda ref: self.records.find(ref).mounts)
         self.records.reserve(name, id)
         with contextlib.ExitStack() as undo:
@@ -74,7 +76,7 @@ class Creation:
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
-        return container, list(self._warnings(container, image, platform))
+        return container, [*warnings, *self._warnings(container, image, platform)]
 
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
@@ -89,13 +91,14 @@ class Creation:
                 )
         return image
 
-    def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> Container:
+    def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> tuple[Container, list[str]]:
         config = merge.merge(request.config(), image.config)
-        host = _settled_host(request.host_config or HostConfig(), config)
+        host, placed = self.means.place(request.host_config or HostConfig())
+        host, left_out = self.means.settle(_settled_host(host, config))
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
-        return Container(
+        container = Container(
             id=id,
             name=name,
             created=now(),
@@ -107,6 +110,7 @@ class Creation:
             args=argv[1:],
             layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],
         )
+        return container, [*placed, *left_out]
 
     async def _furnish(self, container: Container, wanted: list[Wanted], undo: contextlib.ExitStack) -> Container:
         """Make the container's directory and volumes; ``undo`` takes them back."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from corten.engine.model import Device as DeviceRequest
 from corten.engine.model import HostConfig
 from corten.errors import InvalidInput
-from corten.spec.runtime import Device, DeviceRule
+from corten.spec.runtime import Device, DeviceRule, Mount
 
 # What every container may use: to make any node; the nodes of /dev; terminals (runc, AllowedDevices).
 _ALWAYS = (
@@ -36,6 +36,22 @@ def devices(host: HostConfig) -> tuple[tuple[Device, ...], tuple[DeviceRule, ...
     rules = [_rule(text) for text in host.device_cgroup_rules or ()]
     allowed = [_allowing(device, access) for device, access in asked]
     return tuple(device for device, _ in asked), (_NOTHING, *_ALWAYS, *allowed, *rules)
+
+
+def binds(host: HostConfig) -> Iterator[Mount]:
+    """The same devices, shown from the host: a user namespace cannot make nodes, and what may be done with one is what
+    its mode lets the user do. Raises InvalidInput for a device that is not there."""
+    pairs = [(device.path, device.path) for device in _all_of_host("/dev")] if host.privileged else _sources(host)
+    for source, target in pairs:
+        yield Mount(target, "bind", source, ("bind", "rprivate"))
+
+
+def _sources(host: HostConfig) -> Iterator[tuple[str, str]]:
+    """(path on the host, path in the container)"""
+    for request in host.devices or ():
+        above, inside = request.path_on_host, request.path_in_container or request.path_on_host
+        for device, _ in _requested(request):
+            yield os.path.normpath(os.path.join(above, os.path.relpath(device.path, inside))), device.path
 
 
 def _requested(request: DeviceRequest) -> Iterator[tuple[Device, str]]:

@@ -34,7 +34,11 @@ class Ingest:
         def progress(done: int) -> None:
             report({"status": "Extracting", "id": name, "progressDetail": {"current": done, "total": blob.size}})
 
-        return self._store.layers.unpack(self._store.blobs.path(blob.digest), diff_id, parent, progress)
+        layer = self._store.layers.unpack(self._store.blobs.path(blob.digest), diff_id, parent, progress)
+        if layer.disowned:
+            report({"status": f"{layer.disowned} files of other owners are root's here: this user has a single id",
+                    "id": name, "progressDetail": {}})  # fmt: skip
+        return layer
 
     async def image(
         self, config: bytes, blobs: Sequence[Descriptor], names: Iterable[Reference], report: Report

@@ -225,6 +225,7 @@ class Lifecycle:
             run.monitor.dismiss()
             self.after_end(self.records.get(id), live)
             run.over.set_result(None)
+            live.cleaned = run.monitor.cleaned
             live.farewell = self.spawn(self._farewell(run.monitor))
 
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:

@@ -44,6 +44,8 @@ class Live:
         self.restarting: asyncio.Task[None] | None = None
         self.farewell: asyncio.Task[None] | None = None
         """The last run's monitor is leaving."""
+        self.cleaned: asyncio.Future[None] | None = None
+        """The last run's control group is being removed."""
         self.delay = 0.0
         self._waiting: dict[str, list[asyncio.Future[Exit]]] = {NOT_RUNNING: [], NEXT_EXIT: [], REMOVED: []}
 

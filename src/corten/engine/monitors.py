@@ -54,6 +54,8 @@ class Monitor:
         """Resolves when the monitor has left, or died."""
         for future in (self.standing, self.launched, self.ended, self.hello):
             future.add_done_callback(_retrieve)
+        self.cleaned: asyncio.Future[None] = loop.create_future()
+        """Resolves when the container's group is gone, or the monitor is."""
         self.pid = 0
         self.start_time = 0
         self.tty = tty
@@ -81,6 +83,8 @@ class Monitor:
             self._settle(self.ended, MonitorLost("the command was not started"))
         elif kind == "exited":
             self._exited(message)
+        elif kind == "cleaned":
+            self._settle(self.cleaned, None)
         for descriptor in named.values():
             os.close(descriptor)
 
@@ -133,6 +137,7 @@ class Monitor:
         error = MonitorLost(f"monitor {self.pid or 'of a start'}: it died")
         for future in (self.standing, self.hello, self.launched, self.ended):
             self._settle(future, error)
+        self._settle(self.cleaned, None)
         self._settle(self.gone, None)
 
     # --- what it is told

@@ -14,6 +14,7 @@ import msgspec
 
 from corten.engine.container_network import DEFAULT, endpoint_request, joins_bridge, requested_ports
 from corten.engine.database import Database, Table
+from corten.engine.means import NO_BRIDGES
 from corten.engine.model import Container
 from corten.engine.names import new_id
 from corten.engine.network_model import (
@@ -367,8 +368,8 @@ class Networks:
         """Raises Unsupported or CortenError when this machine has no bridge networks."""
         if not self._privileged:
             raise Unsupported(
-                "join network bridge: bridge networks need root",
-                hint="use --network host or --network none",
+                "use a bridge network: bridge networks need root",
+                hint=NO_BRIDGES,
             )
         if not self._ready:
             self._prepare()

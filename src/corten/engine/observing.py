@@ -18,6 +18,7 @@ from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.trees import size_of
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unsupported
+from corten.sys import process
 
 _INTERVAL = 1.0
 
@@ -43,11 +44,25 @@ class Observing:
         """Titles and rows of ps(1). Raises Conflict, InvalidInput, Unsupported without ps."""
         if not container.state.running or container.state.restarting:
             raise Conflict(f"container {container.id} is not running")
-        inside = set(self.lifecycle.planner.cgroups.processes(self.lifecycle.planner.cgroup(container)))
-        return select_processes(await _ps(ps_args or "-ef"), inside)
+        return select_processes(await _ps(ps_args or "-ef"), self._processes(container))
 
-    async def stats(self, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
-        """Samples in the API's form, each with the one before it; without ``stream`` one, after a second's look."""
+    def _processes(self, container: Container) -> set[int]:
+        planner = self.lifecycle.planner
+        if not planner.cgroups.present and planner.own_pids(container):
+            return set(process.in_pid_namespace_of(container.state.pid))
+        return set(planner.cgroups.processes(planner.cgroup(container)))
+
+    def stats(self, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
+        """Samples in the API's form, each with the one before it; without ``stream`` one, after a second's look.
+
+        Raises Unsupported without control groups, now and not in the middle of a stream.
+        """
+        planner = self.lifecycle.planner
+        if not planner.cgroups.present:
+            planner.cgroups.statistics(planner.cgroup(container))
+        return self._samples(container, stream=stream, one_shot=one_shot)
+
+    async def _samples(self, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
         before = self._sample(container)
         if not stream and one_shot:
             yield statistics.shape(container, before, None)

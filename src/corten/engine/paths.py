@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import os
 from pathlib import Path
 
-STANDARD_ROOT = Path("/var/lib/corten")
-_STANDARD_RUN = Path("/run/corten")
+from corten.spec import places
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,14 +20,12 @@ class Paths:
     @classmethod
     def of(cls, root: Path) -> Paths:
         """The places of a data root; the run directory's name is short, because sockets' paths are (108 bytes)."""
-        if is_standard(root):
-            return cls(root, _STANDARD_RUN)
-        return cls(root, Path(f"{_STANDARD_RUN}-{fingerprint(root)}"))
+        return cls(root, Path(places.run_directory(str(root), os.environ)))
 
     @property
     def socket(self) -> Path:
         """Where the API listens by default."""
-        return self.run / "corten.sock"
+        return self.run / places.SOCKET
 
     @property
     def monitors(self) -> Path:
@@ -60,17 +56,8 @@ class Paths:
         return self.monitors / f"{id[:16]}.sock"
 
 
-def is_standard(root: Path) -> bool:
-    """Whether a root is the machine's own."""
-    return os.path.realpath(root) == str(STANDARD_ROOT)
-
-
-def fingerprint(root: Path) -> str:
-    """Eight hex digits that tell roots apart."""
-    return hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:8]
-
-
 def derived_name(root: Path, *, standard: str, other: str) -> str:
-    """A name of the machine that belongs to one root: ``standard`` for the standard root, else ``other`` with ``%s``
-    replaced by the root's fingerprint."""
-    return standard if is_standard(root) else other % fingerprint(root)
+    """A name of the machine that belongs to one root: ``standard`` for the user's standard root, else ``other`` with
+    ``%s`` replaced by the root's fingerprint."""
+    path = str(root)
+    return standard if places.is_standard(path, os.environ) else other % places.fingerprint(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 from corten.engine import container_network, devices
 from corten.engine.exec_process import exec_process
+from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
 from corten.engine.networks import Networks
 from corten.engine.paths import Paths
@@ -34,6 +35,7 @@ class Planner:
     networks: Networks
     cgroups: CgroupManager
     cgroup_parent: str
+    means: Means
     find: Callable[[str], Container]
 
     def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
@@ -41,28 +43,30 @@ class Planner:
         not run."""
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
-            etc=str(self.paths.container(self._etc_owner(container, peers["network"]).id)),
+            etc=str(self.paths.container(self._at_end(container, "network").id)),
             cgroup=self.cgroup(container),
-            **_devices(container),
+            **self._devices(container),
             peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
             seccomp=seccomp(container),
+            standing=self.means.standing,
+            groups=self.means.groups,
+            of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
         )
         host = HostSide(
             root=self._root(container),
             cgroups=self.cgroups,
             links=container_network.operations(container, endpoint),
             reaper=bool(container.host.init),
+            user_namespace=not self.means.standing.initial,
         )
         return plan(runtime_config(container, around), host)
 
     def exec_plan(self, container: Container, request: ExecRequest) -> Plan:
         """The operations of one more command in a running container."""
         host = container.host
-        own = {
-            "network": host.network_mode != "host",
-            "pid": host.pid_mode != "host",
-            "ipc": host.ipc_mode != "host",
-            "uts": True,
+        own = {kind: self._mode_at_end(container, kind) != "host" for kind in _MODES}
+        own |= {
+            "uts": host.uts_mode != "host" and own["network"],
             "cgroup": host.cgroupns_mode != "host",
         }
         return exec_plan(
@@ -94,7 +98,15 @@ class Planner:
             upper=f"{own}/upper",
             work=f"{own}/work",
             merged=f"{own}/merged",
+            user_xattrs=not self.means.standing.initial,
         )
+
+    def _devices(self, container: Container) -> dict[str, Any]:
+        """Nodes to make with the rules of the device cgroup; both need the machine's root, others show the host's."""
+        if not self.means.standing.initial:
+            return {"device_mounts": tuple(devices.binds(container.host))}
+        nodes, rules = devices.devices(container.host)
+        return {"devices": nodes, "device_rules": rules}
 
     def _peer(self, container: Container, kind: str) -> Container | None:
         ref = shared_container(getattr(container.host, _MODES[kind]))
@@ -110,13 +122,18 @@ class Planner:
             )
         return peer
 
-    def _etc_owner(self, container: Container, peer: Container | None) -> Container:
-        """Whose files they are: those of the end of the chain of shared networks."""
-        while peer is not None:
-            container = peer
-            ref = shared_container(container.host.network_mode)
-            peer = self.find(ref) if ref else None
+    def _at_end(self, container: Container, kind: str) -> Container:
+        """Whose namespace it is: the end of the chain of containers that share it."""
+        while ref := shared_container(getattr(container.host, _MODES[kind])):
+            container = self.find(ref)
         return container
+
+    def own_pids(self, container: Container) -> bool:
+        """Whether its processes are in another pid namespace than the host's."""
+        return self._mode_at_end(container, "pid") != "host"
+
+    def _mode_at_end(self, container: Container, kind: str) -> str:
+        return str(getattr(self._at_end(container, kind).host, _MODES[kind]))
 
 
 def seccomp(container: Container) -> dict[str, Any] | None:
@@ -129,11 +146,6 @@ def seccomp(container: Container) -> dict[str, Any] | None:
 
 
 _default_profile = functools.lru_cache(maxsize=32)(default_profile)
-
-
-def _devices(container: Container) -> dict[str, Any]:
-    nodes, rules = devices.devices(container.host)
-    return {"devices": nodes, "device_rules": rules}
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import signal
 import time
+from pathlib import Path
 
 from corten.engine import restarts
 from corten.engine.clock import format_time
+from corten.engine.database import Database
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live
 from corten.engine.model import Container
 from corten.engine.monitors import MonitorLost, process_handle
 from corten.engine.paths import Paths
+from corten.engine.records import Records
 from corten.errors import CortenError
 from corten.network.endpoint import Endpoint
 from corten.spec.monitor import ExitRecord
@@ -85,7 +89,9 @@ class Recovery:
         _log.error("container %s: its monitor is gone and left no word: recorded as lost", container.id[:12])
         with process_handle(container.state.pid, container.init_start, container.boot_id) as pidfd:
             if pidfd is not None:
-                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+                # EPERM: it was in another user namespace than this engine's, and killed before this one was made.
+                with contextlib.suppress(PermissionError, ProcessLookupError):
+                    signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         same_boot = container.boot_id == self.lifecycle.boot_id
         if same_boot:
             self.lifecycle.clear_cgroup(container)
@@ -114,3 +120,17 @@ class Recovery:
             await self.lifecycle.start(container)
         except CortenError as error:
             _log.warning("container %s: start by its policy: %s", container.id[:12], error)
+
+
+def end_abandoned(database: Path) -> None:
+    """Kill what containers left running when their monitors died, before an ordinary user's engine makes a new user
+    namespace: in there, it can signal no other user's processes of the old one."""
+    if not database.exists():
+        return
+    with contextlib.closing(Database(database)) as opened:
+        for container in Records(opened):
+            if container.state.running:
+                with process_handle(container.state.pid, container.init_start, container.boot_id) as pidfd:
+                    if pidfd is not None:
+                        with contextlib.suppress(ProcessLookupError):
+                            signal.pidfd_send_signal(pidfd, signal.SIGKILL)

@@ -46,6 +46,8 @@ class Removal:
             container = life.records.get(container.id)
             if live.run is not None:
                 _refuse_running(container, force=False)
+            if live.cleaned is not None:  # resolved when its monitor is gone, at the latest
+                await asyncio.shield(live.cleaned)
             self._remove(container, volumes=volumes or container.host.auto_remove)
         live.feed.end()
         live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code, container.state.error))

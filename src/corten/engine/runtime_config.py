@@ -26,12 +26,17 @@ from corten.spec.runtime import (
     RuntimeConfig,
     User,
 )
+from corten.sys.standing import MACHINE, Standing
 
 _NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
 _UNLIMITED = 2**64 - 1
 _ROOT = "0"
+_TTY = 5
+"""The group of terminals (moby, oci/defaults.go)."""
 # In a network of its own, a container's programs need no capability for ports below 1024 and for ping.
-_NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+_NETWORK_SYSCTLS = {"net.ipv4.ip_unprivileged_port_start": "0"}
+_PING = {"net.ipv4.ping_group_range": "0 2147483647"}
+"""Both ends must be groups of the user namespace: only the machine's own has them all."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +53,18 @@ class Surroundings:
     """By namespace type, the init of the container whose namespace is shared."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` as the specification has it; None is unconfined."""
+    standing: Standing = MACHINE
+    """Of the engine: what its containers may mount."""
+    groups: bool = True
+    """Whether there are control groups to show."""
+    of_host: frozenset[str] = frozenset()
+    """The types of the namespaces that are the host's own, by its own or another container's mode."""
+    device_mounts: tuple[Mount, ...] = ()
+    """Devices of the host that are shown instead of made."""
+
+    def is_foreign(self, kind: str) -> bool:
+        """Whether a namespace is not this engine's to mount from: the kernel asks whose it is (user_namespaces(7))."""
+        return kind in self.of_host and not self.standing.initial
 
 
 def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
@@ -61,11 +78,11 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
         hostname=config.hostname if own_uts else "",
         domainname=config.domainname if own_uts else "",
         mounts=tuple(_mounts(container, around)),
-        namespaces=tuple(_namespaces(host, around.peers)),
+        namespaces=tuple(_namespaces(host, around)),
         devices=around.devices,
         resources=resources(host, around.device_rules),
         cgroups_path=around.cgroup,
-        sysctl=tuple(_sysctls(host).items()),
+        sysctl=tuple(_sysctls(host, around.standing).items()),
         masked_paths=tuple(host.masked_paths or ()),
         readonly_paths=tuple(host.readonly_paths or ()),
         seccomp=around.seccomp,
@@ -110,29 +127,34 @@ def rlimit(ulimit: Ulimit) -> Rlimit:
     return Rlimit(f"RLIMIT_{ulimit.name.upper()}", soft, hard)
 
 
-def _sysctls(host: HostConfig) -> dict[str, str]:
+def _sysctls(host: HostConfig, standing: Standing) -> dict[str, str]:
     own_network = host.network_mode != "host" and not _shares(host.network_mode)
-    return {**(_NETWORK_SYSCTLS if own_network else {}), **(host.sysctls or {})}
+    defaults = {**_NETWORK_SYSCTLS, **(_PING if standing.initial else {})}
+    return {**(defaults if own_network else {}), **(host.sysctls or {})}
 
 
-def _namespaces(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Namespace]:
+def _namespaces(host: HostConfig, around: Surroundings) -> Iterator[Namespace]:
     yield Namespace("mount")
     modes = {
         "network": host.network_mode,
         "pid": host.pid_mode,
         "ipc": host.ipc_mode,
         # The name of the machine belongs to the network that answers to it.
-        "uts": _uts_mode(host),
+        "uts": uts_mode(host),
         "cgroup": host.cgroupns_mode,
     }
     for kind, mode in modes.items():
+        owner = "network" if kind == "uts" else kind
+        if _shares(mode) and around.is_foreign(owner):
+            continue  # the host's, by way of another container: this is where we are
         if _shares(mode):
-            yield Namespace(kind, f"/proc/{peers[kind]}/ns/{_NAMESPACES[kind]}")
+            yield Namespace(kind, f"/proc/{around.peers[owner]}/ns/{_NAMESPACES[kind]}")
         elif mode != "host":
             yield Namespace(kind)
 
 
-def _uts_mode(host: HostConfig) -> str:
+def uts_mode(host: HostConfig) -> str:
+    """The mode of the uts namespace, which follows the network's unless it is given."""
     if host.uts_mode or not (host.network_mode == "host" or _shares(host.network_mode)):
         return host.uts_mode
     return host.network_mode
@@ -152,24 +174,37 @@ def _mounts(container: Container, around: Surroundings) -> Iterator[Mount]:
     host = container.host
     chosen = [*_user_mounts(container), *_tmpfs_mounts(host.tmpfs or {})]
     taken = {mount.destination for mount in chosen}
-    for mount in (*_system_mounts(host, around.peers), *_etc_mounts(around.etc)):
+    for mount in (*_system_mounts(host, around), *around.device_mounts, *_etc_mounts(around.etc)):
         if mount.destination not in taken:
             yield mount
     yield from sorted(chosen, key=lambda mount: mount.destination.count("/"))
 
 
-def _system_mounts(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Mount]:
-    """As moby's DefaultLinuxSpec."""
+def _system_mounts(host: HostConfig, around: Surroundings) -> Iterator[Mount]:
+    """As moby's DefaultLinuxSpec; what belongs to a namespace of the host is shown as the host has it, where the
+    engine is not the host's root."""
     access = "rw" if host.privileged else "ro"
     plain = ("nosuid", "noexec", "nodev")
-    yield Mount("/proc", "proc", "proc", plain)
+    yield _of_namespace("pid", around, Mount("/proc", "proc", "proc", plain))
     yield Mount("/dev", "tmpfs", "tmpfs", ("nosuid", "strictatime", "mode=755", "size=65536k"))
-    pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5")
+    group = (f"gid={_TTY}",) if around.standing.has_gid(_TTY) else ()
+    pts = ("nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", *group)
     yield Mount("/dev/pts", "devpts", "devpts", pts)
-    yield Mount("/sys", "sysfs", "sysfs", (*plain, access))
-    yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*plain, access))
-    yield Mount("/dev/mqueue", "mqueue", "mqueue", plain)
-    yield from _shared_memory(host, peers)
+    yield _of_namespace("network", around, Mount("/sys", "sysfs", "sysfs", (*plain, access)))
+    if around.groups and (around.standing.initial or host.cgroupns_mode != "host"):
+        yield Mount("/sys/fs/cgroup", "cgroup", "cgroup", (*plain, access))
+    if not around.is_foreign("ipc"):
+        yield Mount("/dev/mqueue", "mqueue", "mqueue", plain)
+    yield from _shared_memory(host, around.peers)
+
+
+def _of_namespace(kind: str, around: Surroundings, mount: Mount) -> Mount:
+    """A file system that shows a namespace. Only who owns the namespace may mount it; others may bind the host's,
+    with all that is mounted below, which the kernel does not let them take off."""
+    if not around.is_foreign(kind):
+        return mount
+    options = ["rro" if option == "ro" else option for option in mount.options if option != "rw"]
+    return Mount(mount.destination, "bind", mount.destination, ("rbind", "rprivate", *options))
 
 
 def _shared_memory(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Mount]:

@@ -19,6 +19,7 @@ from corten.engine.records import Records
 from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
 from corten.runtime.cgroups import CgroupManager
+from corten.sys.standing import Standing
 
 _API, _OLDEST_API = "1.47", "1.24"
 
@@ -34,11 +35,12 @@ class System:
         volumes: Volumes,
         observing: Observing,
         cgroups: CgroupManager,
+        standing: Standing,
         stop: Callable[[bool], None],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
-        self._cgroups, self._stop = cgroups, stop
+        self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -74,36 +76,49 @@ class System:
             "ServerVersion": __version__,
             "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
             "LoggingDriver": "json-file",
-            "CgroupDriver": "cgroupfs",
+            "CgroupDriver": "cgroupfs" if self._cgroups.present else "none",
             "CgroupVersion": str(self._cgroups.version),
             "Runtimes": {"corten": {"path": "corten-runtime"}},
             "DefaultRuntime": "corten",
             "InitBinary": "corten",
-            "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
+            "SecurityOptions": [
+                "name=seccomp,profile=builtin", *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
+            ],
             "Swarm": {
                 "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
                 "RemoteManagers": None,
             },
-            "Warnings": None,
+            "Warnings": self._warnings() or None,
         }  # fmt: skip
 
+    def _warnings(self) -> list[str]:
+        lacking = [] if self._cgroups.present else ["WARNING: No control groups: no limits, no pause, no statistics"]
+        if not self._standing.network:
+            lacking.append("WARNING: No bridge networks: they need root")
+        if self._standing.is_single:
+            lacking.append("WARNING: A single user and group id: every file and process of a container is root's")
+        return lacking
+
     def _storage(self) -> dict[str, Any]:
+        bridge = ["bridge"] if self._standing.network else []
         return {
             "Driver": "overlay2",
-            "DriverStatus": [["Supports d_type", "true"]],
-            "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None,
+            "DriverStatus": [["Supports d_type", "true"], ["userxattr", str(not self._standing.initial).lower()]],
+            "Plugins": {"Volume": ["local"], "Network": [*bridge, "host", "null"], "Authorization": None,
                         "Log": ["json-file", "none"]},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
         }  # fmt: skip
 
     def _limits(self) -> dict[str, Any]:
-        present = (
-            "MemoryLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit", "OomKillDisable",
-        )  # fmt: skip
+        present = {
+            "MemoryLimit": "memory", "CpuCfsPeriod": "cpu", "CpuCfsQuota": "cpu", "CPUShares": "cpu",
+            "CPUSet": "cpuset", "PidsLimit": "pids", "OomKillDisable": "memory",
+        }  # fmt: skip
+        limits = {name: controller in self._cgroups.controllers for name, controller in present.items()}
         swap = self._cgroups.version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
         forwarding = _read("/proc/sys/net/ipv4/ip_forward") == "1"
-        return {**dict.fromkeys(present, True), "SwapLimit": swap, "IPv4Forwarding": forwarding}
+        return {**limits, "SwapLimit": swap and limits["MemoryLimit"], "IPv4Forwarding": forwarding}
 
     async def df(self) -> dict[str, Any]:
         """``{"containers": [(Container, size_rw, size_root)], "volumes": [(Volume, size, references)],

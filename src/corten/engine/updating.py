@@ -9,6 +9,7 @@ import msgspec
 
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.limits import validate
+from corten.engine.means import Means
 from corten.engine.model import Container, HostConfig, UpdateRequest
 from corten.engine.names import container_name
 from corten.engine.resources import resources
@@ -20,6 +21,7 @@ class Updating:
     """Changes the containers of one engine."""
 
     lifecycle: Lifecycle
+    means: Means
 
     async def pause(self, container: Container) -> None:
         """Freeze. Raises Conflict."""
@@ -75,14 +77,14 @@ class Updating:
         life = self.lifecycle
         async with life.lives.of(container).lock:
             container = life.records.get(container.id)
-            host = updated(container.host, request)
+            host, warnings = self.means.settle(updated(container.host, request))
             if container.host.auto_remove and host.restart_policy.name != "no":
                 raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             if container.state.running:
                 self._apply(container, host)
             container = life.records.change(container.id, host=host)
         life.publish(container, "update")
-        return []
+        return warnings
 
     def _apply(self, container: Container, host: HostConfig) -> None:
         """Only what changed is written: the kernel refuses some values that it would not refuse to keep."""

@@ -98,12 +98,14 @@ class HostSide:
     """What the OCI configuration does not say of the host.
 
     ``links`` are the network's operations; ``cgroups`` None leaves control groups alone; ``reaper`` is ``--init``.
+    ``user_namespace``: whoever executes the plan is in one already, and so cannot make device nodes.
     """
 
     root: OverlayRoot | PlainRoot
     cgroups: CgroupManager | None = None
     links: tuple[Operation, ...] = ()
     reaper: bool = False
+    user_namespace: bool = False
 
 
 def plan(config: RuntimeConfig, host: HostSide) -> Plan:
@@ -188,11 +190,13 @@ def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     devices: list[Operation] = [
         DeviceNodes(
             tuple((d.path, d.type, d.major, d.minor, d.file_mode, d.uid, d.gid) for d in nodes),
-            bind=_user_namespace(config),
+            bind=host.user_namespace or _user_namespace(config),
         ),
         DeviceLinks(),
     ]
     for mount in config.mounts:
+        if mount.type == "cgroup" and host.cgroups is not None and not host.cgroups.present:
+            continue  # there is none to show
         yield _mount(mount, config, host)
         if mount.destination == "/dev" and devices:
             yield from devices

@@ -80,7 +80,8 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
     process.unshare(process.CLONE_NEWNS)
     PrivateMounts().run(context)
     lowers = tuple(view["lowers"])
-    OverlayMount(view["base"], lowers, view["upper"], view["work"], view["merged"]).run(context)
+    places = view["upper"], view["work"], view["merged"], view["user_xattrs"]
+    OverlayMount(view["base"], lowers, *places).run(context)
     for source, target, writable in view["mounts"]:
         BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
     PivotRoot().run(context)
@@ -200,6 +201,8 @@ def _extraction_point(arguments: Arguments) -> str:
 
 
 def _owner(arguments: Arguments) -> tuple[int, int] | None:
+    if arguments["single_owner"]:
+        return 0, 0
     if not arguments["keep_owner"] or not arguments["user"]:
         return None
     account = accounts.look_up(User(name=arguments["user"]))

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import corten.network.link
+import corten.runtime.cgroups.absent
 import corten.runtime.cgroups.mounts
 import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2

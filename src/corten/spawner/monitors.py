@@ -51,6 +51,8 @@ def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
     process.set_name(NAMES[spec.kind])
     named = dict(zip(message["fds"], descriptors, strict=True))
     listener = socket.socket(fileno=named.pop(LISTENER)) if LISTENER in named else None
+    if listener is not None:
+        listener.listen(1)  # again: who knocks is shown the process that did (SO_PEERCRED), and the launcher is gone
     init = _init(message, named, child=True)
     _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(launcher, 0))
 
@@ -90,9 +92,10 @@ def _watch(
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
+        remove_group(spec.cgroup)
+        engine.send({"event": "cleaned"})
         if mounts >= 0:
             os.close(mounts)
-        remove_group(spec.cgroup)
 
     try:
         monitor = Monitor(

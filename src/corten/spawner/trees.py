@@ -16,7 +16,8 @@ from corten.sys import paths
 _BUFFER = 1 << 20
 _XATTR = "SCHILY.xattr."
 _KEPT_XATTRS = ("security.capability",)
-_OPAQUE = "trusted.overlay.opaque"
+_OVERLAY = ("trusted.overlay.", "user.overlay.")
+"""Overlay's own attributes: of the machine's root, and of others (overlayfs.rst, "User xattr")."""
 MODIFIED, ADDED, DELETED = 0, 1, 2
 
 Links = dict[tuple[int, int], str]
@@ -262,7 +263,7 @@ def _copy_attributes(source: int, target: int) -> None:
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
     for name in os.listxattr(source):
-        if not name.startswith(("trusted.overlay.", "security.selinux")):
+        if not name.startswith((*_OVERLAY, "security.selinux")):
             os.setxattr(target, name, os.getxattr(source, name))
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -299,10 +300,11 @@ def _is_whiteout(status: os.stat_result) -> bool:
 
 
 def _is_opaque(path: str) -> bool:
-    try:
-        return os.getxattr(path, _OPAQUE, follow_symlinks=False) == b"y"
-    except OSError:
-        return False
+    for prefix in _OVERLAY:
+        with contextlib.suppress(OSError):
+            if os.getxattr(path, f"{prefix}opaque", follow_symlinks=False) == b"y":
+                return True
+    return False
 
 
 def _is_below(roots: Sequence[int], path: str) -> bool:

@@ -24,7 +24,7 @@ one that this comes by.
 **Monitor to engine** (``event``): ``standing`` (it stands by), ``hello`` (version, id, pid, start_time, phase, init,
 log; descriptors named in ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation,
 object, cause, errno, hint, exit_code), ``log`` (generation, size; a new generation's descriptor), ``exited`` (the
-ExitRecord).
+ExitRecord), ``cleaned`` (its group is gone).
 
 **Engine to monitor** (``do``): ``go`` (the container's files are written, and its record is: start it),
 ``stdin-close``, ``take`` (the engine reads stdout and stderr itself), ``give`` (it no longer does), ``init-status``

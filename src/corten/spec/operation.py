@@ -119,6 +119,14 @@ def encode(step: Operation) -> dict[str, Any]:
     return {"kind": step.kind, **{name: getattr(step, name) for name in _FIELDS[step.kind]}}
 
 
+def describe(step: Operation) -> dict[str, Any]:
+    """What ``--explain`` tells of an operation."""
+    return {
+        "kind": step.kind, "stage": step.stage, "group": step.group,
+        "what": step.what(), "why": step.why(), "shell": step.shell(),
+    }  # fmt: skip
+
+
 def decode(value: dict[str, Any]) -> Operation:
     """The operation of a JSON form. Raises KeyError for a kind that nothing imported has registered."""
     fields = {name: _frozen(item) for name, item in value.items() if name != "kind"}

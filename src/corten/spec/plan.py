@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from corten.spec.operation import Operation, decode, encode
+from corten.spec.operation import Operation, decode, describe, encode
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,12 +40,6 @@ class Plan:
         """The operations of one stage."""
         return tuple(step for step in self.steps if step.stage == name)
 
-    def describe(self) -> list[dict[str, str]]:
+    def describe(self) -> list[dict[str, Any]]:
         """What ``--explain`` prints, a dictionary an operation."""
-        return [
-            {
-                "kind": step.kind, "stage": step.stage, "group": step.group,
-                "what": step.what(), "why": step.why(), "shell": step.shell(),
-            }
-            for step in self.steps
-        ]  # fmt: skip
+        return [describe(step) for step in self.steps]

@@ -56,6 +56,8 @@ class Extractor:
         self._times: dict[Parts, int] = {}
         self.size = 0
         """Bytes of the files, holes included."""
+        self.disowned = 0
+        """Members of other owners than root, where owners cannot be kept."""
 
     def __enter__(self) -> Extractor:
         if below := self._stat_below(()):
@@ -99,6 +101,7 @@ class Extractor:
             self._whiteout(parent, name)
             return
         replaced = self._clear(parent, name, member)
+        self.disowned += not self._policy.keep_owners and (member.uid, member.gid) != (0, 0)
         match member.kind:
             case "file":
                 self._file = os.open(name, _NEW_FILE, 0o600, dir_fd=parent), member

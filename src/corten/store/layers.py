@@ -29,12 +29,14 @@ _SHORT = 16
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Layer:
-    """What ``layer.json`` says: ``parent`` is the chain ID below ('' for none), ``size`` bytes of files."""
+    """What ``layer.json`` says: ``parent`` is the chain ID below ('' for none), ``size`` bytes of files, ``disowned``
+    how many of them are root's now, and were not in the archive."""
 
     chain_id: Digest
     diff_id: Digest
     parent: str
     size: int
+    disowned: int = 0
 
 
 class LayerStore:
@@ -105,7 +107,7 @@ class LayerStore:
             result = unpack.run(request, progress)
             if result.diff_id != diff_id:
                 raise DataCorrupt(f"layer {diff_id}: diff ID mismatch: its content is {result.diff_id}")
-            layer = Layer(chain_id, diff_id, parent.chain_id if parent else "", result.size)
+            layer = Layer(chain_id, diff_id, parent.chain_id if parent else "", result.size, result.disowned)
             (staged / "layer.json").write_text(json.dumps(dataclasses.asdict(layer)))
             self._publish(staged, chain_id)
         return layer

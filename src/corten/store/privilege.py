@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
 
-_EVERY_ID = 2**32 - 1
+from corten.sys import standing
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,6 +20,5 @@ class Privilege:
     @classmethod
     def of_process(cls) -> Privilege:
         """The privilege of this process, by its user namespace."""
-        mapped = sum(int(line.split()[2]) for line in Path("/proc/self/uid_map").read_text().splitlines())
-        root = os.geteuid() == 0
-        return cls(user_xattrs=not root or mapped < _EVERY_ID, keep_owners=root and mapped > 1)
+        here, root = standing.of_process(), os.geteuid() == 0
+        return cls(user_xattrs=not (root and here.initial), keep_owners=root and not here.is_single)

@@ -45,10 +45,11 @@ class Request:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """The digest of the decompressed archive and the bytes of the files in it."""
+    """The digest of the decompressed archive, the bytes of the files in it, and how many had to change their owner."""
 
     diff_id: Digest
     size: int
+    disowned: int = 0
 
 
 def run(request: Request, progress: Callable[[int], None]) -> Result:
@@ -118,7 +119,7 @@ def unpack(request: Request, progress: Callable[[int], None]) -> Result:
             for event in _events(_bounded(_Counted(blob, progress), hashed, request.max_bytes), request):
                 extractor.receive(event)
             extractor.finish()
-            return Result(Digest(f"{hashed.name}:{hashed.hexdigest()}"), extractor.size)
+            return Result(Digest(f"{hashed.name}:{hashed.hexdigest()}"), extractor.size, extractor.disowned)
     finally:
         os.close(root)
 

@@ -131,6 +131,22 @@ def start_time(pid: int) -> int:
         return int(file.read().rpartition(b")")[2].split()[19])
 
 
+def in_pid_namespace_of(pid: int) -> list[int]:
+    """The processes that are in the same pid namespace as ``pid``, by their numbers here; those that this process may
+    not look at are not among them. Raises OSError when ``pid`` has ended."""
+    wanted = os.stat(f"/proc/{pid}/ns/pid")
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                same = os.path.samestat(os.stat(f"/proc/{name}/ns/pid"), wanted)
+            except OSError:  # ended, or not ours
+                continue
+            if same:
+                found.append(int(name))
+    return found
+
+
 def boot_id() -> str:
     """The identity of this boot of the machine: proc_sys_kernel(5)."""
     with open("/proc/sys/kernel/random/boot_id") as file:

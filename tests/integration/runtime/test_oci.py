@@ -20,6 +20,7 @@ import pytest
 from tests.support.command import Result, run
 from tests.support.images import busybox_problem, busybox_root
 from tests.support.process import wait_until
+from tests.support.user import User
 
 pytestmark = pytest.mark.root
 PROJECT = Path(__file__).resolve().parents[3]
@@ -156,6 +157,28 @@ def test_features_and_version(runtime: Runtime) -> None:
     features = json.loads(runtime("features").check().out)
     assert "mount" in features["linux"]["namespaces"]
     assert "corten-runtime version" in runtime("--version").check().out
+
+
+def test_an_ordinary_user_brings_a_user_namespace(lone_user: User) -> None:
+    """As ``runc spec --rootless`` makes it: root inside is the user outside."""
+    bundle = lone_user.home / "bundle"
+    busybox_root(bundle / "rootfs")
+    configure(bundle, ["sh", "-c", "id; cat /proc/self/uid_map; exit 4"])
+    config = json.loads((bundle / "config.json").read_text())
+    config["linux"] |= {
+        "namespaces": [*config["linux"]["namespaces"], {"type": "user"}],
+        "uidMappings": [{"containerID": 0, "hostID": lone_user.uid, "size": 1}],
+        "gidMappings": [{"containerID": 0, "hostID": lone_user.gid, "size": 1}],
+        "resources": {},
+    }
+    config["mounts"].append({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["ro"]})
+    (bundle / "config.json").write_text(json.dumps(config))
+    for path in (bundle, *bundle.rglob("*")):
+        os.chown(path, lone_user.uid, lone_user.gid, follow_symlinks=False)
+    result = lone_user.run("sh", "-c", f"cd {bundle} && corten-runtime run one")
+    assert result.code == 4, result.err
+    assert result.out.split() == ["uid=0(root)", "gid=0(root)", "0", str(lone_user.uid), "1"]
+    assert os.listdir(lone_user.runtime / "corten-runtime") == []
 
 
 def _is_removed(directory: Path) -> bool:

@@ -63,6 +63,10 @@ class CgroupManager(Protocol):
     """
 
     version: int
+    controllers: frozenset[str]
+    """Those by which limits can be set, in the names of version 2: cpu, cpuset, io, memory, pids."""
+    present: bool
+    """Whether there are groups at all."""
 
     def operations(self, path: str, resources: Resources) -> Sequence[Operation]:
         """What makes the group, limits it, and (stage init) puts the container's init into it."""
@@ -78,6 +82,9 @@ class CgroupManager(Protocol):
 
     def join_files(self, path: str) -> tuple[str, ...]:
         """The files that a process writes ``0`` to, to enter the group."""
+
+    def leave_files(self) -> tuple[str, ...]:
+        """The files that a process writes ``0`` to, to go back to where it was when the groups were first looked at."""
 
     def freeze(self, path: str) -> None:
         """Stop every process of the group, and return when all stand. Raises OSError."""
@@ -105,14 +112,22 @@ class CgroupManager(Protocol):
 
 
 @functools.cache
-def detect(mountinfo: str = "/proc/self/mountinfo") -> CgroupManager:
-    """The manager of this machine: v2 where the unified hierarchy has controllers, else v1 (hybrid included)."""
-    from corten.runtime.cgroups.mounts import read
+def detect(mountinfo: str = "/proc/self/mountinfo", membership: str = "/proc/self/cgroup") -> CgroupManager:
+    """The manager for this process: of the unified hierarchy where it has controllers, or where a part of it is this
+    user's; of version 1 (hybrid machines included) where its controllers may be written to; else of no groups."""
+    from corten.runtime.cgroups.absent import NoControlGroups
+    from corten.runtime.cgroups.mounts import delegated, own_group, read, writable
     from corten.runtime.cgroups.v1 import CgroupV1
     from corten.runtime.cgroups.v2 import CgroupV2
 
     mounts = read(mountinfo)
     # A v2 machine may well have one odd controller mounted as v1 (net_cls): what counts is where the limits are.
-    if not mounts.unified or "memory" in dict(mounts.controllers) or "pids" in dict(mounts.controllers):
+    legacy = {"memory", "pids"} & {name for name, _ in mounts.controllers} or not mounts.unified
+    if legacy and mounts.controllers and all(writable(place) for _, place in mounts.controllers):
         return CgroupV1(mounts.controllers)
-    return CgroupV2(mounts.unified)
+    if mounts.unified:
+        own = own_group(membership)
+        top = delegated(mounts.unified, own)
+        if top is not None:
+            return CgroupV2(f"{mounts.unified}{top}", home=f"{mounts.unified}{own}" if top else "")
+    return NoControlGroups(1 if legacy and mounts.controllers else 2)

@@ -22,6 +22,7 @@ from corten.spec.operation import Operation
 from corten.spec.runtime import Resources
 
 _USED = ("memory", "cpu", "cpuacct", "cpuset", "pids", "devices", "freezer", "blkio")
+_MODERN = {"blkio": "io"}
 _NO_LIMIT = 1 << 62
 _OPTIONAL = ("memory.memsw.limit_in_bytes", "blkio.bfq.weight")
 
@@ -30,11 +31,13 @@ class CgroupV1:
     """The controllers of ``mounts`` ((name, directory) pairs)."""
 
     version = 1
+    present = True
 
     def __init__(self, mounts: Iterable[tuple[str, str]]) -> None:
         present = dict(mounts)
         self._present: Mapping[str, str] = present
         self._mounts: Mapping[str, str] = {name: present[name] for name in _USED if name in present}
+        self.controllers = frozenset(_MODERN.get(name, name) for name in self._mounts)
 
     def _file(self, controller: str, path: str, name: str) -> str:
         return f"{self._mounts[controller]}/{path}/{name}"
@@ -77,6 +80,9 @@ class CgroupV1:
     def join_files(self, path: str) -> tuple[str, ...]:
         # A single thread enters by ``tasks``: cgroup.procs takes a lock over all of the machine's forks.
         return tuple(f"{mount}/{path}/tasks" for _, mount in self._directories())
+
+    def leave_files(self) -> tuple[str, ...]:
+        return self.join_files(".")
 
     def update(self, path: str, resources: Resources) -> None:
         current = number(self._file("memory", path, "memory.memsw.limit_in_bytes"), default=None)

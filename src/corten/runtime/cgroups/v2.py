@@ -24,12 +24,16 @@ _OPTIONAL = ("memory.swap.max", "io.weight")
 
 
 class CgroupV2:
-    """The unified hierarchy at ``mount``."""
+    """The unified hierarchy at ``mount``, or the part of it that was ``delegated`` to this user; ``home`` is the
+    directory of the group that this process was started in ('' for the root)."""
 
     version = 2
+    present = True
 
-    def __init__(self, mount: str) -> None:
+    def __init__(self, mount: str, *, home: str = "") -> None:
         self._mount = mount
+        self._home = home or mount
+        self.controllers = frozenset(read(f"{mount}/cgroup.controllers", missing="").split())
 
     def _file(self, path: str, name: str) -> str:
         return f"{self._mount}/{path}/{name}"
@@ -54,6 +58,9 @@ class CgroupV2:
 
     def join_files(self, path: str) -> tuple[str, ...]:
         return (self._file(path, "cgroup.procs"),)
+
+    def leave_files(self) -> tuple[str, ...]:
+        return (f"{self._home}/cgroup.procs",)
 
     def update(self, path: str, resources: Resources) -> None:
         for name, value, _ in v2_settings(resources):

@@ -17,11 +17,10 @@ from corten import __version__
 from corten.errors import CortenError, InvalidInput
 from corten.runtime.oci import lifecycle
 from corten.runtime.oci.state import OCI_VERSION, States
+from corten.spec.places import make_run_directory, run_base
 from corten.spec.runtime import Process, decode_process
 from corten.sys import process
 from corten.sys.capabilities import NAMES
-
-_ROOT = "/run/corten-runtime"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,13 +28,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_args(words)
     try:
-        process.set_dumpable(False)
-        return int(options.handler(States(Path(options.root)), options) or 0)
+        if os.geteuid() == 0:
+            process.set_dumpable(False)  # else the user could not write its init's maps; the init sees to itself
+        return int(options.handler(States(Path(options.root or _own_root())), options) or 0)
     except (CortenError, OSError) as error:
         message = f"{error.message}. {error.hint}".rstrip(". ") if isinstance(error, CortenError) else str(error)
         print(f"corten-runtime: {message}", file=sys.stderr)
         _log(options, message)
         return error.exit_code if isinstance(error, CortenError) and options.command in ("run", "exec") else 1
+
+
+def _own_root() -> str:
+    """This user's, where none is named."""
+    root = f"{run_base(os.environ)}/corten-runtime"
+    make_run_directory(root)
+    return root
 
 
 def _log(options: argparse.Namespace, message: str) -> None:
@@ -51,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="corten-runtime", description="An OCI runtime.", allow_abbrev=False)
     version = f"corten-runtime version {__version__}\nspec: {OCI_VERSION}"
     parser.add_argument("--version", "-v", action="version", version=version)
-    parser.add_argument("--root", default=os.environ.get("CORTEN_RUNTIME_ROOT", _ROOT), help="where states are kept")
+    parser.add_argument("--root", default=os.environ.get("CORTEN_RUNTIME_ROOT"), help="where states are kept")
     parser.add_argument("--log", default="", help="a file for errors")
     parser.add_argument("--log-format", choices=("text", "json"), default="text")
     parser.add_argument("--debug", action="store_true", help="accepted, as by other runtimes")

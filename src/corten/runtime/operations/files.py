@@ -8,7 +8,7 @@ import os
 import stat
 from typing import ClassVar
 
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 from corten.runtime.operations.options import parse
 from corten.runtime.operations.paths import exists, link, opened, resolved, target
 from corten.spec.operation import Context, Operation, operation
@@ -20,6 +20,10 @@ _GROUP = "file system"
 _DEVICES = "devices"
 _PLAIN = ("proc", "sysfs")
 """Mounts whose place must be a real directory: a symlink there would let an image choose what is mounted over."""
+_HIDDEN = (
+    "in a user namespace the kernel allows it only where the host's own is wholly visible; inside another container "
+    "parts of it are hidden"
+)
 _OVER_PROC = (
     "cpuinfo", "diskstats", "loadavg", "meminfo", "slabinfo", "stat", "swaps", "uptime", "sys/kernel/ns_last_pid",
 )  # fmt: skip
@@ -78,7 +82,12 @@ class Mount(Operation):
                 data = ",".join(filter(None, (data, f"mode={stat.S_IMODE(os.fstat(place).st_mode):o}")))
             if not plain:
                 _spare_proc(context, place)
-            mount(self.source, link(place), self.type, options.flags, data)
+            try:
+                mount(self.source, link(place), self.type, options.flags, data)
+            except PermissionError as error:
+                if not plain:
+                    raise
+                raise CortenError("operation not permitted", hint=_HIDDEN) from error
         if options.propagation:
             with opened(context.root, self.target) as mounted:
                 mount("", link(mounted), flags=options.propagation)

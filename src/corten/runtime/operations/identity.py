@@ -24,6 +24,10 @@ _GROUP = "privileges"
 _INFINITY = 2**64 - 1
 _PTY_SLAVES = range(136, 144)
 """UNIX98_PTY_SLAVE_MAJOR, linux/major.h."""
+_NOT_GRANTED = (
+    "the user namespace has no such id: it has those that /etc/subuid and /etc/subgid granted the user when the engine "
+    "started, and root"
+)
 RLIMITS = tuple(
     f"RLIMIT_{name}"
     for name in (
@@ -199,12 +203,33 @@ class Identity(Operation):
         context.home = account.home
         _own_stdio(account.uid)
         capabilities.keep_on_setuid()
-        os.setgroups(account.groups)
-        os.setresgid(account.gid, account.gid, account.gid)
-        os.setresuid(account.uid, account.uid, account.uid)
+        _set_groups(account.groups)
+        try:
+            os.setresgid(account.gid, account.gid, account.gid)
+            os.setresuid(account.uid, account.uid, account.uid)
+        except OSError as error:
+            raise _unmapped(account, error) from error
         os.umask(self.umask)
         # The change of user made it dumpable again (prctl(2)): until the exec, nothing in here may look inside.
         process.set_dumpable(False)
+
+
+def _set_groups(groups: tuple[int, ...]) -> None:
+    """Raises CortenError. In a user namespace with a single group, setgroups(2) is given up for good (a process could
+    leave a group that is denied something): the groups stay, and are nobody's inside."""
+    try:
+        os.setgroups(groups)
+    except PermissionError:
+        if not capabilities.permitted() & capabilities.mask(("SETGID",)):
+            raise
+    except OSError as error:
+        raise CortenError(f"groups {groups}: {(error.strerror or '').lower()}", hint=_NOT_GRANTED) from error
+
+
+def _unmapped(account: accounts.Account, error: OSError) -> CortenError:
+    """EINVAL: no id outside stands behind one of these."""
+    hint = _NOT_GRANTED if error.errno == errno.EINVAL else ""
+    return CortenError(f"become {account.uid}:{account.gid}: {(error.strerror or '').lower()}", hint=hint)
 
 
 def _own_stdio(uid: int) -> None:

@@ -177,10 +177,16 @@ class UserMap(Operation):
         return f"newuidmap $PID {' '.join(lines)}"
 
     def run(self, context: Context) -> None:
+        if os.geteuid():  # user_namespaces(7): who is not root outside must give up setgroups(2), to map its group
+            _write(f"/proc/{context.init_pid}/setgroups", "deny")
         for name, ranges in (("uid_map", self.uids), ("gid_map", self.gids)):
             text = "".join(f"{inside} {outside} {count}\n" for inside, outside, count in ranges)
-            with open(f"/proc/{context.init_pid}/{name}", "w") as file:
-                file.write(text)
+            _write(f"/proc/{context.init_pid}/{name}", text)
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
 
 
 @operation

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 from typing import ClassVar
 
+from corten.errors import CortenError
 from corten.runtime.operations.options import parse
 from corten.spec.operation import Context, Operation, operation
 from corten.sys import mounts
 from corten.sys.mounts import mount
 
 _GROUP = "file system"
+_NO_UPPER = (
+    "overlay takes a writable layer from a local file system with extended attributes, not from NFS or another "
+    "overlay: place the data root elsewhere with --root"
+)
 
 
 @operation
@@ -80,7 +86,12 @@ class OverlayMount(Operation):
 
     def run(self, context: Context) -> None:
         os.chdir(self.base)
-        mount("overlay", self.merged, "overlay", 0, self._options())
+        try:
+            mount("overlay", self.merged, "overlay", 0, self._options())
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            raise CortenError("invalid argument", hint=_NO_UPPER) from error
         context.root = os.open(self.merged, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
 
 

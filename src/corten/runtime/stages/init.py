@@ -35,7 +35,7 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
         _close_others(channel.fileno(), context.target, context.gate)
         _execute(plan, context, channel)
 
-    _reporting(context, execute)
+    _reporting(context, execute, dumpable=_is_mapped(plan))
 
 
 def stand_by(
@@ -90,11 +90,11 @@ def _follow(order: Order, staging: Staging, context: InitContext, channel: socke
             _one(step, context)
 
 
-def _reporting(context: InitContext, execute: Callable[[], None]) -> NoReturn:
+def _reporting(context: InitContext, execute: Callable[[], None], *, dumpable: bool = False) -> NoReturn:
     """Execute; what fails goes to the monitor. Nothing comes back here from a fork."""
     try:
         gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
-        process.set_dumpable(False)
+        process.set_dumpable(dumpable)
         execute()
     except messages.Closed:  # nobody needed this one
         os._exit(0)
@@ -110,9 +110,10 @@ def _reporting(context: InitContext, execute: Callable[[], None]) -> NoReturn:
 def _execute(plan: Plan, context: InitContext, channel: socket.socket) -> None:
     parent = plan.stage(PARENT)
     linked = not parent
-    if any(step.kind == _USER_MAP for step in parent):
+    if _is_mapped(plan):
         linked = _await(channel)
         _become_root()
+        process.set_dumpable(False)  # only now: until then its /proc is the monitor's, who writes the maps
     for step in plan.stage(INIT):
         if step.group == _NETWORK and not linked:
             linked = _await(channel)
@@ -132,8 +133,13 @@ def _await(channel: socket.socket) -> bool:
     return True
 
 
+def _is_mapped(plan: Plan) -> bool:
+    return any(step.kind == _USER_MAP for step in plan.stage(PARENT))
+
+
 def _become_root() -> None:
-    os.setgroups([])
+    with contextlib.suppress(PermissionError):  # given up, for the right to map a group
+        os.setgroups([])
     os.setresgid(0, 0, 0)
     os.setresuid(0, 0, 0)
 
