@@ -27,6 +27,7 @@ from corten.runtime.operations.files import (
     OpenTerminal,
     ReadOnlyPaths,
 )
+from corten.runtime.operations.hooks import ContainerHooks, RuntimeHooks
 from corten.runtime.operations.identity import (
     RLIMITS,
     Execute,
@@ -196,6 +197,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         yield ReadOnlyPaths(config.readonly_paths)
     if config.masked_paths:
         yield MaskPaths(config.masked_paths)
+    yield from _hooks(config)
     yield PivotRoot()
     if config.rootfs_propagation:
         if not parse((config.rootfs_propagation,)).propagation:
@@ -204,7 +206,26 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     yield WorkingDirectory(config.process.cwd)
     if config.root_readonly:
         yield ReadOnlyRoot()
-    yield from process_steps(config.process, config.seccomp, reaper=host.reaper)
+    yield from _with_start_hooks(config, process_steps(config.process, config.seccomp, reaper=host.reaper))
+
+
+def _hooks(config: RuntimeConfig) -> Iterator[Operation]:
+    """Those that are run while the container is created; the init is told its state with the runtime's."""
+    hooks = config.hooks
+    own = (*hooks.prestart, *hooks.create_runtime)
+    if own or hooks.create_container or hooks.start_container:
+        yield RuntimeHooks(tuple(hook.path for hook in own))
+    if hooks.create_container:
+        yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in hooks.create_container))
+
+
+def _with_start_hooks(config: RuntimeConfig, steps: Iterator[Operation]) -> Iterator[Operation]:
+    """Hooks of the start are the last before the command."""
+    *before, execute = steps
+    yield from before
+    if config.hooks.start_container:
+        yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in config.hooks.start_container), at_start=True)
+    yield execute
 
 
 def _user_namespace(config: RuntimeConfig) -> bool:

@@ -36,6 +36,14 @@ class Context(Protocol):
     target: int
     """The pidfd of the container's init, for an exec; -1 for a start."""
 
+    state: bytes
+    """The container's state for hooks while it is created (runtime.md, "State"), once :meth:`await_hooks` has it."""
+    state_at_start: bytes
+    """The same for hooks of its start."""
+
+    def await_hooks(self) -> None:
+        """Wait until the hooks of the runtime's own namespaces were run."""
+
     def ready(self) -> None:
         """Everything is prepared and the command is there: execute it when the monitor says so."""
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 
 READY, EXECUTE, LINKED = b"ready", b"execute", b"linked"
 """The words that are said besides reports of failure: init to monitor, whoever opens the gate to the init, monitor to
 init."""
+HOOKS = b"hooks"
+"""Init to monitor: run the runtime's hooks. The answer is a JSON list: the container's state for those in the
+container, while it is created and when it starts."""
+_STATES = 1 << 16
 
 
 class LaunchContext:
@@ -20,6 +25,11 @@ class LaunchContext:
         self.command = ""
         self.terminal = -1
         self.target = -1
+        self.state = self.state_at_start = b""
+
+    def await_hooks(self) -> None:
+        """Only an init waits."""
+        raise NotImplementedError
 
     def ready(self) -> None:
         """Only an init becomes ready."""
@@ -39,6 +49,15 @@ class InitContext(LaunchContext):
         self.target = target
         self.gate = gate
         self._channel = channel
+        self._is_released = False
+
+    def await_hooks(self) -> None:
+        """Ask for them; a monitor that says nothing has failed, and knows why."""
+        self._channel.send(HOOKS)
+        answer = self._channel.recv(_STATES)
+        if not answer:
+            os._exit(1)
+        self.state, self.state_at_start = (text.encode() for text in json.loads(answer))
 
     def report(self, data: bytes) -> None:
         """Tell of a failure: the monitor, or who opened the gate."""
@@ -51,7 +70,13 @@ class InitContext(LaunchContext):
         self.terminal = terminal
 
     def ready(self) -> None:
-        """Tell the monitor; where the start is held, wait at the gate. Who opens it hears how the execution went."""
+        """Tell the monitor; where the start is held, wait at the gate. Who opens it hears how the execution went.
+
+        Once: what is done before the command at its start calls this, too.
+        """
+        if self._is_released:
+            return
+        self._is_released = True
         self._channel.send(READY)
         if self.gate < 0:
             return

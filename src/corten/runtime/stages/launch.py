@@ -19,7 +19,7 @@ import json
 import os
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -27,7 +27,7 @@ from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
 from corten.runtime.plan import Plan
 from corten.runtime.stages import init
-from corten.runtime.stages.context import EXECUTE, LINKED, READY, InitContext, LaunchContext
+from corten.runtime.stages.context import EXECUTE, HOOKS, LINKED, READY, InitContext, LaunchContext
 from corten.spec.operation import CLONE, HOST, PARENT, Operation
 from corten.sys import process
 
@@ -52,6 +52,8 @@ class Init:
         self.pidfd = pidfd
         self.start_time = process.start_time(pid)
         self.master = -1
+        self.hooks: Callable[[int], bytes] | None = None
+        """Runs the runtime's hooks for the init's pid; what the init is to be told then."""
         self._channel = channel
         self._ready = False
 
@@ -80,7 +82,9 @@ class Init:
             raise OperationFailed.decode(json.loads(data))
         if descriptors:
             self.master = descriptors[0]
-        if data == READY:
+        if data == HOOKS and self.hooks is not None:
+            self.tell(self.hooks(self.pid))
+        elif data == READY:
             self._ready = True
         elif not data and not self._ready:
             raise OperationFailed("process.start", "init", "it ended before it could execute the command")
@@ -99,7 +103,7 @@ class Init:
         self.close()
 
 
-def launch(plan: Plan, stdio: Stdio, *, gate: int = -1) -> Init:
+def launch(plan: Plan, stdio: Stdio, *, gate: int = -1, hooks: Callable[[int], bytes] | None = None) -> Init:
     """Start a container; returns when its command runs, or, with a ``gate``, when all is ready for it:
     the init waits at that listening socket then, for :func:`open_gate`.
 
@@ -111,7 +115,7 @@ def launch(plan: Plan, stdio: Stdio, *, gate: int = -1) -> Init:
     try:
         _run(plan.stage(HOST), context, done)
         started = _clone(plan, stdio, gate)
-        context.init_pid = started.pid
+        context.init_pid, started.hooks = started.pid, hooks
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
             started.tell(LINKED)
