@@ -135,8 +135,10 @@ class _Run:
 
             self.digest = show(self.context, self.path, self.values.explain)
         if self.values.detach:
-            self._start()
-            self.context.out(self.id)
+            try:
+                self._start()
+            finally:
+                self.context.out(self.id)  # also of one that could not be started: it is there to be looked at
             return 0
         return self._foreground()
 

@@ -107,7 +107,7 @@ class Lifecycle:
             exit_code=code, error=message,
         )  # fmt: skip
         self.records.change(container.id, state=state, endpoint=None)
-        live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code, message))
+        live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code))  # why, its starter is told
         if container.host.auto_remove and self.remove is not None:
             self.spawn(self.remove(container.id))
 

@@ -129,12 +129,23 @@ def _bind_request(mount: MountRequest, destination: str) -> Wanted:
             f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
         )
     _refuse(mount, "VolumeOptions", bool(mount.volume_options))
+    _refuse_recursion(mount, options)
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise InvalidInput(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
     create = bool(options.get("CreateMountpoint"))
     source = _clean(mount.source)
     return Wanted("bind", destination, source, "", not mount.read_only, propagation, create_source=create)
+
+
+def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:
+    """Read-only all the way down is the rule; what is said of it must not contradict itself."""
+    shallow, forced = (bool(options.get(f"ReadOnly{how}Recursive")) for how in ("Non", "Force"))
+    for asked, name in ((shallow, "ReadOnlyNonRecursive"), (forced, "ReadOnlyForceRecursive")):
+        if asked and not mount.read_only:
+            raise InvalidInput(f"mount options conflict: !ReadOnly && BindOptions.{name}")
+    if shallow and forced:
+        raise InvalidInput("mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive")
 
 
 def _volume_request(mount: MountRequest, destination: str) -> Wanted:

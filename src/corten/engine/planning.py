@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices
+from corten.engine import container_network, devices, propagation
 from corten.engine.exec_process import exec_process
 from corten.engine.model import Container, ExecRequest
 from corten.engine.networks import Networks
@@ -38,6 +38,7 @@ class Planner:
     def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
+        propagation.check(container.mounts)
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             etc=str(self.paths.container(self._etc_owner(container, peers["network"]).id)),

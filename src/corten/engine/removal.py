@@ -48,7 +48,7 @@ class Removal:
                 _refuse_running(container, force=False)
             self._remove(container, volumes=volumes or container.host.auto_remove)
         live.feed.end()
-        live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code, container.state.error))
+        live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code))
 
     def _remove(self, container: Container, *, volumes: bool) -> None:
         """The record last: what fails before can be tried again."""

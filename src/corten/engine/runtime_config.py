@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from corten.engine import propagation
 from corten.engine.merge import DEFAULT_PATH, replace_env
 from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint, MountRequest, Ulimit
 from corten.engine.privileges import Security, capabilities, security
@@ -65,6 +66,7 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
         devices=around.devices,
         resources=resources(host, around.device_rules),
         cgroups_path=around.cgroup,
+        rootfs_propagation=propagation.of_root(container.mounts),
         sysctl=tuple(_sysctls(host).items()),
         masked_paths=tuple(host.masked_paths or ()),
         readonly_paths=tuple(host.readonly_paths or ()),
@@ -204,7 +206,7 @@ def _bind_options(mount: MountPoint, request: MountRequest | None) -> Iterator[s
     yield "bind" if asked.get("NonRecursive") else "rbind"
     yield mount.propagation or "rprivate"
     if not mount.rw:
-        yield "ro" if asked.get("ReadOnlyNonRecursive") or asked.get("NonRecursive") else "rro"
+        yield "ro" if asked.get("ReadOnlyNonRecursive") else "rro"
 
 
 def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:

@@ -24,6 +24,7 @@ from corten.runtime.operations.files import (
     DeviceNodes,
     MaskPaths,
     Mount,
+    OpenShared,
     OpenTerminal,
     ReadOnlyPaths,
 )
@@ -185,6 +186,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         yield Hostname(config.hostname, config.domainname)
     if config.process.oom_score_adj is not None:
         yield OomScore(config.process.oom_score_adj)
+    yield from _shared_sources(config)
     slave = any(option.endswith("slave") for mount in config.mounts for option in mount.options)
     yield PrivateMounts(slave or config.rootfs_propagation.endswith("slave"))
     yield _root(host.root)
@@ -226,6 +228,13 @@ def _with_start_hooks(config: RuntimeConfig, steps: Iterator[Operation]) -> Iter
     if config.hooks.start_container:
         yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in config.hooks.start_container), at_start=True)
     yield execute
+
+
+def _shared_sources(config: RuntimeConfig) -> Iterator[Operation]:
+    for mount in config.mounts:
+        options = parse(mount.options, mount.type)
+        if options.bind and options.shared:
+            yield OpenShared(mount.source, mount.destination, options.recursive)
 
 
 def _user_namespace(config: RuntimeConfig) -> bool:

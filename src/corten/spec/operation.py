@@ -33,6 +33,8 @@ class Context(Protocol):
     """The path of the command, once it has been found."""
     terminal: int
     """The init's end of its terminal; -1 without one."""
+    trees: dict[str, int]
+    """By destination, what was opened to be mounted there while the host's mounts were still shared."""
     target: int
     """The pidfd of the container's init, for an exec; -1 for a start."""
 

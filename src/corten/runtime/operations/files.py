@@ -102,13 +102,10 @@ class BindMount(Operation):
 
     def run(self, context: Context) -> None:
         options = parse(self.options, "bind")
-        source = os.open(self.source, os.O_PATH | os.O_CLOEXEC)
+        opened_before = context.trees.pop(self.target, -1)
+        tree = opened_before if opened_before >= 0 else tree_of(self.source, recursive=options.recursive)
         try:
-            directory = stat.S_ISDIR(os.fstat(source).st_mode)
-            tree = mounts.open_tree(source, recursive=options.recursive)
-        finally:
-            os.close(source)
-        try:
+            directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if options.attributes():
                 mounts.set_attributes(tree, options.attributes(), recursive=False)
             if options.recursive_attributes:
@@ -122,6 +119,44 @@ class BindMount(Operation):
         if options.propagation:
             with opened(context.root, self.target) as mounted:
                 mount("", link(mounted), flags=options.propagation)
+
+
+def tree_of(path: str, *, recursive: bool) -> int:
+    """A detached copy of what is at a path of the host, as a descriptor. Raises OSError."""
+    source = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return mounts.open_tree(source, recursive=recursive)
+    finally:
+        os.close(source)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenShared(Operation):
+    """Open a directory whose mounts are to be shared with the host, before the ties to it are cut.
+
+    The copy stays in its peer group (mount_namespaces(7)), and is all that does: whatever else is mounted here
+    stays here.
+    """
+
+    kind: ClassVar[str] = "mount.open-shared"
+    group: ClassVar[str] = _GROUP
+
+    source: str
+    target: str
+    recursive: bool
+
+    def what(self) -> str:
+        return self.source
+
+    def why(self) -> str:
+        return "Asked for: what is mounted below it, inside or outside, appears on both sides."
+
+    def shell(self) -> str:
+        return f"# keep {self.source} open as it is: the next step makes every other mount private"
+
+    def run(self, context: Context) -> None:
+        context.trees[self.target] = tree_of(self.source, recursive=self.recursive)
 
 
 def _spare_proc(context: Context, place: int) -> None:

@@ -46,6 +46,11 @@ class MountOptions:
     recursive: bool
     recursive_attributes: int
 
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made in the container are to appear outside."""
+        return bool(self.propagation & m.MS_SHARED)
+
     def attributes(self) -> int:
         """The flags as MOUNT_ATTR_… bits."""
         return sum(attribute for flag, attribute in _ATTRIBUTES.items() if self.flags & flag)

@@ -25,6 +25,7 @@ class LaunchContext:
         self.command = ""
         self.terminal = -1
         self.target = -1
+        self.trees: dict[str, int] = {}
         self.state = self.state_at_start = b""
 
     def await_hooks(self) -> None:
