@@ -152,6 +152,17 @@ LESSONS = {
         1   tag no-such-image x:y
         1   tag busybox UPPER:case
     """,
+    "sharing namespaces": """
+        run -d --name host --hostname shared busybox sleep 1000
+        run --rm --network container:host busybox hostname
+        run --rm --network container:host busybox sh -c 'grep -c shared /etc/hosts'
+        run --rm --pid container:host busybox sh -c 'ps | grep -c "sleep 1000"'
+        125 run --rm --network container:host --hostname own busybox hostname
+        125 run --rm --network container:host -p 80:80 busybox true
+        run --rm --network host --hostname own busybox hostname
+        125 run --rm --uts host --hostname own busybox hostname
+        rm -f host
+    """,
     "many at once": """
         run -d --name one --label course=many busybox sleep 1000
         run -d --name two --label course=many busybox sleep 1000

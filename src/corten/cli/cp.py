@@ -99,6 +99,8 @@ def _local_target(path: str, is_directory: bool, target: str) -> tuple[str, str]
 
 
 def _to_container(context: Context, values: Values, source: str, container: str, target: str) -> int | None:
+    if source != "-":
+        _check_local(source)
     stat = _resolved(context, container, target)
     path = stat["path"] if stat else target
     is_directory = bool(stat and stat["mode"] & _MODE_DIRECTORY)
@@ -111,6 +113,13 @@ def _to_container(context: Context, values: Values, source: str, container: str,
     counted = _Counted(packed(source, name, follow=values.follow_link))
     _put(context, values, container, into, counted)
     return counted.size
+
+
+def _check_local(path: str) -> None:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        raise InvalidInput(f"lstat {path}: {(error.strerror or '').lower()}") from None
 
 
 def _resolved(context: Context, container: str, path: str) -> dict[str, Any] | None:

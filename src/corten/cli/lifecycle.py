@@ -107,7 +107,12 @@ def remove(context: Context, values: Values, names: list[str]) -> int:
 
 def rename(context: Context, values: Values, names: list[str]) -> int:
     """``rename``."""
-    context.client.post(f"/containers/{names[0]}/rename", {"name": names[1]})
+    try:
+        context.client.post(f"/containers/{names[0]}/rename", {"name": names[1]})
+    except CortenError as error:
+        code = context.failure(error)
+        context.error(f"Error: failed to rename container named {names[0]}")
+        return code
     return 0
 
 

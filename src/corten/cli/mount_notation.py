@@ -23,7 +23,7 @@ def mount(text: str) -> dict[str, Any]:
         setter = _SETTERS.get(key.lower())
         if setter is None:
             raise InvalidInput(
-                f"unknown option '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair"
+                f"unexpected key '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair"
             )
         if not equals and key.lower() not in _ALONE:
             raise InvalidInput(f"invalid field '{part}' must be a key=value pair")
@@ -35,10 +35,6 @@ def mount(text: str) -> dict[str, Any]:
 def _check(made: dict[str, Any]) -> None:
     if not made["Target"]:
         raise InvalidInput("target is required")
-    if made["Type"] == "bind" and not made.get("Source"):
-        raise InvalidInput("source is required for type bind")
-    if made["Type"] == "tmpfs" and made.get("Source"):
-        raise InvalidInput("source is forbidden for type tmpfs")
     _check_recursion(made)
     for kind, options in (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions")):
         if options in made and made["Type"] != kind:

@@ -29,8 +29,13 @@ def _printed(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(_printed(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_printed(item)}" for key, item in sorted(value.items())) + "]"
+        return "map[" + " ".join(f"{key}:{_member(item)}" for key, item in sorted(value.items())) + "]"
     return str(value)
+
+
+def _member(value: Any) -> str:
+    """A map's value. An empty object there is a struct without fields: the API's way to write a set."""
+    return "{}" if value == {} else _printed(value)
 
 
 def _float(value: float) -> str:

@@ -18,6 +18,7 @@ from corten.engine.model import Container, ContainerConfig, CreateRequest, HostC
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
 from corten.engine.records import Records
+from corten.engine.refusals import refuse
 from corten.engine.runtime_config import shared_container, validate_modes
 from corten.engine.trees import Graveyard
 from corten.engine.volumes import Volumes
@@ -170,6 +171,7 @@ def make_directories(paths: Paths, id: str) -> None:
 def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
     privileges.validate(host)
     validate_modes(host)
+    refuse(host)
     hidden = privileges.security(host).unconfined_paths
     host = settle(host, unconfined_paths=hidden)
     requested_ports(host, config)
@@ -186,7 +188,11 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
 
 
 def _named(config: ContainerConfig, host: HostConfig, id: str) -> ContainerConfig:
-    """The host name: the short ID, unless the network (and with it the name) is somebody else's."""
+    """The host name: the short ID, unless the network (and with it the name) is somebody else's. Raises InvalidInput
+    for a name where it cannot be given one."""
+    if config.hostname and (host.uts_mode == "host" or shared_container(host.network_mode)):
+        whose = "UTS mode" if host.uts_mode == "host" else "network mode"
+        raise InvalidInput(f"conflicting options: hostname and the {whose}")
     if host.network_mode == "host" or host.uts_mode == "host":
         return msgspec.structs.replace(config, hostname=config.hostname or os.uname().nodename)
     if shared_container(host.network_mode):

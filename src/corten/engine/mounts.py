@@ -53,16 +53,21 @@ def wanted(config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str],
     found: dict[str, Wanted] = {}
     for spec in host.volumes_from or ():
         found.update((one.destination, one) for one in _inherited(spec, mounts_of))
-    explicit = [parse_bind(spec) for spec in host.binds or ()]
+    explicit = [_with_driver(parse_bind(spec), host.volume_driver) for spec in host.binds or ()]
     explicit += [_request(mount) for mount in host.mounts or ()]
-    tmpfs = [_clean(path) for path in host.tmpfs or ()]
+    tmpfs = [_destination(path) for path in host.tmpfs or ()]
     _refuse_duplicates([*(one.destination for one in explicit), *tmpfs])
     found.update((one.destination, one) for one in explicit)
     for path in config.volumes or ():
         destination = _destination(path)
         if destination not in found and destination not in tmpfs:
-            found[destination] = Wanted("volume", destination)
+            found[destination] = Wanted("volume", destination, driver=host.volume_driver)
     return list(found.values())
+
+
+def _with_driver(one: Wanted, driver: str) -> Wanted:
+    """``--volume-driver`` holds for the volumes that ``-v`` makes."""
+    return dataclasses.replace(one, driver=driver) if one.type == "volume" else one
 
 
 def parse_bind(spec: str) -> Wanted:

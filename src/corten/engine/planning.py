@@ -43,9 +43,11 @@ class Planner:
         around = Surroundings(
             etc=str(self.paths.container(self._etc_owner(container, peers["network"]).id)),
             cgroup=self.cgroup(container),
+            hostname=peers["network"].config.hostname if peers["network"] else "",
             **_devices(container),
             peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
             seccomp=seccomp(container),
+            apparmor=_has_apparmor(),
         )
         host = HostSide(
             root=self._root(container),
@@ -62,11 +64,12 @@ class Planner:
             "network": host.network_mode != "host",
             "pid": host.pid_mode != "host",
             "ipc": host.ipc_mode != "host",
-            "uts": True,
+            "uts": host.uts_mode != "host",
             "cgroup": host.cgroupns_mode != "host",
         }
+        profile = security(host).apparmor if _has_apparmor() else ""
         return exec_plan(
-            exec_process(container, request),
+            dataclasses.replace(exec_process(container, request), apparmor_profile=profile),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
             cgroup_files=self.cgroups.join_files(self.cgroup(container)),
             seccomp=None if request.privileged else seccomp(container),
@@ -126,6 +129,15 @@ def seccomp(container: Container) -> dict[str, Any] | None:
         return None
     held = tuple(name.removeprefix("CAP_") for name in capabilities(container.host))
     return resolve_profile(chosen, held) if isinstance(chosen, dict) else _default_profile(held)
+
+
+@functools.cache
+def _has_apparmor() -> bool:
+    """Whether this kernel confines by AppArmor."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 _default_profile = functools.lru_cache(maxsize=32)(default_profile)

@@ -43,23 +43,27 @@ class Surroundings:
     """Directory of hostname, hosts and resolv.conf: its own, or that of the container whose network it shares."""
     cgroup: str
     """The container's group below the cgroup mounts."""
+    hostname: str = ""
+    """The host name of the container whose network it shares: the name belongs to the network that answers to it."""
     devices: tuple[Device, ...] = ()
     device_rules: tuple[DeviceRule, ...] = ()
     peers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """By namespace type, the init of the container whose namespace is shared."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` as the specification has it; None is unconfined."""
+    apparmor: bool = False
+    """Whether the kernel has AppArmor; without it, as by dockerd, a profile is not looked at."""
 
 
 def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
     """The OCI runtime configuration of a container. Raises InvalidInput for a mode that is not known."""
     config, host = container.config, container.host
     rules = security(host)
-    own_uts = host.uts_mode != "host" and not _shares(host.network_mode) and host.network_mode != "host"
+    own_uts = host.uts_mode != "host"
     return RuntimeConfig(
-        process=_process(container, rules),
+        process=_process(container, rules, apparmor=around.apparmor),
         root_readonly=host.readonly_rootfs,
-        hostname=config.hostname if own_uts else "",
+        hostname=(config.hostname or around.hostname) if own_uts else "",
         domainname=config.domainname if own_uts else "",
         mounts=tuple(_mounts(container, around)),
         namespaces=tuple(_namespaces(host, around.peers)),
@@ -83,7 +87,7 @@ def environment(config: ContainerConfig) -> tuple[str, ...]:
     return tuple(replace_env(defaults, config.env or ()))
 
 
-def _process(container: Container, rules: Security) -> Process:
+def _process(container: Container, rules: Security, *, apparmor: bool) -> Process:
     config, host = container.config, container.host
     size = host.console_size
     return Process(
@@ -97,6 +101,7 @@ def _process(container: Container, rules: Security) -> Process:
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,
         oom_score_adj=host.oom_score_adj or None,
+        apparmor_profile=rules.apparmor if apparmor else "",
     )
 
 
@@ -123,8 +128,7 @@ def _namespaces(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Namespac
         "network": host.network_mode,
         "pid": host.pid_mode,
         "ipc": host.ipc_mode,
-        # The name of the machine belongs to the network that answers to it.
-        "uts": _uts_mode(host),
+        "uts": host.uts_mode,
         "cgroup": host.cgroupns_mode,
     }
     for kind, mode in modes.items():
@@ -132,12 +136,6 @@ def _namespaces(host: HostConfig, peers: Mapping[str, int]) -> Iterator[Namespac
             yield Namespace(kind, f"/proc/{peers[kind]}/ns/{_NAMESPACES[kind]}")
         elif mode != "host":
             yield Namespace(kind)
-
-
-def _uts_mode(host: HostConfig) -> str:
-    if host.uts_mode or not (host.network_mode == "host" or _shares(host.network_mode)):
-        return host.uts_mode
-    return host.network_mode
 
 
 def _shares(mode: str) -> bool:

@@ -31,6 +31,7 @@ from corten.runtime.operations.files import (
 from corten.runtime.operations.hooks import ContainerHooks, RuntimeHooks
 from corten.runtime.operations.identity import (
     RLIMITS,
+    AppArmor,
     Execute,
     FindCommand,
     Identity,
@@ -306,6 +307,8 @@ def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: b
     """
     rows, columns = process.console_size or (0, 0)
     yield Session(process.terminal, rows, columns)
+    if process.apparmor_profile:  # while it is root's to write
+        yield AppArmor(process.apparmor_profile)
     if process.rlimits:
         yield _limits(process)
     who = process.user

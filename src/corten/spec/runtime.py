@@ -62,6 +62,7 @@ class Process:
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -267,6 +268,7 @@ def decode_process(value: dict[str, Any]) -> Process:
         rlimits=tuple(Rlimit(r["type"], r["soft"], r["hard"]) for r in value.get("rlimits") or ()),
         no_new_privileges=bool(value.get("noNewPrivileges", False)),
         oom_score_adj=value.get("oomScoreAdj"),
+        apparmor_profile=value.get("apparmorProfile", ""),
     )  # fmt: skip
 
 

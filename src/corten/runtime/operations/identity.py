@@ -297,6 +297,40 @@ class NoNewPrivileges(Operation):
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class AppArmor(Operation):
+    """Choose the profile that confines the command."""
+
+    kind: ClassVar[str] = "process.apparmor"
+    group: ClassVar[str] = _GROUP
+
+    profile: str
+
+    def what(self) -> str:
+        return self.profile
+
+    def why(self) -> str:
+        return "Asked for: the kernel holds the command to what this profile allows, whatever its user may do."
+
+    def shell(self) -> str:
+        return f"aa-exec -p {shlex.quote(self.profile)} -- …"
+
+    def run(self, context: Context) -> None:
+        # The first is AppArmor's own; the second is that of the one module that older kernels have.
+        for path in ("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec"):
+            try:
+                file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                os.write(file, f"exec {self.profile}".encode())
+            finally:
+                os.close(file)
+            return
+        raise FileNotFoundError(errno.ENOENT, "this kernel has no AppArmor")
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class FindCommand(Operation):
     """Find the command as the user who is to run it, and see that it can be executed."""
 
