@@ -226,7 +226,7 @@ class Engine:
             updating=Updating(life), attaching=Attaching(life), observing=observing, archives=archives, execs=execs,
         )  # fmt: skip
         system = System(paths, records, images, volumes, observing, self._cgroups, self.leave)
-        self._life, self._networks, self._stopping = life, networks, stopping
+        self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery = Recovery(life, paths)
         self._server = Server(
             router(), Services(self._containers, execs, images, volumes, networks, events, system)
@@ -244,6 +244,7 @@ class Engine:
         """Adopt what runs, serve, and leave when told."""
         self._spawner.start()
         try:
+            self._creation.clear_unfinished()
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,7 @@ from corten.spec.image import Image
 from corten.spec.platform import Platform
 from corten.store.layers import LayerStore
 
+_NEW_VOLUMES = "new-volumes"
 _ULIMITS = frozenset(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
@@ -118,15 +120,17 @@ class Creation:
         except OSError as error:
             raise CortenError.from_os("create", str(directory), error) from error
         fresh: list[tuple[str, str]] = []
-        points = [self._mount(one, fresh, undo) for one in wanted]
+        points = [self._mount(one, directory, fresh, undo) for one in wanted]
         container = msgspec.structs.replace(container, mounts=points)
         if fresh:
             await self.populate(container, fresh)
         return container
 
-    def _mount(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
+    def _mount(
+        self, wanted: Wanted, directory: Path, fresh: list[tuple[str, str]], undo: contextlib.ExitStack
+    ) -> MountPoint:
         if wanted.type == "volume":
-            return self._volume(wanted, fresh, undo)
+            return self._volume(wanted, directory, fresh, undo)
         if wanted.type == "bind":
             _check_source(wanted)
         return MountPoint(
@@ -134,10 +138,18 @@ class Creation:
             propagation=wanted.propagation,
         )  # fmt: skip
 
-    def _volume(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
-        known = {volume.name for volume in self.volumes.list()}
-        volume = self.volumes.create(wanted.source, driver=wanted.driver, options=wanted.options, labels=wanted.labels)
-        if volume.name not in known:
+    def _volume(
+        self, wanted: Wanted, directory: Path, fresh: list[tuple[str, str]], undo: contextlib.ExitStack
+    ) -> MountPoint:
+        name = wanted.source or names.new_id()
+        is_new = name not in {volume.name for volume in self.volumes.list()}
+        if is_new:  # noted first: an engine that is killed now leaves the volume to the next one, to take back
+            with (directory / _NEW_VOLUMES).open("a") as file:
+                file.write(f"{name}\n")
+        volume = self.volumes.create(
+            name, driver=wanted.driver, options=wanted.options, labels=wanted.labels, anonymous=wanted.anonymous
+        )
+        if is_new:
             undo.callback(self.volumes.discard, volume.name)
         source = os.path.join(volume.mountpoint, wanted.subpath) if wanted.subpath else volume.mountpoint
         if not os.path.isdir(source):
@@ -147,6 +159,17 @@ class Creation:
         return MountPoint(
             "volume", wanted.destination, source, volume.name, volume.driver, wanted.mode, wanted.writable
         )
+
+    def clear_unfinished(self) -> None:
+        """Take back what an engine that was killed had made of containers that were never recorded."""
+        for id in os.listdir(self.paths.containers):
+            if id in self.records:
+                continue
+            directory = self.paths.container(id)
+            with contextlib.suppress(FileNotFoundError):
+                for name in (directory / _NEW_VOLUMES).read_text().split():
+                    self.volumes.discard_unused(name)
+            self.graveyard.bury(directory)
 
     def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
         if not platform and platforms.choose([image.platform], self.machine) is None:

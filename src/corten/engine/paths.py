@@ -45,9 +45,14 @@ class Paths:
         """The directory of volumes."""
         return self.root / "volumes"
 
+    @property
+    def containers(self) -> Path:
+        """The directory of containers."""
+        return self.root / "containers"
+
     def container(self, id: str) -> Path:
         """A container's directory."""
-        return self.root / "containers" / id
+        return self.containers / id
 
     def log(self, id: str) -> Path:
         """A container's json-file log."""

@@ -54,12 +54,13 @@ class Removal:
         """The record last: what fails before can be tried again."""
         life = self.lifecycle
         life.networks.release(container.id)
+        if volumes:
+            names = (mount.name for mount in container.mounts if mount.type == "volume")
+            self.volumes.discard_anonymous(names, of=container.id)
         self.graveyard.bury(self.paths.container(container.id))
         life.records.delete(container.id)
         life.lives.forget(container.id)
         self.execs.forget(container.id)
-        if volumes:
-            self.volumes.discard_anonymous(mount.name for mount in container.mounts if mount.type == "volume")
         life.publish(container, "destroy")
 
     async def remove_ended(self, id: str) -> None:
