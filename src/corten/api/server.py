@@ -12,9 +12,11 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import sys
 import traceback
 import urllib.parse
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import h11
 
@@ -284,8 +286,11 @@ class Server:
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Listen on sockets that are bound; returns at once."""
         for one in sockets:
-            start = asyncio.start_unix_server if one.family == socket.AF_UNIX else asyncio.start_server
-            self._servers.append(await start(self._accepted, sock=one, limit=_CHUNK))
+            is_unix = one.family == socket.AF_UNIX
+            start: Any = asyncio.start_unix_server if is_unix else asyncio.start_server
+            # Python 3.13 would remove the socket's file at the end: it may be systemd's, and is the caller's.
+            kept = {"cleanup_socket": False} if is_unix and sys.version_info >= (3, 13) else {}
+            self._servers.append(await start(self._accepted, sock=one, limit=_CHUNK, **kept))
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
@@ -297,6 +302,11 @@ class Server:
             writer.close()
         finally:
             del self._connections[task]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client is connected."""
+        return bool(self._connections)
 
     async def close(self) -> None:
         """Stop listening, let short answers out, and drop every client."""
