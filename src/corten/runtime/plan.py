@@ -296,7 +296,7 @@ def exec_plan(
     steps.append(EnterContainer(tuple(name for name in namespaces if name != "pid")))
     if process.terminal:
         steps.append(OpenTerminal())
-    return Plan((*steps, WorkingDirectory(process.cwd), *process_steps(process, seccomp)))
+    return Plan((*steps, WorkingDirectory(process.cwd, make=False), *process_steps(process, seccomp)))
 
 
 def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: bool = False) -> Iterator[Operation]:

@@ -11,10 +11,10 @@ import signal
 import stat
 from typing import ClassVar
 
-from corten.errors import CortenError
+from corten.errors import CortenError, InvalidInput
 from corten.runtime import accounts
 from corten.runtime.command import execute, resolve
-from corten.runtime.operations.paths import target
+from corten.runtime.operations.paths import opened, target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
 from corten.spec.runtime import User
@@ -143,12 +143,13 @@ class OomScore(Operation):
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkingDirectory(Operation):
-    """Change to the working directory, which is made where it is missing."""
+    """Change to the working directory, which is made where it is missing: for a container, not for an exec."""
 
     kind: ClassVar[str] = "process.cwd"
     group: ClassVar[str] = "file system"
 
     path: str
+    make: bool = True
 
     def what(self) -> str:
         return self.path
@@ -157,13 +158,16 @@ class WorkingDirectory(Operation):
         return "Where the command starts."
 
     def shell(self) -> str:
-        return f"mkdir -p {self.path} && cd {self.path}"
+        return f"mkdir -p {self.path} && cd {self.path}" if self.make else f"cd {self.path}"
 
     def run(self, context: Context) -> None:
         # Without magic links: /proc/self/fd/7 could be a directory of the host that was left open (CVE-2024-21626).
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with target(root, self.path, directory=True) as place:
+            if not self.path.startswith("/"):
+                raise InvalidInput("it must be an absolute path")
+            made = target(root, self.path, directory=True) if self.make else opened(root, self.path)
+            with made as place:
                 os.fchdir(place)
         finally:
             os.close(root)
