@@ -143,9 +143,8 @@ class Creation:
     ) -> MountPoint:
         name = wanted.source or names.new_id()
         is_new = name not in {volume.name for volume in self.volumes.list()}
-        if is_new:  # noted first: an engine that is killed now leaves the volume to the next one, to take back
-            with (directory / _NEW_VOLUMES).open("a") as file:
-                file.write(f"{name}\n")
+        if is_new:
+            _note_new_volume(directory, name)
         volume = self.volumes.create(
             name, driver=wanted.driver, options=wanted.options, labels=wanted.labels, anonymous=wanted.anonymous
         )
@@ -231,6 +230,15 @@ def _validate(config: ContainerConfig) -> None:
             raise InvalidInput(f"invalid environment variable: {variable!r}")
     if config.stop_signal:
         signals.parse(config.stop_signal)
+
+
+def _note_new_volume(directory: Path, name: str) -> None:
+    """Before it is made: an engine that is killed then leaves it to the next one, to take back. Raises CortenError."""
+    try:
+        with (directory / _NEW_VOLUMES).open("a") as file:
+            file.write(f"{name}\n")
+    except OSError as error:
+        raise CortenError.from_os("write", str(directory / _NEW_VOLUMES), error) from error
 
 
 def _check_source(wanted: Wanted) -> None:

@@ -72,7 +72,11 @@ class Volumes:
             raise Unsupported(f"create volume {name}: options of the local driver are not supported")
         self._make_directory(name)
         volume = Volume(name, "local", str(self.path(name)), now(), marks, {})
-        self._table.put(name, volume, durable=True)
+        try:
+            self._table.put(name, volume, durable=True)
+        except CortenError:
+            self._graveyard.bury(self._directory / name)
+            raise
         self._volumes[name] = volume
         self._events.publish("volume", "create", name, {"driver": "local"})
         return volume

@@ -194,7 +194,8 @@ class Monitor:
             lost=lost,
         )
         if self._spec.directory:
-            record.write(self._spec.directory, end, durable=self._spec.durable)
+            with contextlib.suppress(OSError):  # a full disk: the engine, if there is one, is told all the same
+                record.write(self._spec.directory, end, durable=self._spec.durable)
         self._end = end
         self._engine.send({"event": "exited", **end.encode()})
 
