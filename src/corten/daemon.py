@@ -67,6 +67,8 @@ _PREDECESSOR, _LOOK = 10.0, 0.02
 """Seconds that a leaving predecessor gets, and between looks: a lock has no deadline of its own."""
 _LEAVING = 50
 """Looks at a control group that is about to become empty."""
+_IDLE, _LOOKS_FOR_IDLENESS = 300.0, 10
+"""Seconds, and how often in that time it is looked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +81,9 @@ class Settings:
     table: str
     cgroup_parent: str
     pools: tuple[Pool, ...]
+    idle: float = 0.0
+    """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
+    0: never."""
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Settings:
@@ -91,6 +96,10 @@ class Settings:
         parser.add_argument("--table", default="", help="name of the firewall table")
         parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
         parser.add_argument("--pool", action="append", default=[], help="address pool: base=10.9.0.0/16,size=24")
+        parser.add_argument(
+            "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
+            help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
+        )  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -101,6 +110,7 @@ class Settings:
             table=found.table or derived_name(root, standard="corten", other="corten_%s"),
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
+            idle=found.idle_exit if _is_activated() else 0.0,
         )
 
 
@@ -164,11 +174,18 @@ def prepare(paths: Paths) -> None:
         raise CortenError.from_os("prepare", str(paths.root), error) from error
 
 
+def _is_activated() -> bool:
+    """Whether systemd listens, and started this process when somebody knocked: sd_listen_fds(3)."""
+    return os.environ.get("LISTEN_PID") == str(os.getpid())
+
+
 def listeners(settings: Settings, paths: Paths) -> list[socket.socket]:
     """The API's sockets, bound: systemd's if it handed some over. Raises InvalidInput, CortenError."""
-    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+    if _is_activated():
         count = int(os.environ.get("LISTEN_FDS", "0"))
         first = _FIRST_SYSTEMD_DESCRIPTOR
+        for number in range(first, first + count):
+            os.set_inheritable(number, False)
         return [socket.socket(fileno=number) for number in range(first, first + count)]
     return [_listener(host) for host in settings.hosts or (f"unix://{paths.socket}",)]
 
@@ -246,7 +263,7 @@ class Engine:
             execs=execs, made_ahead=steps_of(means.standing),
         )  # fmt: skip
         system = System(paths, records, images, volumes, observing, self._cgroups, means.standing, self.leave)
-        self._life, self._networks, self._stopping = life, networks, stopping
+        self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery = Recovery(life, paths)
         self._server = Server(
             router(), Services(self._containers, execs, images, volumes, networks, events, system)
@@ -264,6 +281,7 @@ class Engine:
         """Adopt what runs, serve, and leave when told; whether no container is left running."""
         self._spawner.start()
         try:
+            self._creation.clear_unfinished()
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)
@@ -271,12 +289,25 @@ class Engine:
             await self._recovery.resume()
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")
+            if self._settings.idle:
+                self._life.spawn(self._leave_when_idle(self._settings.idle))
             if await self._leave:
                 await self._stop_all()
             return not any(container.state.running for container in self._records)
         finally:
             _notify_systemd("STOPPING=1")
             await self._close()
+
+    async def _leave_when_idle(self, seconds: float) -> None:
+        """systemd goes on listening, and starts the next engine for whoever knocks then."""
+        since = time.monotonic()
+        while not self._leave.done():
+            await asyncio.sleep(seconds / _LOOKS_FOR_IDLENESS)
+            if self._server.is_busy or any(one.state.running for one in self._records):
+                since = time.monotonic()
+            elif time.monotonic() - since > seconds:
+                _log.info("engine %d: idle for %g seconds, leaving", os.getpid(), seconds)
+                self.leave(stop_containers=False)
 
     async def _stop_all(self) -> None:
         running = [container for container in self._records if container.state.running]
@@ -342,7 +373,8 @@ async def serve(settings: Settings, paths: Paths) -> bool:
     try:
         return await engine.run(sockets)
     finally:
-        for host in settings.hosts or (f"unix://{paths.socket}",):
+        own = () if _is_activated() else settings.hosts or (f"unix://{paths.socket}",)  # else they are systemd's
+        for host in own:
             with contextlib.suppress(FileNotFoundError, IsADirectoryError):
                 os.unlink(host.removeprefix("unix://"))
 

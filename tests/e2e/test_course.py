@@ -57,6 +57,10 @@ LESSONS = {
         125 run --name web busybox true
         exec web echo inside
         4   exec web sh -c 'exit 4'
+        126* exec -w /no/such/place web pwd
+        126* exec -w relative web pwd
+        126* exec -u no-such-user web true
+        exec web sh -c '[ ! -e /no ] && [ ! -e /relative ] && echo clean'
         127* exec web no-such-command
         exec -e A=1 -w /tmp -u alice web sh -c 'echo $A $PWD; id -un'
         pause web
@@ -88,6 +92,9 @@ LESSONS = {
         start -a talker
         1   logs no-such-container
         rm talker
+        run --name silent --log-driver none busybox echo seen
+        1   logs silent
+        rm silent
     """,
     "looking closely": """
         create --name box --label a=b -e X=y -m 64m --memory-swap 64m busybox sh -c true
@@ -99,8 +106,14 @@ LESSONS = {
         inspect --format '{{range .Config.Env}}{{println .}}{{end}}' box
         ps -a --filter label=a=b --format '{{.Names}}'
         ps -a --filter status=created --format '{{.Names}}'
+        inspect --format '{{.HostConfig.RestartPolicy}} {{.HostConfig.LogConfig}}' box
         1   port box 80
         rm box
+        create --name box -p 127.0.0.1:8080:80 -v {dir}:/x:ro -v /data busybox sh -c 'echo two words'
+        inspect --format '{{.HostConfig.PortBindings}} {{.Config.Volumes}} {{.Config.ExposedPorts}}' box
+        inspect --format '{{range .Mounts}}{{if eq .Type "bind"}}{{.}}{{end}}{{end}}' box
+        ps -a --no-trunc --filter name=box --format '{{.Command}}'
+        rm -v box
         1   inspect box
         1   inspect --type image no-such-image
     """,
@@ -151,6 +164,17 @@ LESSONS = {
         1   run-nothing
         1   tag no-such-image x:y
         1   tag busybox UPPER:case
+    """,
+    "sharing namespaces": """
+        run -d --name host --hostname shared busybox sleep 1000
+        run --rm --network container:host busybox hostname
+        run --rm --network container:host busybox sh -c 'grep -c shared /etc/hosts'
+        run --rm --pid container:host busybox sh -c 'ps | grep -c "sleep 1000"'
+        125 run --rm --network container:host --hostname own busybox hostname
+        125 run --rm --network container:host -p 80:80 busybox true
+        run --rm --network host --hostname own busybox hostname
+        125 run --rm --uts host --hostname own busybox hostname
+        rm -f host
     """,
     "many at once": """
         run -d --name one --label course=many busybox sleep 1000

@@ -109,7 +109,7 @@ def test_the_true_status_survives_its_monitor(engine: Engine, cli: Cli, busybox:
 def test_a_dead_spawner_is_replaced(engine: Engine, cli: Cli, counter: str, busybox: str) -> None:
     monitor, spawner = engine.monitor(counter), engine.spawner
     os.kill(spawner, signal.SIGKILL)
-    wait_until(lambda: bool(engine.children()) and engine.spawner != spawner, "another spawner")
+    wait_until(lambda: engine.has_another_spawner(spawner), "another spawner")
     assert engine.monitor(counter) == monitor
     assert grows(cli, counter)
     assert cli("run", "--rm", busybox, "echo", "again").out == "again\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +77,50 @@ def test_detaching_leaves_it_running_and_attach_comes_back(client: Cli, shared_e
             assert terminal.wait() == 5
     finally:
         client("rm", "-f", name)
+
+
+def test_detach_keys_are_the_users_to_choose(client: Cli, shared_engine: Engine) -> None:
+    """By the flag, and by the client's configuration; a part of the sequence that goes on otherwise is input."""
+    name = f"chosen-{client.argv[0].rpartition('/')[2]}"
+    place = Path(client.environment["DOCKER_CONFIG"])
+    place.mkdir(parents=True, exist_ok=True)
+    try:
+        flags = ("-it", "--detach-keys", "ctrl-x,x", "--name", name)
+        with on_terminal(client, "run", *flags, "busybox", "cat") as terminal:
+            terminal.send(b"\x18y\n")
+            terminal.expect("y\r\n")
+            terminal.send(b"\x18x")
+            assert terminal.wait() == 0
+            assert terminal.restored
+        (place / "config.json").write_text('{"detachKeys": "ctrl-a,d"}')
+        with on_terminal(client, "attach", name) as terminal:
+            terminal.send("again\n")
+            terminal.expect("again\r\nagain")
+            terminal.send(b"\x01d")
+            terminal.wait()
+            assert terminal.restored
+        assert shared_engine.inspect(name)["State"]["Running"]
+    finally:
+        (place / "config.json").unlink(missing_ok=True)
+        client("rm", "-f", name)
+
+
+def test_without_sig_proxy_a_signal_is_the_clients_own(shared_engine: Engine) -> None:
+    cli = shared_engine.cli
+    script = "trap 'echo told' TERM; echo ready; while true; do sleep 0.05; done"
+    try:
+        with subprocess.Popen(
+            cli.command("run", "--sig-proxy=false", "--name", "untold", "busybox", "sh", "-c", script),
+            env=dict(cli.environment), stdout=subprocess.PIPE,
+        ) as process:  # fmt: skip
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.terminate()
+            assert process.wait(30) != 0
+        assert shared_engine.inspect("untold")["State"]["Running"]
+        assert cli("logs", "untold").out == "ready\n"
+    finally:
+        cli("rm", "-f", "untold")
 
 
 def test_exec_has_a_terminal_of_its_own(client: Cli, shared_engine: Engine) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 from tests.support import http
+from tests.support.bundles import executable
 from tests.support.command import Cli
 from tests.support.leaks import cgroups
 from tests.support.process import NotReady, descendants, end, kill_all, wait_until
@@ -36,7 +38,8 @@ class Dockerd:
     def start(self) -> Dockerd:
         """Start it and wait until it answers. Raises NotReady with the end of its log."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        (self.directory / "daemon.json").write_text("{}")
+        runtime = executable(self.directory / "corten-runtime")
+        (self.directory / "daemon.json").write_text(json.dumps({"runtimes": {"corten": {"path": str(runtime)}}}))
         apart = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh"]
         own = {**os.environ, "HOME": str(self.directory)}
         log = self.directory / "log"

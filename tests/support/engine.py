@@ -102,6 +102,10 @@ class Engine:
         assert len(found) == 1, f"children of the engine: {[command_line(pid) for pid in self.children()]}"
         return found[0]
 
+    def has_another_spawner(self, dead: int) -> bool:
+        """Whether a new one runs in the place of one that died; it shows its name only once it has been executed."""
+        return any(pid != dead and "spawner" in command_line(pid) for pid in self.children())
+
     def monitor(self, container: str) -> int:
         """The pid of a running container's monitor: the parent of its init."""
         return parent(self.init(container))

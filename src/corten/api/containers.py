@@ -71,18 +71,18 @@ async def plan(request: Request) -> Response:
 
 @_route("POST", "/containers/{id}/stop")
 async def stop(request: Request) -> Response:
-    await request.services.containers.stop(
+    hint = await request.services.containers.stop(
         request.params["id"], signal=request.text("signal") or None, timeout=request.number("t")
     )
-    return no_content()
+    return no_content(hint)
 
 
 @_route("POST", "/containers/{id}/restart")
 async def restart(request: Request) -> Response:
-    await request.services.containers.restart(
+    hint = await request.services.containers.restart(
         request.params["id"], signal=request.text("signal") or None, timeout=request.number("t")
     )
-    return no_content()
+    return no_content(hint)
 
 
 @_route("POST", "/containers/{id}/kill")

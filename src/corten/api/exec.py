@@ -10,6 +10,7 @@ from corten.api.router import Router
 from corten.engine.exec import Exec
 from corten.engine.model import ExecRequest
 from corten.errors import CommandNotFound, CommandNotRunnable, CortenError
+from corten.runtime.failure import OperationFailed
 from corten.wire.frames import STDOUT, frame
 
 ROUTES = Router()
@@ -38,7 +39,7 @@ async def start(request: Request) -> Response | Hijack:
         attachment = await request.services.execs.start(
             request.params["id"], detach=body.detach, tty=body.tty, console_size=size
         )
-    except (CommandNotFound, CommandNotRunnable) as error:
+    except (CommandNotFound, CommandNotRunnable, OperationFailed) as error:
         return _refused(request, error, body)
     if attachment is None:
         return Response()

@@ -132,9 +132,10 @@ def reply(value: Any, status: int = 200) -> Response:
     return Response(status, msgspec.json.encode(value) + b"\n")
 
 
-def no_content() -> Response:
-    """Done, and there is nothing to say."""
-    return Response(204)
+def no_content(hint: str = "") -> Response:
+    """Done, and there is nothing to say but, to those who know the header, a hint."""
+    plain = "".join(one if " " <= one <= "~" else "?" for one in hint)
+    return Response(204, headers=(("Corten-Hint", plain),) if plain else ())
 
 
 def stream_type(version: tuple[int, int], *, tty: bool) -> str:

@@ -12,9 +12,11 @@ import contextlib
 import dataclasses
 import logging
 import socket
+import sys
 import traceback
 import urllib.parse
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from typing import Any
 
 import h11
 
@@ -291,8 +293,11 @@ class Server:
         """Listen on sockets that are bound; returns at once."""
         loop = asyncio.get_running_loop()
         for one in sockets:
-            start = loop.create_unix_server if one.family == socket.AF_UNIX else loop.create_server
-            self._servers.append(await start(self._protocol, sock=one))
+            is_unix = one.family == socket.AF_UNIX
+            start: Any = loop.create_unix_server if is_unix else loop.create_server
+            # Python 3.13 would remove the socket's file at the end: it may be systemd's, and is the caller's.
+            kept = {"cleanup_socket": False} if is_unix and sys.version_info >= (3, 13) else {}
+            self._servers.append(await start(self._protocol, sock=one, **kept))
 
     def _protocol(self) -> asyncio.StreamReaderProtocol:
         reader = _Reader()
@@ -312,6 +317,11 @@ class Server:
             writer.close()
         finally:
             del self._connections[task]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a client is connected."""
+        return bool(self._connections)
 
     async def close(self) -> None:
         """Stop listening, let short answers out, and drop every client."""

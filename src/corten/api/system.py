@@ -46,11 +46,16 @@ async def info(request: Request) -> Response:
 @_route("GET", "/events")
 async def events(request: Request) -> Response:
     stream = request.services.events.subscribe(
-        since=nanoseconds(request.text("since")),
-        until=nanoseconds(request.text("until")),
+        since=_moment(request.text("since")),
+        until=_moment(request.text("until")),
         filters=request.filters(),
     )
     return Response(content=_event_lines(stream))
+
+
+def _moment(text: str) -> int | None:
+    """Of events, 0 is the beginning of time; in a request for logs it means that none was given."""
+    return 0 if text == "0" else nanoseconds(text)
 
 
 async def _event_lines(events: AsyncIterator[Event]) -> AsyncIterator[bytes]:

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 _SCRIPTS = {
     "bash": """\
 _corten() {
-    local IFS=$'\\n'
-    COMPREPLY=($(corten __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
-    [[ ${#COMPREPLY[@]} -eq 0 ]] && compopt -o default
+    # COMP_WORDS is broken at ":" and "=", in the middle of image:tag: the line is split anew, and what stands before
+    # the last break is taken off the answers, since it stays as it is.
+    local line=${COMP_LINE:0:COMP_POINT} words
+    read -ra words <<< "$line"
+    [[ $line == *[[:space:]] ]] && words+=("")
+    local current=${words[-1]}
+    local kept=${current%"${current##*[:=]}"}
+    mapfile -t COMPREPLY < <(corten __complete -- "${words[@]:1}" 2>/dev/null)
+    COMPREPLY=("${COMPREPLY[@]#"$kept"}")
 }
-complete -F _corten corten
+complete -o default -F _corten corten
 """,
     "zsh": """\
 #compdef corten

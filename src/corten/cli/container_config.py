@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 
 from . import notation
+from .options import UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from .options import Values
 
 _HEALTH = ("cmd", "interval", "timeout", "start-period", "start-interval", "retries")
+
+
+def flag_value(flag: str, convert: Callable[[str], Any], text: str) -> Any:
+    """The value of one flag. Raises UsageError that names it."""
+    try:
+        return convert(text)
+    except InvalidInput as error:
+        raise UsageError(f'invalid argument "{text}" for "{flag}" flag: {error.message}', code=125) from error
 
 
 def create_request(
@@ -66,10 +75,10 @@ def _health(values: Values) -> dict[str, Any] | None:
     if not given:
         return None
     health: dict[str, Any] = {
-        "Interval": notation.duration(values.health_interval),
-        "Timeout": notation.duration(values.health_timeout),
-        "StartPeriod": notation.duration(values.health_start_period),
-        "StartInterval": notation.duration(values.health_start_interval),
+        "Interval": flag_value("--health-interval", notation.duration, values.health_interval),
+        "Timeout": flag_value("--health-timeout", notation.duration, values.health_timeout),
+        "StartPeriod": flag_value("--health-start-period", notation.duration, values.health_start_period),
+        "StartInterval": flag_value("--health-start-interval", notation.duration, values.health_start_interval),
         "Retries": values.health_retries,
     }
     if values.health_cmd:
@@ -83,7 +92,7 @@ def _streams(values: Values, detached: bool) -> dict[str, Any]:
     if wrong := named - {"stdin", "stdout", "stderr"}:
         raise InvalidInput(f"valid streams are STDIN, STDOUT and STDERR: {', '.join(sorted(wrong))}")
     if detached and named:
-        raise InvalidInput("conflicting options: cannot specify both --attach and --detach")
+        raise CortenError("conflicting options: cannot specify both --attach and --detach")
     wants = named or ({"stdout", "stderr"} | ({"stdin"} if values.interactive else set()))
     stdin = not detached and "stdin" in wants
     return {
@@ -99,6 +108,8 @@ def _host(values: Values) -> dict[str, Any]:
     policy = notation.restart_policy(values.restart)
     if values.rm and policy["Name"] != "no":
         raise InvalidInput("conflicting options: cannot specify both --restart and --rm")
+    for kind in ("pid", "uts", "userns", "cgroupns"):
+        notation.check_mode(kind, getattr(values, kind))
     host: dict[str, Any] = {
         "AutoRemove": values.rm,
         "ContainerIDFile": values.cidfile,
@@ -110,10 +121,10 @@ def _host(values: Values) -> dict[str, Any]:
         "CapAdd": values.cap_add,
         "CapDrop": values.cap_drop,
         "CgroupnsMode": values.cgroupns,
-        "Dns": values.dns,
+        "Dns": [flag_value("--dns", notation.ip_address, text) for text in values.dns],
         "DnsOptions": values.dns_option + values.dns_opt,
         "DnsSearch": values.dns_search,
-        "ExtraHosts": [_extra_host(item) for item in values.add_host],
+        "ExtraHosts": [flag_value("--add-host", _extra_host, item) for item in values.add_host],
         "GroupAdd": values.group_add,
         "IpcMode": values.ipc,
         "Links": values.link,
@@ -126,8 +137,8 @@ def _host(values: Values) -> dict[str, Any]:
         "StorageOpt": notation.pairs(values.storage_opt),
         "UTSMode": values.uts,
         "UsernsMode": values.userns,
-        "ShmSize": notation.size(values.shm_size),
-        "Sysctls": notation.pairs(values.sysctl),
+        "ShmSize": flag_value("--shm-size", notation.size, values.shm_size),
+        "Sysctls": notation.pairs(flag_value("--sysctl", notation.sysctl, item) for item in values.sysctl),
         "Isolation": values.isolation,
         "PortBindings": notation.published(values.publish),
     }
@@ -143,7 +154,11 @@ def _extra_host(item: str) -> str:
     name, _, address = item.partition("=") if "=" in item else item.partition(":")
     if not name or not address:
         raise InvalidInput(f'bad format for add-host: "{item}"')
-    return f"{name}:{address.removeprefix('[').removesuffix(']')}"
+    address = address.removeprefix("[").removesuffix("]")
+    try:
+        return f"{name}:{address if address == 'host-gateway' else notation.ip_address(address)}"
+    except InvalidInput:
+        raise InvalidInput(f'invalid IP address in add-host: "{address}"') from None
 
 
 def _security(item: str) -> str:
@@ -152,7 +167,7 @@ def _security(item: str) -> str:
     if name == "no-new-privileges" and not value:
         return item
     if not value:
-        raise InvalidInput(f"invalid --security-opt: {item!r}")
+        raise InvalidInput(f'Invalid --security-opt: "{item}"')
     if name != "seccomp" or value in ("unconfined", "builtin"):
         return item
     try:
@@ -160,7 +175,7 @@ def _security(item: str) -> str:
             return f"seccomp={file.read()}"
     except OSError as error:
         cause = (error.strerror or "").lower()
-        raise InvalidInput(f"opening seccomp profile ({value}) failed: {cause}") from error
+        raise InvalidInput(f"opening seccomp profile ({value}) failed: open {value}: {cause}") from error
 
 
 def _mounts(values: Values, binds: list[str]) -> dict[str, Any]:
@@ -168,7 +183,7 @@ def _mounts(values: Values, binds: list[str]) -> dict[str, Any]:
     if values.mount:
         from .mount_notation import mount
 
-        host["Mounts"] = [mount(text) for text in values.mount]
+        host["Mounts"] = [flag_value("--mount", mount, text) for text in values.mount]
     if values.tmpfs:
         host["Tmpfs"] = {path: options for path, _, options in (item.partition(":") for item in values.tmpfs)}
     return host
@@ -186,13 +201,13 @@ def _limits(values: Values) -> dict[str, Any]:
         "CpuShares": values.cpu_shares,
         "CpusetCpus": values.cpuset_cpus,
         "CpusetMems": values.cpuset_mems,
-        "NanoCpus": notation.nano_cpus(values.cpus),
-        "Memory": notation.size(values.memory),
-        "MemoryReservation": notation.size(values.memory_reservation),
-        "MemorySwap": notation.size(values.memory_swap),
+        "NanoCpus": flag_value("--cpus", notation.nano_cpus, values.cpus),
+        "Memory": flag_value("-m, --memory", notation.size, values.memory),
+        "MemoryReservation": flag_value("--memory-reservation", notation.size, values.memory_reservation),
+        "MemorySwap": flag_value("--memory-swap", notation.size, values.memory_swap),
         "MemorySwappiness": values.memory_swappiness,
         "OomKillDisable": values.oom_kill_disable,
-        "Ulimits": [notation.ulimit(text) for text in values.ulimit],
+        "Ulimits": [flag_value("--ulimit", notation.ulimit, text) for text in values.ulimit],
         "Devices": [notation.device(text) for text in values.device],
         "DeviceCgroupRules": values.device_cgroup_rule,
     }
@@ -219,14 +234,14 @@ def _network(values: Values, config: dict[str, Any]) -> None:
     config["HostConfig"]["NetworkMode"] = networks[0][0]
     config["ExposedPorts"] = {**{port: {} for port in config["HostConfig"]["PortBindings"]}, **config["ExposedPorts"]}
     if values.mac_address:
-        config["MacAddress"] = values.mac_address
+        config["MacAddress"] = notation.mac_address(values.mac_address)
     first = networks[0][1]
     if aliases := [*values.network_alias, *values.net_alias]:
         first.setdefault("Aliases", []).extend(aliases)
     for option, field in ((values.ip, "IPv4Address"), (values.ip6, "IPv6Address")):
         if option:
             first.setdefault("IPAMConfig", {})[field] = option
-    if names:
+    if names or first:
         config["NetworkingConfig"] = {"EndpointsConfig": dict(networks)}
 
 

@@ -99,6 +99,8 @@ def _local_target(path: str, is_directory: bool, target: str) -> tuple[str, str]
 
 
 def _to_container(context: Context, values: Values, source: str, container: str, target: str) -> int | None:
+    if source != "-":
+        _check_local(source)
     stat = _resolved(context, container, target)
     path = stat["path"] if stat else target
     is_directory = bool(stat and stat["mode"] & _MODE_DIRECTORY)
@@ -119,6 +121,13 @@ def _root_of(context: Context) -> tuple[int, int]:
     if os.geteuid() and path and os.stat(path).st_uid == os.geteuid():
         return os.geteuid(), os.getegid()
     return 0, 0
+
+
+def _check_local(path: str) -> None:
+    try:
+        os.lstat(path)
+    except OSError as error:
+        raise InvalidInput(f"lstat {path}: {(error.strerror or '').lower()}") from None
 
 
 def _resolved(context: Context, container: str, path: str) -> dict[str, Any] | None:

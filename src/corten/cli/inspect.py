@@ -37,6 +37,9 @@ def _volume(context: Context, name: str, size: bool) -> Any:
 _KINDS: dict[str, Find] = {"container": _container, "image": _image, "network": _network, "volume": _volume}
 
 
+_BAD_TEMPLATE = 64
+
+
 def _any(context: Context, name: str, size: bool) -> Any:
     """The first kind that has an object of this name."""
     for find in _KINDS.values():
@@ -61,6 +64,10 @@ def _one_kind(kind: str) -> Callable[[Context, Values, list[str]], int]:
     return run
 
 
+class BadTemplate(InvalidInput):
+    """A template that cannot be parsed: the one error of these commands with an exit code of its own."""
+
+
 def _show(context: Context, names: list[str], form: str, find: Find, size: bool) -> int:
     """Print what was found; what was not is told after it, with exit code 1."""
     found: list[Any] = []
@@ -70,7 +77,10 @@ def _show(context: Context, names: list[str], form: str, find: Find, size: bool)
             found.append(find(context, name, size))
         except CortenError as error:
             missing.append(error)
-    _print(context, found, form)
+    try:
+        _print(context, found, form)
+    except BadTemplate as error:
+        return context.failure(error, code=_BAD_TEMPLATE)
     for failure in missing:
         context.failure(failure)
     return 1 if missing else 0
@@ -91,7 +101,7 @@ def _print(context: Context, found: list[Any], form: str) -> None:
     try:
         template = Template(form)
     except InvalidInput as error:
-        raise InvalidInput(f"template parsing error: {error.message}") from None
+        raise BadTemplate(f"template parsing error: {error.message}") from None
     for value in found:
         context.out(_rendered(context, template, value))
 

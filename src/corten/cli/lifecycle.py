@@ -41,14 +41,26 @@ def _ending(values: Values) -> dict[str, object]:
     return {"signal": values.signal, "t": getattr(values, given) if given else None}
 
 
+def _end(context: Context, action: str, values: Values) -> Callable[[str], object]:
+    """Stop or restart, and pass on what the engine thinks that its user should know."""
+
+    def act(name: str) -> None:
+        with context.client.open("POST", f"/containers/{name}/{action}", _ending(values)) as response:
+            response.read()
+            if hint := response.headers.get("corten-hint"):
+                context.error(f"{name}: {hint}")
+
+    return act
+
+
 def stop(context: Context, values: Values, names: list[str]) -> int:
     """``stop``."""
-    return each(context, names, _post(context, "stop", _ending(values)))
+    return each(context, names, _end(context, "stop", values))
 
 
 def restart(context: Context, values: Values, names: list[str]) -> int:
     """``restart``."""
-    return each(context, names, _post(context, "restart", _ending(values)))
+    return each(context, names, _end(context, "restart", values))
 
 
 def kill(context: Context, values: Values, names: list[str]) -> int:
@@ -95,7 +107,12 @@ def remove(context: Context, values: Values, names: list[str]) -> int:
 
 def rename(context: Context, values: Values, names: list[str]) -> int:
     """``rename``."""
-    context.client.post(f"/containers/{names[0]}/rename", {"name": names[1]})
+    try:
+        context.client.post(f"/containers/{names[0]}/rename", {"name": names[1]})
+    except CortenError as error:
+        code = context.failure(error)
+        context.error(f"Error: failed to rename container named {names[0]}")
+        return code
     return 0
 
 

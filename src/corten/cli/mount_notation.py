@@ -23,7 +23,7 @@ def mount(text: str) -> dict[str, Any]:
         setter = _SETTERS.get(key.lower())
         if setter is None:
             raise InvalidInput(
-                f"unknown option '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair"
+                f"unexpected key '{key}' in '{part}'" if equals else f"invalid field '{part}' must be a key=value pair"
             )
         if not equals and key.lower() not in _ALONE:
             raise InvalidInput(f"invalid field '{part}' must be a key=value pair")
@@ -35,13 +35,34 @@ def mount(text: str) -> dict[str, Any]:
 def _check(made: dict[str, Any]) -> None:
     if not made["Target"]:
         raise InvalidInput("target is required")
-    if made["Type"] == "bind" and not made.get("Source"):
-        raise InvalidInput("source is required for type bind")
-    if made["Type"] == "tmpfs" and made.get("Source"):
-        raise InvalidInput("source is forbidden for type tmpfs")
+    _check_recursion(made)
     for kind, options in (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions")):
         if options in made and made["Type"] != kind:
             raise InvalidInput(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
+
+
+def _check_recursion(made: dict[str, Any]) -> None:
+    options = made.get("BindOptions", {})
+    for value, name in _RECURSIONS.items():
+        if name != "NonRecursive" and options.get(name) and not made.get("ReadOnly"):
+            raise InvalidInput(
+                f"option 'bind-recursive={value}' requires 'readonly' to be specified in conjunction"
+            )
+    if options.get("ReadOnlyForceRecursive") and options.get("Propagation") != "rprivate":
+        raise InvalidInput(
+            "option 'bind-recursive=readonly' requires 'bind-propagation=rprivate' to be specified in conjunction"
+        )
+
+
+def _recursive(made: dict[str, Any], value: str) -> None:
+    """How a bind mount treats the mounts below it; ``enabled`` is the rule."""
+    if value == "enabled":
+        return
+    if value not in _RECURSIONS:
+        raise InvalidInput(
+            f'invalid value for bind-recursive: {value} (must be "enabled", "disabled", "writable", or "readonly")'
+        )
+    made.setdefault("BindOptions", {})[_RECURSIONS[value]] = True
 
 
 def _fields(text: str) -> list[str]:
@@ -101,6 +122,9 @@ def _octal(text: str) -> int:
 
 
 _ALONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
+_RECURSIONS = {
+    "disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive", "readonly": "ReadOnlyForceRecursive",
+}  # fmt: skip
 _SETTERS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "type": lambda made, value: made.__setitem__("Type", value.lower()),
     "source": _plain("Source"),
@@ -113,6 +137,7 @@ _SETTERS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "consistency": _plain("Consistency"),
     "bind-propagation": _inner("BindOptions", "Propagation"),
     "bind-nonrecursive": _inner("BindOptions", "NonRecursive", _boolean),
+    "bind-recursive": _recursive,
     "bind-create-src": _inner("BindOptions", "CreateMountpoint", _boolean),
     "volume-nocopy": _inner("VolumeOptions", "NoCopy", _boolean),
     "volume-subpath": _inner("VolumeOptions", "Subpath"),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from corten.errors import CortenError, InvalidInput
+from corten.errors import InvalidInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from typing import Any
 
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
+_ULIMITS = (
+    "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss", "rtprio",
+    "rttime", "sigpending", "stack",
+)  # fmt: skip
+_SYSCTLS = (
+    "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+    "kernel.shmmni", "kernel.shm_rmid_forced",
+)  # fmt: skip
+_MODES = {
+    "pid": (("", "host"), True), "uts": (("", "host"), False), "userns": (("", "host"), False),
+    "cgroupns": (("", "private", "host"), False),
+}  # fmt: skip
 _NANOSECONDS = {"ns": 1, "us": 10**3, "µs": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 
 
@@ -50,9 +62,11 @@ def duration(text: str) -> int:
 
 
 def nano_cpus(text: str) -> int:
-    """Billionths of a CPU of ``1.5``."""
+    """Billionths of a CPU of ``1.5``; less than none is the engine's to refuse."""
     if not text:
         return 0
+    if text.startswith("-"):
+        return -nano_cpus(text[1:])
     whole, _, fraction = text.partition(".")
     if not (whole + fraction).isdigit() or len(fraction) > 9:
         raise InvalidInput(f"failed to parse {text} as a rational number")
@@ -89,12 +103,14 @@ def _lines(path: str) -> list[str]:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             lines = [line.lstrip() for line in file.read().splitlines()]
     except OSError as error:
-        raise CortenError(f"open {path}: {(error.strerror or '').lower()}") from error
+        raise InvalidInput(f"open {path}: {(error.strerror or '').lower()}") from error
     kept = [line for line in lines if line and not line.startswith("#")]
     for line in kept:
         name = line.partition("=")[0]
-        if not name or any(blank in name for blank in " \t"):
-            raise InvalidInput(f"poorly formatted environment: variable '{name}' contains whitespaces")
+        if not name:
+            raise InvalidInput(f"invalid env file ({path}): no variable name on line '{line}'")
+        if any(blank in name for blank in " \t"):
+            raise InvalidInput(f"invalid env file ({path}): variable '{name}' contains whitespaces")
     return kept
 
 
@@ -103,6 +119,8 @@ def ulimit(text: str) -> dict[str, Any]:
     name, equals, values = text.partition("=")
     soft, colon, hard = values.partition(":")
     numbers = [value for value in (soft, hard if colon else soft) if value.removeprefix("-").isdigit()]
+    if name not in _ULIMITS:
+        raise InvalidInput(f"invalid ulimit type: {name}" if equals else f"invalid ulimit argument: {text}")
     if not equals or len(numbers) != 2:
         raise InvalidInput(f"invalid ulimit argument: {text}")
     if -1 < int(numbers[1]) < int(numbers[0]) or (numbers[0] == "-1" and numbers[1] != "-1"):
@@ -123,7 +141,46 @@ def device(text: str) -> dict[str, str]:
             mode = parts[1]
         else:
             inside = parts[1]
+    if not mode or set(mode) - set("rwm"):
+        raise InvalidInput(f"bad mode specified: {mode}")
     return {"PathOnHost": parts[0], "PathInContainer": inside, "CgroupPermissions": mode}
+
+
+def check_mode(kind: str, mode: str) -> None:
+    """A namespace's mode. Raises InvalidInput in Docker's words."""
+    words, shared = _MODES[kind]
+    if mode not in words and not (shared and mode.startswith("container:") and mode != "container:"):
+        named = {"userns": "USER", "cgroupns": "CGROUP"}.get(kind, kind.upper())
+        raise InvalidInput(f"--{kind}: invalid {named} mode")
+
+
+def sysctl(text: str) -> str:
+    """``name=value`` of a setting that a container has of its own."""
+    name, equals, _ = text.partition("=")
+    if not equals or (name not in _SYSCTLS and not name.startswith(("net.", "fs.mqueue."))):
+        raise InvalidInput(f"sysctl '{text}' is not allowed")
+    return text
+
+
+def ip_address(text: str) -> str:
+    """An address of either version. By the C library: ``ipaddress`` costs more than the command that asks."""
+    import _socket
+
+    for family in (_socket.AF_INET, _socket.AF_INET6):
+        try:
+            _socket.inet_pton(family, text.partition("%")[0])
+        except OSError:
+            continue
+        return text
+    raise InvalidInput(f"IP address is not correctly formatted: {text}")
+
+
+def mac_address(text: str) -> str:
+    """Six bytes in hexadecimal."""
+    parts = text.replace("-", ":").split(":")
+    if len(parts) != 6 or not all(len(part) == 2 and set(part) <= set("0123456789abcdefABCDEF") for part in parts):
+        raise InvalidInput(f"{text} is not a valid mac address")
+    return text
 
 
 def throttle(text: str, *, sized: bool) -> dict[str, Any]:
@@ -157,7 +214,7 @@ def exposed(items: Iterable[str]) -> dict[str, dict[str, Any]]:
         if ":" in item:
             raise InvalidInput(f"invalid port format for --expose: {item}")
         ports, protocol = _protocol(item)
-        found.update({f"{port}/{protocol}": {} for port in _range(ports, item)})
+        found.update({f"{port}/{protocol}": {} for port in _range(ports, "port for --expose")})
     return found
 
 
@@ -167,11 +224,21 @@ def published(items: Iterable[str]) -> dict[str, list[dict[str, str]]]:
     for item in items:
         address, host, inside = _split_port(item)
         ports, protocol = _protocol(inside)
-        inner = _range(ports, item)
-        outer = _host_ports(host, len(inner), item)
+        _check_address(address)
+        outside = _range(host, "hostPort") if host else None
+        inner = _range(ports, "containerPort")
+        outer = _host_ports(outside, host, len(inner), item)
         for port, bound in zip(inner, outer, strict=True):
             found.setdefault(f"{port}/{protocol}", []).append({"HostIp": address, "HostPort": bound})
     return found
+
+
+def _check_address(address: str) -> None:
+    if address:
+        try:
+            ip_address(address)
+        except InvalidInput:
+            raise InvalidInput(f"invalid IP address: {address}") from None
 
 
 def _split_port(item: str) -> tuple[str, str, str]:
@@ -192,10 +259,9 @@ def _protocol(text: str) -> tuple[str, str]:
     return ports, protocol
 
 
-def _host_ports(host: str, count: int, item: str) -> list[str]:
-    if not host:
+def _host_ports(outer: range | None, host: str, count: int, item: str) -> list[str]:
+    if outer is None:
         return [""] * count
-    outer = _range(host, item)
     if len(outer) == count:
         return [str(port) for port in outer]
     if count == 1:
@@ -203,13 +269,13 @@ def _host_ports(host: str, count: int, item: str) -> list[str]:
     raise InvalidInput(f"invalid ranges specified for container and host Ports: {item}")
 
 
-def _range(text: str, item: str) -> range:
+def _range(text: str, what: str) -> range:
     first, dash, last = text.partition("-")
     for number in (first, last) if dash else (first,):
         if not (number.isascii() and number.isdigit() and 0 <= int(number) < 65536):
-            raise InvalidInput(f"invalid containerPort: {item}")
+            raise InvalidInput(f"invalid {what}: {text}")
     if dash and int(last) < int(first):
-        raise InvalidInput(f"invalid range specified for port: {item}")
+        raise InvalidInput(f"invalid {what}: {text}: the range ends before it begins")
     return range(int(first), int(last if dash else first) + 1)
 
 

@@ -9,7 +9,7 @@ from corten.errors import CortenError, InvalidInput, NotFound
 
 from . import container_config
 from .container_options import CREATE_OPTIONS, RUN_OPTIONS
-from .options import Command, UsageError
+from .options import Command
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,7 +47,11 @@ def run(context: Context, values: Values, arguments: list[str]) -> int:
         if not values.detach:
             context.check_terminal(tty=values.tty, stdin=request["AttachStdin"])
     except InvalidInput as error:
-        return context.failure(error, code=1 if "TTY" in error.message else _ENGINE_FAILED)
+        if "TTY" in error.message:
+            return context.failure(error)
+        return _failed(context, error, _ENGINE_FAILED)
+    except CortenError as error:
+        return context.failure(error)
     try:
         made = create_container(context, values, request, attached=not values.detach)
         return _Run(context, values, request, made["Id"]).run()
@@ -73,9 +77,8 @@ def _code(error: CortenError) -> int:
 
 def _request(context: Context, values: Values, arguments: list[str], *, detached: bool) -> dict[str, Any]:
     if values.pull not in _PULL:
-        raise UsageError(
-            f'invalid pull option: \'{values.pull}\': must be one of "always", "missing" or "never"', code=125
-        )
+        raise InvalidInput(f'invalid pull option: \'{values.pull}\': must be one of "always", "missing" or "never"')
+    check_platform(values.platform)
     image, *command = arguments
     container_config.check_cidfile(values.cidfile)
     return container_config.create_request(values, image, command, context.environment, detached=detached)
@@ -111,8 +114,20 @@ def create_container(
     return result
 
 
+def check_platform(text: str) -> None:
+    """See that ``os[/architecture[/variant]]``, or one of the two alone, is known. Raises InvalidInput."""
+    if text:
+        from corten.spec import platform
+
+        try:
+            platform.parse(text, platform.Platform())
+        except InvalidInput as error:
+            raise InvalidInput(f"error parsing specified platform: {error.message}") from error
+
+
 def _is_missing_image(error: CortenError) -> bool:
-    return "no such image" in error.message.lower()
+    message = error.message.lower()
+    return "no such image" in message or message.startswith("image with reference")
 
 
 def _familiar(image: str) -> str:
@@ -144,8 +159,10 @@ class _Run:
 
             self.digest = show(self.context, self.path, self.values.explain)
         if self.values.detach:
-            self._start()
-            self.context.out(self.id)
+            try:
+                self._start()
+            finally:
+                self.context.out(self.id)  # also of one that could not be started: it is there to be looked at
             return 0
         return self._foreground()
 

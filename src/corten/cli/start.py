@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from corten.errors import CortenError
+from corten.errors import CortenError, InvalidInput
 
 from .context import Context
-from .options import DETACH_KEYS, FLAG, Command, Option, UsageError
+from .options import DETACH_KEYS, FLAG, Command, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ def start(context: Context, values: Values, names: list[str]) -> int:
     """``start``."""
     if values.attach or values.interactive:
         if len(names) > 1:
-            raise UsageError("you cannot start and attach multiple containers at once")
+            raise InvalidInput("you cannot start and attach multiple containers at once")
         return _attached(context, values, names[0])
     return _all(context, names)
 

@@ -29,8 +29,35 @@ def _printed(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return "[" + " ".join(_printed(item) for item in value) + "]"
     if isinstance(value, dict):
-        return "map[" + " ".join(f"{key}:{_printed(item)}" for key, item in sorted(value.items())) + "]"
+        if (fields := _struct_of(value)) is not None:
+            return "{" + " ".join(_printed(value.get(name, zero)) for name, zero in fields) + "}"
+        return "map[" + " ".join(f"{key}:{_member(item)}" for key, item in sorted(value.items())) + "]"
     return str(value)
+
+
+_STRUCTS: tuple[tuple[tuple[str, Any], ...], ...] = (
+    (("Name", ""), ("MaximumRetryCount", 0)),
+    (("Type", ""), ("Config", {})),
+    (("HostIp", ""), ("HostPort", "")),
+    (("Type", ""), ("Name", ""), ("Source", ""), ("Destination", ""), ("Driver", ""), ("Mode", ""), ("RW", False),
+     ("Propagation", "")),
+)  # fmt: skip
+"""The API's small objects, which Docker prints as Go's structs: their fields in order, with Go's zero values."""
+_LEAST = 2
+
+
+def _struct_of(value: dict[str, Any]) -> tuple[tuple[str, Any], ...] | None:
+    """The fields of the struct that an object is, told by its members; None for a map."""
+    for fields in _STRUCTS:
+        names = [name for name, _ in fields]
+        if len(value) >= max(_LEAST, len(names) - 2) and all(name in names for name in value):
+            return fields
+    return None
+
+
+def _member(value: Any) -> str:
+    """A map's value. An empty object there is a struct without fields: the API's way to write a set."""
+    return "{}" if value == {} else _printed(value)
 
 
 def _float(value: float) -> str:

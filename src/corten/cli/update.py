@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from corten.errors import InvalidInput
+
 from . import notation
+from .container_config import flag_value
 from .container_options import CREATE_OPTIONS
 from .context import Context
 from .lifecycle import each
@@ -32,6 +35,8 @@ _OTHERS = ("cpus", "restart")
 def update(context: Context, values: Values, names: list[str]) -> int:
     """``update``; only what stood on the command line changes."""
     request = _request(values)
+    if not request:
+        raise InvalidInput("you must provide one or more flags when using this command")
 
     def post(name: str) -> None:
         answer = context.client.post(f"/containers/{name}/update", None, request)
@@ -43,9 +48,12 @@ def update(context: Context, values: Values, names: list[str]) -> int:
 
 def _request(values: Values) -> dict[str, Any]:
     request: dict[str, Any] = {key: getattr(values, name) for name, key in _PLAIN.items() if values.given(name)}
-    request.update({key: notation.size(getattr(values, name)) for name, key in _SIZES.items() if values.given(name)})
+    for name, key in _SIZES.items():
+        if values.given(name):
+            flag = "-m, --memory" if name == "memory" else f"--{name}"
+            request[key] = flag_value(flag, notation.size, getattr(values, name))
     if values.given("cpus"):
-        request["NanoCpus"] = notation.nano_cpus(values.cpus)
+        request["NanoCpus"] = flag_value("--cpus", notation.nano_cpus, values.cpus)
     if values.given("restart"):
         request["RestartPolicy"] = notation.restart_policy(values.restart)
     return request

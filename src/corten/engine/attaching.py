@@ -10,7 +10,7 @@ from corten.engine.attach import Attachment, AttachOptions
 from corten.engine.broadcast import Broadcast
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live
-from corten.engine.logs import Cursor, LogOptions, follow, read_log, render
+from corten.engine.logs import Cursor, LogFeed, LogOptions, follow, read_log, render
 from corten.engine.model import Container
 from corten.engine.pipes import PipeWriter
 from corten.errors import Conflict, Unsupported
@@ -56,13 +56,17 @@ class Attaching:
         finally:
             cursor.close()
 
-    async def logs(self, container: Container, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
-        """(stream, bytes) of a container's log, with what ``options`` put in front. Raises Unsupported."""
+    def logs(self, container: Container, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
+        """(stream, bytes) of a container's log, with what ``options`` put in front. Raises Unsupported, now and not in
+        the middle of an answer."""
         if container.host.log_config.type == "none":
             raise Unsupported("configured logging driver does not support reading")
-        feed = self.lifecycle.lives.of(container).feed
-        async for entry in read_log(feed, options):
-            yield entry.stream, render(entry, options)
+        return _rendered(self.lifecycle.lives.of(container).feed, options)
+
+
+async def _rendered(feed: LogFeed, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
+    async for entry in read_log(feed, options):
+        yield entry.stream, render(entry, options)
 
 
 class ContainerStdin:

@@ -117,9 +117,9 @@ class Containers:
         """Send a signal. Conflict when it does not run."""
         self.stopping.kill(self.get(ref), signal)
 
-    async def restart(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> None:
-        """Stop it, if it runs, and start it."""
-        await _seen_through(self.stopping.restart(self.get(ref), signal_name=signal, timeout=timeout))
+    async def restart(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> str:
+        """Stop it, if it runs, and start it. Returns a hint for the user, or ''."""
+        return await _seen_through(self.stopping.restart(self.get(ref), signal_name=signal, timeout=timeout))
 
     async def pause(self, ref: str) -> None:
         """Freeze every process. Conflict when it does not run or is paused."""

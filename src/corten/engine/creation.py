@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -19,6 +20,7 @@ from corten.engine.model import Container, ContainerConfig, CreateRequest, HostC
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
 from corten.engine.records import Records
+from corten.engine.refusals import refuse
 from corten.engine.runtime_config import shared_container, validate_modes
 from corten.engine.trees import Graveyard
 from corten.engine.volumes import Volumes
@@ -29,6 +31,7 @@ from corten.spec.image import Image
 from corten.spec.platform import Platform
 from corten.store.layers import LayerStore
 
+_NEW_VOLUMES = "new-volumes"
 _ULIMITS = frozenset(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
@@ -121,15 +124,17 @@ class Creation:
         except OSError as error:
             raise CortenError.from_os("create", str(directory), error) from error
         fresh: list[tuple[str, str]] = []
-        points = [self._mount(one, fresh, undo) for one in wanted]
+        points = [self._mount(one, directory, fresh, undo) for one in wanted]
         container = msgspec.structs.replace(container, mounts=points)
         if fresh:
             await self.populate(container, fresh)
         return container
 
-    def _mount(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
+    def _mount(
+        self, wanted: Wanted, directory: Path, fresh: list[tuple[str, str]], undo: contextlib.ExitStack
+    ) -> MountPoint:
         if wanted.type == "volume":
-            return self._volume(wanted, fresh, undo)
+            return self._volume(wanted, directory, fresh, undo)
         if wanted.type == "bind":
             _check_source(wanted)
         return MountPoint(
@@ -137,10 +142,17 @@ class Creation:
             propagation=wanted.propagation,
         )  # fmt: skip
 
-    def _volume(self, wanted: Wanted, fresh: list[tuple[str, str]], undo: contextlib.ExitStack) -> MountPoint:
-        known = {volume.name for volume in self.volumes.list()}
-        volume = self.volumes.create(wanted.source, driver=wanted.driver, options=wanted.options, labels=wanted.labels)
-        if volume.name not in known:
+    def _volume(
+        self, wanted: Wanted, directory: Path, fresh: list[tuple[str, str]], undo: contextlib.ExitStack
+    ) -> MountPoint:
+        name = wanted.source or names.new_id()
+        is_new = name not in {volume.name for volume in self.volumes.list()}
+        if is_new:
+            _note_new_volume(directory, name)
+        volume = self.volumes.create(
+            name, driver=wanted.driver, options=wanted.options, labels=wanted.labels, anonymous=wanted.anonymous
+        )
+        if is_new:
             undo.callback(self.volumes.discard, volume.name)
         source = os.path.join(volume.mountpoint, wanted.subpath) if wanted.subpath else volume.mountpoint
         if not os.path.isdir(source):
@@ -150,6 +162,17 @@ class Creation:
         return MountPoint(
             "volume", wanted.destination, source, volume.name, volume.driver, wanted.mode, wanted.writable
         )
+
+    def clear_unfinished(self) -> None:
+        """Take back what an engine that was killed had made of containers that were never recorded."""
+        for id in os.listdir(self.paths.containers):
+            if id in self.records:
+                continue
+            directory = self.paths.container(id)
+            with contextlib.suppress(FileNotFoundError):
+                for name in (directory / _NEW_VOLUMES).read_text().split():
+                    self.volumes.discard_unused(name)
+            self.graveyard.bury(directory)
 
     def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
         if not platform and platforms.choose([image.platform], self.machine) is None:
@@ -174,6 +197,7 @@ def make_directories(paths: Paths, id: str) -> None:
 def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
     privileges.validate(host)
     validate_modes(host)
+    refuse(host)
     hidden = privileges.security(host).unconfined_paths
     host = settle(host, unconfined_paths=hidden)
     requested_ports(host, config)
@@ -190,7 +214,11 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
 
 
 def _named(config: ContainerConfig, host: HostConfig, id: str) -> ContainerConfig:
-    """The host name: the short ID, unless the network (and with it the name) is somebody else's."""
+    """The host name: the short ID, unless the network (and with it the name) is somebody else's. Raises InvalidInput
+    for a name where it cannot be given one."""
+    if config.hostname and (host.uts_mode == "host" or shared_container(host.network_mode)):
+        whose = "UTS mode" if host.uts_mode == "host" else "network mode"
+        raise InvalidInput(f"conflicting options: hostname and the {whose}")
     if host.network_mode == "host" or host.uts_mode == "host":
         return msgspec.structs.replace(config, hostname=config.hostname or os.uname().nodename)
     if shared_container(host.network_mode):
@@ -206,6 +234,15 @@ def _validate(config: ContainerConfig) -> None:
             raise InvalidInput(f"invalid environment variable: {variable!r}")
     if config.stop_signal:
         signals.parse(config.stop_signal)
+
+
+def _note_new_volume(directory: Path, name: str) -> None:
+    """Before it is made: an engine that is killed then leaves it to the next one, to take back. Raises CortenError."""
+    try:
+        with (directory / _NEW_VOLUMES).open("a") as file:
+            file.write(f"{name}\n")
+    except OSError as error:
+        raise CortenError.from_os("write", str(directory / _NEW_VOLUMES), error) from error
 
 
 def _check_source(wanted: Wanted) -> None:

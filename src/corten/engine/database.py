@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -82,6 +82,16 @@ class Table:
         """Insert or replace."""
         with self._database.transaction(durable=durable) as db:
             db.execute(f"REPLACE INTO {self._name} VALUES (?, ?)", (key, msgspec.json.encode(value)))  # noqa: S608
+
+    def write(self, rows: Mapping[str, object | None], *, durable: bool = False) -> None:
+        """Insert or replace several, and delete those whose value is None: all or nothing."""
+        with self._database.transaction(durable=durable) as db:
+            for key, value in rows.items():
+                if value is None:
+                    db.execute(f"DELETE FROM {self._name} WHERE id = ?", (key,))  # noqa: S608
+                else:
+                    row = (key, msgspec.json.encode(value))
+                    db.execute(f"REPLACE INTO {self._name} VALUES (?, ?)", row)  # noqa: S608
 
     def delete(self, key: str) -> None:
         """Forget a row."""

@@ -20,6 +20,8 @@ from corten.engine.names import new_id
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 
 _REMEMBERED = 512
+_NOT_RUNNABLE = 126
+"""The exit code of what could not be started, as dockerd has it; 127 where its command was not found."""
 _LOST = 137
 
 
@@ -115,7 +117,7 @@ class Execs:
                 take=output.is_wanted,
             )
         except CortenError as error:
-            self._execs[exec.id] = dataclasses.replace(exec, exit_code=error.exit_code)
+            self._execs[exec.id] = dataclasses.replace(exec, exit_code=max(error.exit_code, _NOT_RUNNABLE))
             raise
         output.begin(monitor)
         self._monitors[exec.id] = monitor

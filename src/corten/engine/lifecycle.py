@@ -93,6 +93,8 @@ class Lifecycle:
                 container, plan, live.feed, cgroup, take=take, prepare=prepare
             )
         except BaseException as error:
+            if isinstance(error, MonitorLost):  # it cannot take back what it did; its init may even run
+                self.clear_cgroup(container)
             self._failed(container, live, error)
             raise
         self.began(self.records.get(container.id), live, monitor)
@@ -115,7 +117,7 @@ class Lifecycle:
             exit_code=code, error=message,
         )  # fmt: skip
         self.records.change(container.id, state=state, endpoint=None)
-        live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code, message))
+        live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code))  # why, its starter is told
         if container.host.auto_remove and self.remove is not None:
             self.spawn(self.remove(container.id))
 
@@ -202,11 +204,14 @@ class Lifecycle:
 
     def clear_cgroup(self, container: Container) -> None:
         """What the monitor would have done: kill what is left in the group and remove it."""
-        path = self.planner.cgroup(container)
+        self.clear_group(self.planner.cgroup(container))
+
+    def clear_group(self, path: str) -> None:
+        """Kill what is in a control group, and remove it."""
         try:
             self.planner.cgroups.kill(path)
         except OSError as error:
-            _log.warning("container %s: kill its control group: %s", container.id[:12], error)
+            _log.warning("control group %s: kill its processes: %s", path, error)
         self.spawn(self._remove_cgroup(path))
 
     async def _remove_cgroup(self, path: str) -> None:

@@ -23,6 +23,7 @@ def select(
     """The containers that pass, newest first. Raises InvalidInput for a filter or a value of one that is not known."""
     wanted = check_filters(filters, _KNOWN)
     ordered = sorted(records, key=lambda container: container.created, reverse=True)
+    _check_numbers(wanted.get("exited", ()))
     by_state = not wanted.keys().isdisjoint({"status", "exited", "before", "since"})
     everything = all or bool(limit and limit > 0) or by_state
     passes = _matcher(wanted, ordered, image)
@@ -61,6 +62,12 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
 
 def _any(filters: Filters, name: str, matches: Callable[[str], bool]) -> bool:
     return name not in filters or any(matches(value) for value in filters[name])
+
+
+def _check_numbers(values: Iterable[str]) -> None:
+    for value in values:
+        if not value.removeprefix("-").isdecimal():
+            raise InvalidInput(f"invalid filter 'exited={value}': not a number")
 
 
 def _exited(container: Container, code: str) -> bool:

@@ -53,16 +53,21 @@ def wanted(config: ContainerConfig, host: HostConfig, mounts_of: Callable[[str],
     found: dict[str, Wanted] = {}
     for spec in host.volumes_from or ():
         found.update((one.destination, one) for one in _inherited(spec, mounts_of))
-    explicit = [parse_bind(spec) for spec in host.binds or ()]
+    explicit = [_with_driver(parse_bind(spec), host.volume_driver) for spec in host.binds or ()]
     explicit += [_request(mount) for mount in host.mounts or ()]
-    tmpfs = [_clean(path) for path in host.tmpfs or ()]
+    tmpfs = [_destination(path) for path in host.tmpfs or ()]
     _refuse_duplicates([*(one.destination for one in explicit), *tmpfs])
     found.update((one.destination, one) for one in explicit)
     for path in config.volumes or ():
         destination = _destination(path)
         if destination not in found and destination not in tmpfs:
-            found[destination] = Wanted("volume", destination)
+            found[destination] = Wanted("volume", destination, driver=host.volume_driver)
     return list(found.values())
+
+
+def _with_driver(one: Wanted, driver: str) -> Wanted:
+    """``--volume-driver`` holds for the volumes that ``-v`` makes."""
+    return dataclasses.replace(one, driver=driver) if one.type == "volume" else one
 
 
 def parse_bind(spec: str) -> Wanted:
@@ -129,12 +134,23 @@ def _bind_request(mount: MountRequest, destination: str) -> Wanted:
             f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
         )
     _refuse(mount, "VolumeOptions", bool(mount.volume_options))
+    _refuse_recursion(mount, options)
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise InvalidInput(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
     create = bool(options.get("CreateMountpoint"))
     source = _clean(mount.source)
     return Wanted("bind", destination, source, "", not mount.read_only, propagation, create_source=create)
+
+
+def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:
+    """Read-only all the way down is the rule; what is said of it must not contradict itself."""
+    shallow, forced = (bool(options.get(f"ReadOnly{how}Recursive")) for how in ("Non", "Force"))
+    for asked, name in ((shallow, "ReadOnlyNonRecursive"), (forced, "ReadOnlyForceRecursive")):
+        if asked and not mount.read_only:
+            raise InvalidInput(f"mount options conflict: !ReadOnly && BindOptions.{name}")
+    if shallow and forced:
+        raise InvalidInput("mount options conflict: ReadOnlyNonRecursive && BindOptions.ReadOnlyForceRecursive")
 
 
 def _volume_request(mount: MountRequest, destination: str) -> Wanted:

@@ -42,10 +42,15 @@ class Paths:
         """The directory of volumes."""
         return self.root / "volumes"
 
+    @property
+    def containers(self) -> Path:
+        """The directory of containers."""
+        return self.root / "containers"
+
     @functools.lru_cache(maxsize=64)  # noqa: B019  there is one of these an engine, and a path is slow to make
     def container(self, id: str) -> Path:
         """A container's directory."""
-        return self.root / "containers" / id
+        return self.containers / id
 
     def log(self, id: str) -> Path:
         """A container's json-file log."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices
+from corten.engine import container_network, devices, propagation
 from corten.engine.exec_process import exec_process
 from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
@@ -41,13 +41,16 @@ class Planner:
     def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
+        propagation.check(container.mounts)
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             etc=str(self.paths.container(self._at_end(container, "network").id)),
             cgroup=self.cgroup(container),
+            hostname=peers["network"].config.hostname if peers["network"] else "",
             **self._devices(container),
             peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
             seccomp=seccomp(container),
+            apparmor=_has_apparmor(),
             standing=self.means.standing,
             groups=self.means.groups,
             of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
@@ -66,11 +69,12 @@ class Planner:
         host = container.host
         own = {kind: self._mode_at_end(container, kind) != "host" for kind in _MODES}
         own |= {
-            "uts": host.uts_mode != "host" and own["network"],
+            "uts": host.uts_mode != "host",
             "cgroup": host.cgroupns_mode != "host",
         }
+        profile = security(host).apparmor if _has_apparmor() else ""
         return exec_plan(
-            exec_process(container, request),
+            dataclasses.replace(exec_process(container, request), apparmor_profile=profile),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
             cgroup_files=self.cgroups.join_files(self.cgroup(container)),
             seccomp=None if request.privileged else seccomp(container),
@@ -143,6 +147,15 @@ def seccomp(container: Container) -> dict[str, Any] | None:
         return None
     held = tuple(name.removeprefix("CAP_") for name in capabilities(container.host))
     return resolve_profile(chosen, held) if isinstance(chosen, dict) else _default_profile(held)
+
+
+@functools.cache
+def _has_apparmor() -> bool:
+    """Whether this kernel confines by AppArmor."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 _default_profile = functools.lru_cache(maxsize=32)(default_profile)

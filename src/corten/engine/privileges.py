@@ -25,6 +25,8 @@ class Security:
     seccomp: str | dict[str, Any] = "default"
     no_new_privileges: bool = False
     unconfined_paths: bool = False
+    apparmor: str = ""
+    """The name of a profile that is loaded; '' for none."""
 
 
 def security(host: HostConfig) -> Security:
@@ -45,7 +47,9 @@ def _apply(found: Security, option: str) -> Security:
             return dataclasses.replace(found, seccomp=_profile(value))
         case "systempaths" if value == "unconfined":
             return dataclasses.replace(found, unconfined_paths=True)
-        case "label" | "apparmor" if value in ("disable", "unconfined"):
+        case "apparmor" if value:
+            return dataclasses.replace(found, apparmor="" if value == "unconfined" else value)
+        case "label" if value == "disable":
             return found
     raise InvalidInput(f"invalid --security-opt: {option!r}")
 

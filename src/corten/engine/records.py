@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import msgspec
 
 from corten.engine.database import Database, Table
 from corten.engine.model import Container
-from corten.errors import Conflict, InvalidInput, NotFound
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound
+
+_log = logging.getLogger(__name__)
+_OF_A_RUN = frozenset(
+    ("state", "endpoint", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user", "restart_count")
+)
 
 
 class Records:
-    """Containers by ID and name. Names are unique; a change is a new value of the record."""
+    """Containers by ID and name. Names are unique; a change is a new value of the record.
+
+    What happens to a run, and a removal, must be noted also while the disk is full: it is remembered and owed to the
+    table, which gets it with the next write that succeeds. What a user asks to be kept is refused instead.
+    """
 
     def __init__(self, database: Database) -> None:
         self._table = Table(database, "containers")
         self._containers: dict[str, Container] = {container.id: container for container in self._table.load(Container)}
         self._names = {container.name: container.id for container in self._containers.values()}
         self._reserved: dict[str, str] = {}
+        self._owed: dict[str, Container | None] = {}
 
     def __iter__(self) -> Iterator[Container]:
         return iter(tuple(self._containers.values()))
@@ -65,8 +76,11 @@ class Records:
         return self._names.keys() | self._reserved.keys()
 
     def put(self, container: Container, *, durable: bool = False) -> Container:
-        """Insert or replace; a new name takes the old one's place."""
-        self._table.put(container.id, container, durable=durable)
+        """Insert or replace; a new name takes the old one's place. Raises CortenError when it cannot be written."""
+        self._write(container.id, container, durable=durable)
+        return self._remember(container)
+
+    def _remember(self, container: Container) -> Container:
         old = self._containers.get(container.id)
         if old is not None and old.name != container.name:
             del self._names[old.name]
@@ -76,10 +90,26 @@ class Records:
         return container
 
     def change(self, id: str, **fields: object) -> Container:
-        """Replace some members of a record; what changes nothing is not written."""
+        """Replace some members of a record; what changes nothing is not written. Raises CortenError when that cannot be
+        written, unless they are a run's."""
         old = self.get(id)
         new = msgspec.structs.replace(old, **fields)
-        return self.put(new) if new != old else old
+        if new == old:
+            return old
+        self._write(id, new, may_owe=fields.keys() <= _OF_A_RUN)
+        return self._remember(new)
+
+    def _write(self, id: str, value: Container | None, *, durable: bool = False, may_owe: bool = False) -> None:
+        try:
+            self._table.write({**self._owed, id: value}, durable=durable)
+        except CortenError as error:
+            if not may_owe:
+                raise
+            if not self._owed:
+                _log.error("%s: the state of containers is kept in memory until it can be", error.message)
+            self._owed[id] = value
+        else:
+            self._owed.clear()
 
     def change_state(self, id: str, **fields: object) -> Container:
         """Replace some members of a record's state."""
@@ -88,6 +118,6 @@ class Records:
     def delete(self, id: str) -> None:
         """Forget a container."""
         container = self.get(id)
-        self._table.delete(id)
+        self._write(id, None, may_owe=True)
         del self._containers[id]
         del self._names[container.name]

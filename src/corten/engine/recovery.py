@@ -7,6 +7,7 @@ import dataclasses
 import json
 import logging
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -25,6 +26,7 @@ from corten.network.endpoint import Endpoint
 from corten.spec.monitor import ExitRecord
 
 _log = logging.getLogger(__name__)
+_ID = re.compile("[0-9a-f]{64}")
 _REBOOTED = 255
 _KILLED = 137
 
@@ -42,8 +44,20 @@ class Recovery:
         for container in self.lifecycle.records:
             if self.paths.monitor(container.id).name in listening or self._is_news(container):
                 await self._adopt(container)
+        self._clear_groups()
         running = [container for container in self.lifecycle.records if container.state.running]
         return [Endpoint.decode(container.endpoint) for container in running if container.endpoint]
+
+    def _clear_groups(self) -> None:
+        """Groups of containers that do not run: engine and monitor were killed while one was started, before it was
+        recorded, or removed."""
+        life = self.lifecycle
+        parent = life.planner.cgroup_parent
+        runs = {container.id for container in life.records if life.lives.of(container).run is not None}
+        for name in life.planner.cgroups.below(parent):
+            if _ID.fullmatch(name) and name not in runs:
+                _log.warning("container %s: it does not run, and has a control group: cleared", name[:12])
+                life.clear_group(f"{parent}/{name}")
 
     def _is_news(self, container: Container) -> bool:
         """Whether it runs by its record, or ended after what its record knows (it was started in an engine's last

@@ -50,18 +50,19 @@ class Removal:
                 await asyncio.shield(live.cleaned)
             self._remove(container, volumes=volumes or container.host.auto_remove)
         live.feed.end()
-        live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code, container.state.error))
+        live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code))
 
     def _remove(self, container: Container, *, volumes: bool) -> None:
         """The record last: what fails before can be tried again."""
         life = self.lifecycle
         life.networks.release(container.id)
+        if volumes:
+            names = (mount.name for mount in container.mounts if mount.type == "volume")
+            self.volumes.discard_anonymous(names, of=container.id)
         self.graveyard.bury(self.paths.container(container.id))
         life.records.delete(container.id)
         life.lives.forget(container.id)
         self.execs.forget(container.id)
-        if volumes:
-            self.volumes.discard_anonymous(mount.name for mount in container.mounts if mount.type == "volume")
         life.publish(container, "destroy")
 
     async def remove_ended(self, id: str) -> None:

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from corten.engine import propagation
 from corten.engine.merge import DEFAULT_PATH, replace_env
 from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint, MountRequest, Ulimit
 from corten.engine.privileges import Security, capabilities, security
@@ -47,12 +48,16 @@ class Surroundings:
     """Directory of hostname, hosts and resolv.conf: its own, or that of the container whose network it shares."""
     cgroup: str
     """The container's group below the cgroup mounts."""
+    hostname: str = ""
+    """The host name of the container whose network it shares: the name belongs to the network that answers to it."""
     devices: tuple[Device, ...] = ()
     device_rules: tuple[DeviceRule, ...] = ()
     peers: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """By namespace type, the init of the container whose namespace is shared."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` as the specification has it; None is unconfined."""
+    apparmor: bool = False
+    """Whether the kernel has AppArmor; without it, as by dockerd, a profile is not looked at."""
     standing: Standing = MACHINE
     """Of the engine: what its containers may mount."""
     groups: bool = True
@@ -71,17 +76,18 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
     """The OCI runtime configuration of a container. Raises InvalidInput for a mode that is not known."""
     config, host = container.config, container.host
     rules = security(host)
-    own_uts = host.uts_mode != "host" and not _shares(host.network_mode) and host.network_mode != "host"
+    own_uts = host.uts_mode != "host"
     return RuntimeConfig(
-        process=_process(container, rules),
+        process=_process(container, rules, apparmor=around.apparmor),
         root_readonly=host.readonly_rootfs,
-        hostname=config.hostname if own_uts else "",
+        hostname=(config.hostname or around.hostname) if own_uts else "",
         domainname=config.domainname if own_uts else "",
         mounts=tuple(_mounts(container, around)),
         namespaces=tuple(_namespaces(host, around)),
         devices=around.devices,
         resources=resources(host, around.device_rules),
         cgroups_path=around.cgroup,
+        rootfs_propagation=propagation.of_root(container.mounts),
         sysctl=tuple(_sysctls(host, around.standing).items()),
         masked_paths=tuple(host.masked_paths or ()),
         readonly_paths=tuple(host.readonly_paths or ()),
@@ -98,7 +104,7 @@ def environment(config: ContainerConfig) -> tuple[str, ...]:
     return tuple(replace_env(defaults, config.env or ()))
 
 
-def _process(container: Container, rules: Security) -> Process:
+def _process(container: Container, rules: Security, *, apparmor: bool) -> Process:
     config, host = container.config, container.host
     size = host.console_size
     return Process(
@@ -112,6 +118,7 @@ def _process(container: Container, rules: Security) -> Process:
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,
         oom_score_adj=host.oom_score_adj or None,
+        apparmor_profile=rules.apparmor if apparmor else "",
     )
 
 
@@ -139,8 +146,7 @@ def _namespaces(host: HostConfig, around: Surroundings) -> Iterator[Namespace]:
         "network": host.network_mode,
         "pid": host.pid_mode,
         "ipc": host.ipc_mode,
-        # The name of the machine belongs to the network that answers to it.
-        "uts": uts_mode(host),
+        "uts": host.uts_mode,
         "cgroup": host.cgroupns_mode,
     }
     for kind, mode in modes.items():
@@ -151,13 +157,6 @@ def _namespaces(host: HostConfig, around: Surroundings) -> Iterator[Namespace]:
             yield Namespace(kind, f"/proc/{around.peers[owner]}/ns/{_NAMESPACES[kind]}")
         elif mode != "host":
             yield Namespace(kind)
-
-
-def uts_mode(host: HostConfig) -> str:
-    """The mode of the uts namespace, which follows the network's unless it is given."""
-    if host.uts_mode or not (host.network_mode == "host" or _shares(host.network_mode)):
-        return host.uts_mode
-    return host.network_mode
 
 
 def _shares(mode: str) -> bool:
@@ -239,7 +238,7 @@ def _bind_options(mount: MountPoint, request: MountRequest | None) -> Iterator[s
     yield "bind" if asked.get("NonRecursive") else "rbind"
     yield mount.propagation or "rprivate"
     if not mount.rw:
-        yield "ro" if asked.get("ReadOnlyNonRecursive") or asked.get("NonRecursive") else "rro"
+        yield "ro" if asked.get("ReadOnlyNonRecursive") else "rro"
 
 
 def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:

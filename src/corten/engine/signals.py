@@ -48,8 +48,7 @@ def is_heard(pid: int, number: int, *, proc: Path = Path("/proc")) -> bool:
     that cannot be looked at counts as hearing: waiting is the harmless error.
     """
     try:
-        tasks = list((proc / str(pid) / "task").iterdir())
-        return any(_hears(task, number) for task in tasks)
+        return any(_hears(task, number) for task in (proc / str(pid) / "task").iterdir())
     except OSError:
         return True
 
@@ -65,9 +64,13 @@ def has_settled(pid: int, *, proc: Path = Path("/proc")) -> bool:
 
 
 def _hears(task: Path, number: int) -> bool:
+    """The wait is looked at before and after the masks: a thread that leaves or enters it between two looks is in
+    one of them, either waiting or, with the signal blocked again, not."""
     bit = 1 << (number - 1)
-    if any(mask & bit for mask in _masks((task / "status").read_text())):
-        return True
+    return _waits(task) or any(mask & bit for mask in _masks((task / "status").read_text())) or _waits(task)
+
+
+def _waits(task: Path) -> bool:
     call = (task / "syscall").read_text().split()
     return bool(call) and call[0] in _SIGTIMEDWAIT
 

@@ -46,8 +46,10 @@ class Stopping:
         return hint
 
     async def _end(self, container: Container, run: Run, number: int, patience: int | None) -> str:
+        # Looked at first: a handler may put the default action back before it begins to clean up.
+        deaf = patience is None and _is_deaf(container, number)
         self.send(container, run, number)
-        if patience is None and await _is_in_vain(container, run, number):
+        if deaf and await _is_in_vain(container, run, number):
             await self._kill(container, run)
             return (
                 f"{signals.name(number)} has no effect on {container.path}, which is PID 1 of its namespace and does "
@@ -73,13 +75,15 @@ class Stopping:
             container = self.lifecycle.records.change(container.id, stopped_by_user=True)
         self.send(container, run, number)
 
-    async def restart(self, container: Container, *, signal_name: str | None, timeout: int | None) -> None:
-        """Stop it, if it runs, and start it. Raises why it cannot be started."""
+    async def restart(self, container: Container, *, signal_name: str | None, timeout: int | None) -> str:
+        """Stop it, if it runs, and start it. A hint for the user, or ''. Raises why it cannot be started."""
+        hint = ""
         with contextlib.suppress(NotModified):
-            await self.stop(container, signal_name=signal_name, timeout=timeout)
+            hint = await self.stop(container, signal_name=signal_name, timeout=timeout)
         with contextlib.suppress(NotModified):
             await self.lifecycle.start(container)
         self.lifecycle.publish(container, "restart")
+        return hint
 
     async def end(self, container: Container) -> None:
         """Kill a container and wait until that is recorded; nothing when it does not run."""
@@ -104,16 +108,16 @@ async def _is_over(run: Run, seconds: float | None) -> bool:
     return bool(done)
 
 
+def _is_deaf(container: Container, number: int) -> bool:
+    """Whether the signal would be lost on the container's PID 1, as it is now. A shared namespace's PID 1 is another
+    process, and a frozen one may hear when it is thawed."""
+    shared = bool(container.host.pid_mode)
+    return not shared and not container.state.paused and not signals.is_heard(container.state.pid, number)
+
+
 async def _is_in_vain(container: Container, run: Run, number: int) -> bool:
-    """Whether the signal is lost on the container's PID 1. A process younger than a second may be about to set its
-    handlers up: it is looked at again when it is older."""
-    if container.host.pid_mode or container.state.paused:
-        return False
-    pid = container.state.pid
-    if signals.is_heard(pid, number):
-        return False
-    if not signals.has_settled(pid):
-        if await _is_over(run, signals.PATIENCE):
-            return False
-        return not signals.is_heard(pid, number)
-    return not run.over.done()
+    """Whether a signal that was sent to a deaf PID 1 is all that it will get. A process younger than a second may be
+    about to set its handlers up: it is looked at again when it is older."""
+    if signals.has_settled(container.state.pid):
+        return not run.over.done()
+    return not await _is_over(run, signals.PATIENCE) and _is_deaf(container, number)

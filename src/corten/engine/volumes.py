@@ -55,14 +55,16 @@ class Volumes:
         driver: str = "local",
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        anonymous: bool = False,
     ) -> Volume:
-        """A volume; the one that is there when the name is known; a random name when there is none.
+        """A volume; the one that is there when the name is known; a random name when there is none. An ``anonymous``
+        one is a container's own, whatever its name.
 
         Raises InvalidInput, NotFound (driver), Unsupported (driver options).
         """
         if name and name in self._volumes:
             return self._volumes[name]
-        marks = dict(labels or {}) if name else {**(labels or {}), ANONYMOUS: ""}
+        marks = dict(labels or {}) if name and not anonymous else {**(labels or {}), ANONYMOUS: ""}
         name = volume_name(name) if name else new_id()
         if (driver or "local") != "local":
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
@@ -70,7 +72,11 @@ class Volumes:
             raise Unsupported(f"create volume {name}: options of the local driver are not supported")
         self._make_directory(name)
         volume = Volume(name, "local", str(self.path(name)), now(), marks, {})
-        self._table.put(name, volume, durable=True)
+        try:
+            self._table.put(name, volume, durable=True)
+        except CortenError:
+            self._graveyard.bury(self._directory / name)
+            raise
         self._volumes[name] = volume
         self._events.publish("volume", "create", name, {"driver": "local"})
         return volume
@@ -125,9 +131,16 @@ class Volumes:
         del self._volumes[name]
         self._events.publish("volume", "destroy", name, {"driver": "local"})
 
-    def discard_anonymous(self, names: Iterable[str]) -> None:
-        """Remove those among these volumes that are anonymous and that nobody uses any more."""
-        used = {name for name, _ in self._uses()}
+    def discard_unused(self, name: str) -> None:
+        """Remove a volume that no container uses, or what there is of one that was never recorded."""
+        if name not in self._volumes:
+            self._graveyard.bury(self._directory / name)
+        elif not self.users(name):
+            self.discard(name)
+
+    def discard_anonymous(self, names: Iterable[str], *, of: str) -> None:
+        """Remove those among these volumes that are anonymous and that nobody uses but the container ``of``."""
+        used = {name for name, user in self._uses() if user != of}
         for name in names:
             volume = self._volumes.get(name)
             if volume is not None and ANONYMOUS in volume.labels and name not in used:

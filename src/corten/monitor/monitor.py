@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import os
 import select
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ _RETRY = 1.0
 """Seconds between attempts to write the log to a full disk; the container's pipes fill up meanwhile."""
 _UNTIL_REAPED = 0.01
 """Seconds between looks at an init that has ended and that the spawner, its parent now, has yet to reap."""
+_UNTIL_LOST = 5.0
+"""Seconds after which nobody will tell any more how an init ended that is not our child: its reaper died, too."""
 _READS = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -69,6 +72,7 @@ class Monitor:
         self._unwritten: tuple[bytes, str] | None = None
         self._status: int | None = None
         self._is_zombie = False
+        self._zombie_since = 0.0
         self._end: ExitRecord | None = None
         self._dismissed = False
         for descriptor in streams.held.values():
@@ -170,11 +174,14 @@ class Monitor:
     def _ended(self) -> None:
         """The init has ended. One that is not our child was reaped by the spawner: the engine will say how."""
         status = self._reap()
-        self._is_zombie = status is None
-        if status is None:
+        if status is None and not self._is_zombie:
+            self._is_zombie, self._zombie_since = True, time.monotonic()
+        lost = status is None and time.monotonic() - self._zombie_since > _UNTIL_LOST
+        if status is None and not lost:
             return
+        self._is_zombie = False
         self._drain()
-        code = os.waitstatus_to_exitcode(status)
+        code = -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
         end = ExitRecord(
             exit_code=code if code >= 0 else 128 - code,
             signal=max(0, -code),
@@ -183,9 +190,11 @@ class Monitor:
             boot_id=process.boot_id(),
             init_pid=self._init.pid,
             init_start_time=self._init.start_time,
+            lost=lost,
         )
         if self._spec.directory:
-            record.write(self._spec.directory, end, durable=self._spec.durable)
+            with contextlib.suppress(OSError):  # a full disk: the engine, if there is one, is told all the same
+                record.write(self._spec.directory, end, durable=self._spec.durable)
         self._end = end
         self._engine.send({"event": "exited", **end.encode()})
 
@@ -193,7 +202,8 @@ class Monitor:
         if self._status is not None:
             return self._status
         if not self._init.child:
-            return process.exit_status(self._init.pidfd)
+            status = process.exit_status(self._init.pidfd)
+            return process.zombie_status(self._init.pid, self._init.start_time) if status is None else status
         pid, status = os.waitpid(self._init.pid, os.WNOHANG)
         return status if pid else None
 

@@ -23,11 +23,14 @@ from corten.runtime.operations.files import (
     DeviceNodes,
     MaskPaths,
     Mount,
+    OpenShared,
     OpenTerminal,
     ReadOnlyPaths,
 )
+from corten.runtime.operations.hooks import ContainerHooks, RuntimeHooks
 from corten.runtime.operations.identity import (
     RLIMITS,
+    AppArmor,
     Execute,
     FindCommand,
     Identity,
@@ -151,6 +154,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         yield Hostname(config.hostname, config.domainname)
     if config.process.oom_score_adj is not None:
         yield OomScore(config.process.oom_score_adj)
+    yield from _shared_sources(config)
     slave = any(option.endswith("slave") for mount in config.mounts for option in mount.options)
     yield PrivateMounts(slave or config.rootfs_propagation.endswith("slave"))
     yield _root(host.root)
@@ -163,6 +167,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         yield ReadOnlyPaths(config.readonly_paths)
     if config.masked_paths:
         yield MaskPaths(config.masked_paths)
+    yield from _hooks(config)
     yield PivotRoot()
     if config.rootfs_propagation:
         if not parse((config.rootfs_propagation,)).propagation:
@@ -171,7 +176,33 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     yield WorkingDirectory(config.process.cwd)
     if config.root_readonly:
         yield ReadOnlyRoot()
-    yield from process_steps(config.process, config.seccomp, reaper=host.reaper)
+    yield from _with_start_hooks(config, process_steps(config.process, config.seccomp, reaper=host.reaper))
+
+
+def _hooks(config: RuntimeConfig) -> Iterator[Operation]:
+    """Those that are run while the container is created; the init is told its state with the runtime's."""
+    hooks = config.hooks
+    own = (*hooks.prestart, *hooks.create_runtime)
+    if own or hooks.create_container or hooks.start_container:
+        yield RuntimeHooks(tuple(hook.path for hook in own))
+    if hooks.create_container:
+        yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in hooks.create_container))
+
+
+def _with_start_hooks(config: RuntimeConfig, steps: Iterator[Operation]) -> Iterator[Operation]:
+    """Hooks of the start are the last before the command."""
+    *before, execute = steps
+    yield from before
+    if config.hooks.start_container:
+        yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in config.hooks.start_container), at_start=True)
+    yield execute
+
+
+def _shared_sources(config: RuntimeConfig) -> Iterator[Operation]:
+    for mount in config.mounts:
+        options = parse(mount.options, mount.type)
+        if options.bind and options.shared:
+            yield OpenShared(mount.source, mount.destination, options.recursive)
 
 
 def _user_namespace(config: RuntimeConfig) -> bool:
@@ -234,7 +265,7 @@ def exec_plan(
     steps.append(EnterContainer(tuple(name for name in namespaces if name != "pid")))
     if process.terminal:
         steps.append(OpenTerminal())
-    return Plan((*steps, WorkingDirectory(process.cwd), *process_steps(process, seccomp)))
+    return Plan((*steps, WorkingDirectory(process.cwd, make=False), *process_steps(process, seccomp)))
 
 
 def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: bool = False) -> Iterator[Operation]:
@@ -245,6 +276,8 @@ def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: b
     """
     rows, columns = process.console_size or (0, 0)
     yield Session(process.terminal, rows, columns)
+    if process.apparmor_profile:  # while it is root's to write
+        yield AppArmor(process.apparmor_profile)
     if process.rlimits:
         yield _limits(process)
     who = process.user

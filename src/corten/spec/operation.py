@@ -33,6 +33,8 @@ class Context(Protocol):
     """The path of the command, once it has been found."""
     terminal: int
     """The init's end of its terminal; -1 without one."""
+    trees: dict[str, int]
+    """By destination, what was opened to be mounted there while the host's mounts were still shared."""
     target: int
     """The pidfd of the container's init, for an exec; -1 for a start."""
 
@@ -41,6 +43,13 @@ class Context(Protocol):
 
     def file(self, path: str) -> int:
         """A file of the host's, open for writing; the caller closes it. Raises OSError."""
+    state: bytes
+    """The container's state for hooks while it is created (runtime.md, "State"), once :meth:`await_hooks` has it."""
+    state_at_start: bytes
+    """The same for hooks of its start."""
+
+    def await_hooks(self) -> None:
+        """Wait until the hooks of the runtime's own namespaces were run."""
 
     def ready(self) -> None:
         """Everything is prepared and the command is there: execute it when the monitor says so."""

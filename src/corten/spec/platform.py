@@ -10,6 +10,9 @@ from corten.errors import InvalidInput
 
 _COMPONENT = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _SYSTEMS = ("linux", "windows", "darwin", "freebsd")
+_KNOWN = frozenset(
+    "386 amd64 arm arm64 loong64 mips mips64 mips64le mipsle ppc64 ppc64le riscv64 s390x wasm".split()
+)
 _ARCHITECTURES = {
     "x86_64": ("amd64", ""),
     "x86-64": ("amd64", ""),
@@ -61,6 +64,8 @@ def parse(text: str, default: Platform) -> Platform:
         sole = parts[0].lower()
         if sole in _SYSTEMS:
             return Platform(sole, default.architecture, default.variant)
+        if sole not in _ARCHITECTURES and sole not in _KNOWN:
+            raise InvalidInput(f'"{text}": unknown operating system or architecture: invalid argument')
         return Platform(default.os, sole).normalized()
     if len(parts) > 3:
         raise InvalidInput(f'"{text}": cannot parse platform specifier')

@@ -62,6 +62,7 @@ class Process:
     rlimits: tuple[Rlimit, ...] = ()
     no_new_privileges: bool = False
     oom_score_adj: int | None = None
+    apparmor_profile: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -139,6 +140,28 @@ class Resources:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Hook:
+    """A program to run at a point of the container's life; ``timeout`` in seconds."""
+
+    path: str
+    args: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    timeout: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Hooks:
+    """The hooks of each point (config.md, "POSIX-platform Hooks")."""
+
+    prestart: tuple[Hook, ...] = ()
+    create_runtime: tuple[Hook, ...] = ()
+    create_container: tuple[Hook, ...] = ()
+    start_container: tuple[Hook, ...] = ()
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RuntimeConfig:
     """All of a container's configuration that the runtime executes."""
 
@@ -161,6 +184,7 @@ class RuntimeConfig:
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` as the specification has it."""
     annotations: tuple[tuple[str, str], ...] = ()
+    hooks: Hooks = Hooks()
 
 
 def decode(value: dict[str, Any]) -> RuntimeConfig:
@@ -196,7 +220,24 @@ def _decode(value: dict[str, Any]) -> RuntimeConfig:
         readonly_paths=tuple(linux.get("readonlyPaths") or ()),
         seccomp=linux.get("seccomp"),
         annotations=tuple((value.get("annotations") or {}).items()),
+        hooks=decode_hooks(value.get("hooks") or {}),
     )
+
+
+def decode_hooks(value: dict[str, Any]) -> Hooks:
+    """The ``hooks`` object. Raises ValueError for a path that is not absolute, or a timeout that is none."""
+    return Hooks(**{
+        ours: tuple(_hook(item) for item in value.get(theirs) or ()) for theirs, ours in HOOK_NAMES.items()
+    })  # fmt: skip
+
+
+def _hook(value: dict[str, Any]) -> Hook:
+    path, timeout = value["path"], value.get("timeout")
+    if not path.startswith("/"):
+        raise ValueError(f"the path of a hook, {path}, is not absolute")
+    if timeout is not None and timeout <= 0:
+        raise ValueError(f"the timeout of hook {path}, {timeout}, is not greater than zero")
+    return Hook(path, tuple(value.get("args") or ()), tuple(value.get("env") or ()), timeout)
 
 
 def _mappings(value: list[dict[str, int]] | None) -> tuple[IdMapping, ...]:
@@ -227,11 +268,12 @@ def decode_process(value: dict[str, Any]) -> Process:
         rlimits=tuple(Rlimit(r["type"], r["soft"], r["hard"]) for r in value.get("rlimits") or ()),
         no_new_privileges=bool(value.get("noNewPrivileges", False)),
         oom_score_adj=value.get("oomScoreAdj"),
+        apparmor_profile=value.get("apparmorProfile", ""),
     )  # fmt: skip
 
 
 def decode_resources(value: dict[str, Any]) -> Resources:
-    """The ``linux.resources`` object."""
+    """The ``linux.resources`` object. Engines send 0 for what is not limited, as runc takes it."""
     memory, cpu, block = (value.get(name) or {} for name in ("memory", "cpu", "blockIO"))
     throttle = tuple(
         (ours, item["major"], item["minor"], item["rate"])
@@ -239,18 +281,18 @@ def decode_resources(value: dict[str, Any]) -> Resources:
         for item in block.get(theirs) or ()
     )
     return Resources(
-        memory=memory.get("limit"),
-        memory_reservation=memory.get("reservation"),
-        memory_swap=memory.get("swap"),
+        memory=memory.get("limit") or None,
+        memory_reservation=memory.get("reservation") or None,
+        memory_swap=memory.get("swap") or None,
         memory_swappiness=memory.get("swappiness"),
         oom_kill_disable=bool(memory.get("disableOOMKiller", False)),
-        cpu_shares=cpu.get("shares"),
-        cpu_quota=cpu.get("quota"),
-        cpu_period=cpu.get("period"),
+        cpu_shares=cpu.get("shares") or None,
+        cpu_quota=cpu.get("quota") or None,
+        cpu_period=cpu.get("period") or None,
         cpuset_cpus=cpu.get("cpus", ""),
         cpuset_mems=cpu.get("mems", ""),
-        pids=(value.get("pids") or {}).get("limit"),
-        blkio_weight=block.get("weight"),
+        pids=(value.get("pids") or {}).get("limit") or None,
+        blkio_weight=block.get("weight") or None,
         throttle=throttle,
         devices=tuple(
             DeviceRule(
@@ -267,6 +309,11 @@ def _any(number: int | None) -> int:
     return -1 if number is None else number
 
 
+HOOK_NAMES = {
+    "prestart": "prestart", "createRuntime": "create_runtime", "createContainer": "create_container",
+    "startContainer": "start_container", "poststart": "poststart", "poststop": "poststop",
+}  # fmt: skip
+"""The specification's names, and those of :class:`Hooks`."""
 _THROTTLES = (
     ("throttleReadBpsDevice", "read_bps"),
     ("throttleWriteBpsDevice", "write_bps"),

@@ -120,6 +120,17 @@ def exit_status(pidfd: int) -> int | None:
     return int(info.exit_code) if info.mask & _PIDFD_INFO_EXIT else None
 
 
+def zombie_status(pid: int, start_time: int) -> int | None:
+    """The wait status of a process that has ended and that its parent has not reaped yet: field 52 of
+    proc_pid_stat(5), for who may trace it. None when there is no such zombie."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return int(fields[49]) if fields[0] == b"Z" and int(fields[19]) == start_time else None
+
+
 def close_on_exec_from(first: int) -> None:
     """Mark every descriptor from ``first`` on close-on-exec: close_range(2), Linux 5.11. Raises OSError."""
     syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))

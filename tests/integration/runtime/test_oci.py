@@ -2,89 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support.command import Result, run
-from tests.support.images import busybox_problem, busybox_root
+from tests.support.bundles import Runtime, argv, configure, executable, validate
+from tests.support.command import run
+from tests.support.dockerd import Dockerd
+from tests.support.images import busybox_root
 from tests.support.process import wait_until
 from tests.support.user import User
 
 pytestmark = pytest.mark.root
-PROJECT = Path(__file__).resolve().parents[3]
-CAPABILITIES = ["CAP_KILL", "CAP_CHOWN"]
-Runtime = Callable[..., Result]
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    """A bundle of the machine's busybox."""
-    if problem := busybox_problem():
-        pytest.skip(problem)
-    busybox_root(tmp_path / "rootfs")
-    configure(tmp_path, ["sh", "-c", "echo from the bundle; exit 5"])
-    return tmp_path
-
-
-def group_of(bundle: Path) -> str:
-    """A control group that no other run of these tests has."""
-    return f"corten-oci-{hashlib.sha256(bytes(bundle)).hexdigest()[:8]}"
-
-
-def configure(bundle: Path, args: list[str], **process: Any) -> None:
-    """Write the config.json of a command."""
-    sets = dict.fromkeys(("bounding", "effective", "permitted"), CAPABILITIES)
-    (bundle / "config.json").write_text(json.dumps({
-        "ociVersion": "1.0.2",
-        "process": {"user": {"uid": 0, "gid": 0}, "args": args, "env": ["PATH=/bin"], "cwd": "/", "capabilities": sets,
-                    **process},
-        "root": {"path": "rootfs"}, "hostname": "oci",
-        "mounts": [
-            {"destination": "/proc", "type": "proc", "source": "proc"},
-            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755"]},
-            {"destination": "/dev/pts", "type": "devpts", "source": "devpts",
-             "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]},
-        ],
-        "linux": {"namespaces": [{"type": one} for one in ("pid", "mount", "ipc", "uts", "network")],
-                  "resources": {"devices": [{"allow": False, "access": "rwm"}]},
-                  "cgroupsPath": f"/{group_of(bundle)}/one"},
-    }))  # fmt: skip
-
-
-@pytest.fixture
-def runtime(bundle: Path) -> Iterator[Runtime]:
-    """corten-runtime with a root of its own; what a test leaves is removed."""
-    argv = [sys.executable, str(PROJECT / "scripts/corten-runtime"), "--root", str(bundle / "state")]
-
-    def call(*arguments: str) -> Result:
-        """Into files: a created container keeps the streams open, and the end of a pipe would not come."""
-        out, err = bundle / "out", bundle / "err"
-        with out.open("wb") as stdout, err.open("wb") as stderr:
-            done = subprocess.run([*argv, *arguments], cwd=bundle, stdout=stdout, stderr=stderr, timeout=60)
-        return Result(tuple(arguments), done.returncode, out.read_text(), err.read_text())
-
-    yield call
-    for one in json.loads(call("list", "-f", "json").out):
-        call("delete", "-f", one["id"])
-    for controller in Path("/sys/fs/cgroup").iterdir():
-        if (group := controller / group_of(bundle)).is_dir():
-            group.rmdir()
 
 
 def status(runtime: Runtime, id: str) -> str:
-    return str(json.loads(runtime("state", id).check().out)["status"])
+    state = json.loads(runtime("state", id).check().out)
+    validate(state, "state-schema.json")
+    return str(state["status"])
 
 
 def test_run_waits_and_leaves_nothing(runtime: Runtime, bundle: Path) -> None:
@@ -145,17 +87,48 @@ def test_the_terminal_goes_to_the_console_socket(runtime: Runtime, bundle: Path)
 
 def test_signals_reach_the_command_of_a_foreground_run(runtime: Runtime, bundle: Path) -> None:
     configure(bundle, ["sh", "-c", "trap 'exit 9' TERM; echo ready; while true; do sleep 0.05; done"])
-    argv = [sys.executable, str(PROJECT / "scripts/corten-runtime"), "--root", str(bundle / "state"), "run", "front"]
-    with subprocess.Popen(argv, cwd=bundle, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([*argv(bundle), "run", "front"], cwd=bundle, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 9
 
 
+def test_what_is_asked_of_a_running_container(runtime: Runtime, bundle: Path) -> None:
+    configure(bundle, ["sleep", "1000"])
+    runtime("run", "-d", "--pid-file", str(bundle / "pid"), "asked").check()
+    assert json.loads(runtime("ps", "-f", "json", "asked").check().out) == [int((bundle / "pid").read_text())]
+    runtime("pause", "asked").check()
+    assert json.loads(runtime("state", "asked").out)["status"] == "paused"
+    assert "it is paused" in runtime("pause", "asked").err
+    runtime("resume", "asked").check()
+    assert status(runtime, "asked") == "running"
+    assert runtime("resume", "asked").code == 1
+    (bundle / "resources").write_text(json.dumps({"pids": {"limit": 3}}))
+    runtime("update", "-r", str(bundle / "resources"), "asked").check()
+    too_many = runtime("exec", "asked", "sh", "-c", "sleep 5 & sleep 5 & sleep 5 & wait")
+    assert "can't fork" in too_many.err
+    runtime("pause", "asked").check()
+    runtime("delete", "-f", "asked").check()
+    assert "does not exist" in runtime("ps", "asked").err
+
+
+def test_all_processes_are_killed_with_all(runtime: Runtime, bundle: Path) -> None:
+    configure(bundle, ["sh", "-c", "sleep 1000 & sleep 1000 & wait"])
+    runtime("run", "-d", "several").check()
+    wait_until(lambda: len(json.loads(runtime("ps", "-f", "json", "several").out)) == 3, "the children")
+    runtime("kill", "--all", "several", "KILL").check()
+    wait_until(lambda: status(runtime, "several") == "stopped", "the end")
+
+
 def test_features_and_version(runtime: Runtime) -> None:
     features = json.loads(runtime("features").check().out)
+    validate(features, "features-schema.json")
     assert "mount" in features["linux"]["namespaces"]
+    assert {"prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"} == set(
+        features["hooks"]
+    )
+    assert {"rro", "rbind", "rshared"} <= set(features["mountOptions"])
     assert "corten-runtime version" in runtime("--version").check().out
 
 
@@ -189,9 +162,7 @@ def _is_removed(directory: Path) -> bool:
 @pytest.mark.skipif(not shutil.which("podman"), reason="podman is not installed")
 def test_another_engine_can_use_it(bundle: Path, tmp_path: Path) -> None:
     short = Path(tempfile.mkdtemp(prefix="pod-"))  # podman takes 50 characters
-    wrapper = tmp_path / "corten-runtime"
-    wrapper.write_text(f'#!/bin/sh\nexec {sys.executable} {PROJECT}/scripts/corten-runtime "$@"\n')
-    wrapper.chmod(0o755)
+    wrapper = executable(tmp_path / "corten-runtime")
     result = run([
         "podman", "--root", str(short / "s"), "--runroot", str(short / "r"), "--storage-driver", "vfs",
         "--cgroup-manager", "cgroupfs", "--runtime", str(wrapper), "run", "--rm", "--network", "none",
@@ -200,3 +171,26 @@ def test_another_engine_can_use_it(bundle: Path, tmp_path: Path) -> None:
     ])  # fmt: skip
     wait_until(lambda: _is_removed(short), "the end of podman's own cleaning")
     assert (result.code, result.out) == (3, "by podman\n"), result.err
+
+
+@pytest.mark.dockerd
+def test_dockerd_can_use_it(dockerd: Dockerd) -> None:
+    """Its network comes by a prestart hook of dockerd's own."""
+    docker = dockerd.docker
+    script = "ls /sys/class/net | tr '\n' ' '; cat; exit 4"
+    ran = docker("run", "--rm", "-i", "--runtime", "corten", "busybox", "sh", "-c", script, stdin=b"input")
+    assert (ran.code, ran.out) == (4, "eth0 lo input"), ran.err
+    assert docker("run", "--rm", "--runtime", "corten", "busybox", "no-such").code == 127
+    docker("run", "-d", "--name", "guest", "--runtime", "corten", "-m", "64m", "busybox", "sleep", "1000").check()
+    try:
+        assert docker("exec", "guest", "sh", "-c", "exit 3").code == 3
+        docker("pause", "guest").check()
+        docker("unpause", "guest").check()
+        assert "sleep 1000" in docker("top", "guest").check().out
+        docker("update", "--memory", "96m", "--memory-swap", "96m", "guest").check()
+        limit = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max"
+        assert docker("exec", "guest", "sh", "-c", limit).out == f"{96 << 20}\n"
+        docker("stop", "-t", "0", "guest").check()
+        assert docker("inspect", "-f", "{{.State.ExitCode}}", "guest").out == "137\n"
+    finally:
+        docker("rm", "-f", "guest").check()

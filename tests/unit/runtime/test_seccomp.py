@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from corten.errors import InvalidInput
 from corten.runtime.seccomp.compiler import compile_profile, load_flags
 from corten.runtime.seccomp.profile import default_profile, resolve_profile
-from corten.runtime.seccomp.tables import AARCH64, I386, X86_64
+from corten.runtime.seccomp.tables import AARCH64, I386, X32, X86_64
 from tests.support.bpf import run_filter, steps
 
 X64, X86, ARM64 = 0xC000003E, 0x40000003, 0xC00000B7
 ALLOW, KILL = 0x7FFF0000, 0x80000000
-BOTH = {"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]}
+BOTH = {"architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]}
+X32_BIT = 0x40000000
 
 
 def refused(number: int = errno.EPERM) -> int:
@@ -40,9 +41,15 @@ def rule(*names: str, action: str = "SCMP_ACT_ALLOW", **others: Any) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("machine", "audit", "table"), [("x86_64", X64, X86_64), ("x86_64", X86, I386), ("aarch64", ARM64, AARCH64)]
+    ("machine", "audit", "table", "bit"),
+    [
+        ("x86_64", X64, X86_64, 0),
+        ("x86_64", X64, X32, X32_BIT),
+        ("x86_64", X86, I386, 0),
+        ("aarch64", ARM64, AARCH64, 0),
+    ],
 )
-def test_every_number_gets_what_the_rules_say(machine: str, audit: int, table: dict[str, int]) -> None:
+def test_every_number_gets_what_the_rules_say(machine: str, audit: int, table: dict[str, int], bit: int) -> None:
     rules = {**default_profile(DEFAULT), **BOTH}
     program = compile_profile(rules, machine)
     allowed = {name for rule in rules["syscalls"] if rule["action"].endswith("ALLOW") for name in rule["names"]}
@@ -58,7 +65,7 @@ def test_every_number_gets_what_the_rules_say(machine: str, audit: int, table: d
             expected = ALLOW
         else:
             expected = refused(errno.ENOSYS if number > youngest else errno.EPERM)
-        assert run_filter(program, number, audit) == expected, (number, name)
+        assert run_filter(program, bit | number, audit) == expected, (number, name)
 
 
 @pytest.mark.parametrize("name", [
@@ -122,9 +129,31 @@ def test_personality(value: int, expected: int) -> None:
     assert run_filter(PROGRAM, X86_64["personality"], X64, [value]) == expected
 
 
-def test_x32_is_not_there_and_other_machines_are_killed() -> None:
-    assert run_filter(PROGRAM, 0x40000000, X64) == refused(errno.ENOSYS)
+def test_x32_has_the_same_rules_by_its_own_numbers() -> None:
+    assert run_filter(PROGRAM, X32_BIT | X86_64["getpid"], X64) == ALLOW
+    assert run_filter(PROGRAM, X32_BIT | 520, X64) == ALLOW  # its execve
+    assert run_filter(PROGRAM, X32_BIT | X86_64["execve"], X64) == refused()  # no call of x32
+    assert run_filter(PROGRAM, X32_BIT | X86_64["mount"], X64) == refused()
+    assert run_filter(PROGRAM, X32_BIT | 528, X64) == refused()  # its kexec_load
+    assert run_filter(PROGRAM, 520, X64) == refused(errno.ENOSYS)  # without the bit, beyond every call of x86-64
+    assert run_filter(PROGRAM, X32_BIT | X86_64["socket"], X64, [40]) == refused()
+    assert run_filter(PROGRAM, X32_BIT | X86_64["clone"], X64, [0x10000000]) == refused()
+    for number in (X32_BIT | 0x3FFFFFFF, 0x80000000, 0xFFFFFFFF):
+        assert run_filter(PROGRAM, number, X64) == refused(errno.ENOSYS)
+
+
+def test_x32_is_not_there_when_not_named_and_other_machines_are_killed() -> None:
+    without = compile_profile({**default_profile(DEFAULT), "architectures": ["SCMP_ARCH_X86_64"]}, "x86_64")
+    assert run_filter(without, X32_BIT, X64) == refused(errno.ENOSYS)
     assert run_filter(PROGRAM, 0, ARM64) == KILL
+
+
+def test_the_default_has_what_runs_on_this_machine_beside_its_own() -> None:
+    named = default_profile(DEFAULT)["architectures"]
+    assert resolve_profile({"archMap": [{"architecture": named[0], "subArchitectures": ["SCMP_ARCH_X86"]}]}, [])[
+        "architectures"
+    ] == [named[0], "SCMP_ARCH_X86"]
+    assert resolve_profile({}, [])["architectures"] == named
 
 
 def test_an_architecture_that_is_not_named_is_killed() -> None:
@@ -135,7 +164,7 @@ def test_an_architecture_that_is_not_named_is_killed() -> None:
 
 def test_a_call_is_decided_in_a_dozen_instructions() -> None:
     assert max(steps(PROGRAM, number, X64) for number in range(512) if number not in _by_arguments()) <= 14
-    assert len(PROGRAM) // 8 < 600
+    assert len(PROGRAM) // 8 < 900
 
 
 def _by_arguments() -> set[int]:

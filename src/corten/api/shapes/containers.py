@@ -29,7 +29,7 @@ def summary(container: Container, services: Services, sizes: Sizes | None) -> di
         "Names": [f"/{container.name}"],
         "Image": container.config.image,
         "ImageID": container.image,
-        "Command": " ".join([container.path, *container.args]),
+        "Command": " ".join([container.path, *(f"'{word}'" if " " in word else word for word in container.args)]),
         "Created": unix_seconds(container.created),
         "Ports": list(_ports(network.ports)),
         "Labels": container.config.labels or {},

@@ -104,6 +104,9 @@ class CgroupManager(Protocol):
     def processes(self, path: str) -> list[int]:
         """The process ids in the group and below."""
 
+    def below(self, path: str) -> set[str]:
+        """The names of the groups directly below one, in any hierarchy; none where it is not there."""
+
     def kill(self, path: str) -> None:
         """SIGKILL to all of them."""
 

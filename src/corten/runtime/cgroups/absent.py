@@ -61,6 +61,9 @@ class NoControlGroups:
     def processes(self, path: str) -> list[int]:
         raise _unsupported("list processes")
 
+    def below(self, path: str) -> set[str]:
+        return set()
+
     def kill(self, path: str) -> None:
         """Nothing: a pid namespace ends with its first process."""
 

@@ -56,3 +56,12 @@ def wait_for(done: Callable[[], bool], retry: Callable[[], None] = lambda: None)
         time.sleep(pause)
         pause = min(pause * 2, 0.05)
         retry()
+
+
+def subgroups(path: str) -> list[str]:
+    """The names of the groups below one; none where it is not there."""
+    try:
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return []

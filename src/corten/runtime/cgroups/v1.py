@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from corten.runtime.cgroups import CpuTime, Memory, Statistics
 from corten.runtime.cgroups.limits import v1_settings
-from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
+from corten.runtime.cgroups.reading import number, pairs, read, subgroups, wait_for, walk_processes
 from corten.runtime.operations.cgroups import (
     CgroupCreate,
     CgroupDeviceRules,
@@ -110,6 +110,9 @@ class CgroupV1:
 
     def processes(self, path: str) -> list[int]:
         return walk_processes(f"{self._mounts['freezer' if 'freezer' in self._mounts else 'pids']}/{path}")
+
+    def below(self, path: str) -> set[str]:
+        return {name for _, mount in self._directories() for name in subgroups(f"{mount}/{path}")}
 
     def kill(self, path: str) -> None:
         """Frozen first, so that nothing forks away; a kill is delivered at the thaw."""

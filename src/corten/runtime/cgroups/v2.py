@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from corten.runtime.cgroups import CpuTime, Memory, Statistics
 from corten.runtime.cgroups.limits import v2_settings
-from corten.runtime.cgroups.reading import number, pairs, read, wait_for, walk_processes
+from corten.runtime.cgroups.reading import number, pairs, read, subgroups, wait_for, walk_processes
 from corten.runtime.operations.cgroups import (
     CgroupCreate,
     CgroupDeviceFilter,
@@ -85,6 +85,9 @@ class CgroupV2:
 
     def processes(self, path: str) -> list[int]:
         return walk_processes(f"{self._mount}/{path}")
+
+    def below(self, path: str) -> set[str]:
+        return set(subgroups(f"{self._mount}/{path}"))
 
     def kill(self, path: str) -> None:
         """cgroup.kill (Linux 5.14), which no fork escapes."""

@@ -8,18 +8,20 @@ import json
 import os
 import signal
 import socket
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from corten.errors import Conflict, CortenError, InvalidInput, Unsupported
+from corten.errors import Conflict, CortenError, InvalidInput
 from corten.runtime.cgroups import detect
-from corten.runtime.oci.state import CREATED, RUNNING, STOPPED, State, States
+from corten.runtime.hooks import run_hook
+from corten.runtime.oci.state import CREATED, CREATING, RUNNING, STOPPED, State, States, described
 from corten.runtime.plan import DEFAULT_DEVICES, HostSide, PlainRoot, exec_plan, plan
 from corten.runtime.stages.join import join
 from corten.runtime.stages.launch import Init, Stdio, cloning, end, launch, open_gate, undo
 from corten.spec.operation import HOST
-from corten.spec.runtime import DeviceRule, Process, RuntimeConfig, decode
+from corten.spec.runtime import DeviceRule, Hook, Process, RuntimeConfig, decode
 from corten.sys import process
 
 _INHERITED = Stdio(0, 1, 2)
@@ -40,7 +42,6 @@ class Bundle:
 
     directory: Path
     config: RuntimeConfig
-    hooks: bool
 
     @classmethod
     def read(cls, directory: Path) -> Bundle:
@@ -56,7 +57,7 @@ class Bundle:
             value = json.loads(content)
         except ValueError as error:
             raise InvalidInput(f"read {path}: {error}") from error
-        return cls(directory, decode(value), any((value.get("hooks") or {}).values()))
+        return cls(directory, decode(value))
 
     @property
     def root(self) -> str:
@@ -66,8 +67,6 @@ class Bundle:
 
 def create(states: States, id: str, bundle: Bundle, console: str, pid_file: str) -> None:
     """Make the container: all but its command runs. Raises CortenError; nothing is left then."""
-    if bundle.hooks:
-        raise Unsupported(f"create container {id}: hooks are not executed by this runtime")
     if bundle.config.process.terminal and not console:
         raise InvalidInput(f"create container {id}: a terminal was asked for and no --console-socket given")
     states.reserve(id)
@@ -75,14 +74,38 @@ def create(states: States, id: str, bundle: Bundle, console: str, pid_file: str)
         _create(states, id, bundle, console, pid_file)
     except BaseException:
         states.remove(id)
+        _run_late(bundle.config.hooks.poststop, _told(id, bundle, STOPPED, 0))
         raise
+
+
+def _told(id: str, bundle: Bundle, status: str, pid: int) -> str:
+    """The state that a hook reads."""
+    return json.dumps(described(id, status, pid, str(bundle.directory), dict(bundle.config.annotations)))
+
+
+def _run_early(id: str, bundle: Bundle, pid: int) -> bytes:
+    """Run the hooks of the runtime's own namespaces; what those in the container's are told. Raises CortenError."""
+    creating, created = (_told(id, bundle, status, pid) for status in (CREATING, CREATED))
+    for hook in (*bundle.config.hooks.prestart, *bundle.config.hooks.create_runtime):
+        run_hook(hook, creating.encode())
+    return json.dumps([creating, created]).encode()
+
+
+def _run_late(hooks: Sequence[Hook], state: str) -> None:
+    """Hooks whose failure is a warning, and the container's life goes on (runtime.md, "Lifecycle", 9 and 13)."""
+    for hook in hooks:
+        try:
+            run_hook(hook, state.encode())
+        except CortenError as error:
+            print(f"corten-runtime: warning: {error.message}", file=sys.stderr)
 
 
 def _create(states: States, id: str, bundle: Bundle, console: str, pid_file: str) -> None:
     config = _settled(bundle.config, id)
     steps = plan(config, HostSide(PlainRoot(bundle.root), detect()))
     with _gate(states.gate(id)) as gate:
-        init = launch(steps, cloning(steps, _INHERITED, gate=gate.fileno()), held=True)
+        begin = cloning(steps, _INHERITED, gate=gate.fileno())
+        init = launch(steps, begin, held=True, hooks=lambda pid: _run_early(id, bundle, pid))
     try:
         if init.master >= 0:
             _send_console(console, init.master)
@@ -124,6 +147,7 @@ def _state(id: str, bundle: Bundle, config: RuntimeConfig, init: Init) -> State:
         cgroup=config.cgroups_path, namespaces=tuple(one.type for one in config.namespaces),
         own_pids=any(one.type == "pid" for one in config.namespaces), annotations=dict(config.annotations),
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        poststart=config.hooks.poststart, poststop=config.hooks.poststop,
     )  # fmt: skip
 
 
@@ -154,6 +178,7 @@ def start(states: States, id: str) -> None:
     finally:
         os.close(directory)
         gate.unlink(missing_ok=True)
+    _run_late(state.poststart, json.dumps(states.describe(state)))
 
 
 def kill(states: States, id: str, number: int, *, every: bool = False) -> None:
@@ -199,6 +224,7 @@ def delete(states: States, id: str, *, force: bool = False) -> None:
         cgroups.kill(state.cgroup)
         time.sleep(0.01)
     states.remove(id)
+    _run_late(state.poststop, json.dumps(state.describe(STOPPED)))
 
 
 def run(states: States, id: str, bundle: Bundle, console: str, pid_file: str, *, detach: bool) -> int:

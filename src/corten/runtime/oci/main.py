@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ from typing import Any
 
 from corten import __version__
 from corten.errors import CortenError, InvalidInput
-from corten.runtime.oci import lifecycle
+from corten.runtime.oci import control, lifecycle
 from corten.runtime.oci.state import OCI_VERSION, States
+from corten.runtime.operations.options import KNOWN
 from corten.spec.places import make_run_directory, run_base
-from corten.spec.runtime import Process, decode_process
+from corten.spec.runtime import HOOK_NAMES, Process, decode_process, decode_resources
 from corten.sys import process
 from corten.sys.capabilities import NAMES
 
@@ -128,6 +130,32 @@ def _process(states: States, options: argparse.Namespace) -> Process:
     )
 
 
+def _pause(states: States, options: argparse.Namespace) -> None:
+    control.pause(states, options.id)
+
+
+def _resume(states: States, options: argparse.Namespace) -> None:
+    control.resume(states, options.id)
+
+
+def _ps(states: States, options: argparse.Namespace) -> int:
+    found = control.processes(states, options.id)
+    if options.format == "json":
+        print(json.dumps(found))
+        return 0
+    # Titles and lines as ps(1) has them; The arguments are its own.
+    return subprocess.run(["ps", *(options.args or ["-f"]), "-p", ",".join(map(str, found))]).returncode
+
+
+def _update(states: States, options: argparse.Namespace) -> None:
+    text = sys.stdin.read() if options.resources == "-" else Path(options.resources).read_text()
+    try:
+        resources = decode_resources(json.loads(text))
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InvalidInput(f"read {options.resources}: {error!r} is no resources object") from error
+    control.update(states, options.id, resources)
+
+
 def _list(states: States, options: argparse.Namespace) -> None:
     found = [states.describe(states.read(id)) for id in states.ids()]
     if options.format == "json":
@@ -142,6 +170,7 @@ def _features(states: States, options: argparse.Namespace) -> None:
     """features.md: what this runtime understands."""
     print(json.dumps({
         "ociVersionMin": "1.0.0", "ociVersionMax": OCI_VERSION,
+        "hooks": list(HOOK_NAMES), "mountOptions": sorted(KNOWN),
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "user", "uts"],
             "capabilities": [f"CAP_{name}" for name in NAMES],
@@ -179,6 +208,15 @@ _COMMANDS: Sequence[tuple[str, Any, str, Sequence[Argument]]] = (
         (("--tty", "-t"), {"action": "store_true"}), (("--env", "-e"), {"action": "append", "default": []}),
         (("--cwd",), {"default": ""}), (("--user", "-u"), {"default": ""}), _ID,
         (("args",), {"nargs": argparse.REMAINDER}),
+    )),
+    ("pause", _pause, "freeze every process of a container", (_ID,)),
+    ("resume", _resume, "let a paused container run again", (_ID,)),
+    ("ps", _ps, "list the processes of a container", (
+        (("--format", "-f"), {"choices": ("table", "json"), "default": "table"}), _ID,
+        (("args",), {"nargs": argparse.REMAINDER}),
+    )),
+    ("update", _update, "change the limits of a container", (
+        (("--resources", "-r"), {"required": True, "help": "a file with the resources object, - for stdin"}), _ID,
     )),
     ("list", _list, "list containers", ((("--format", "-f"), {"choices": ("table", "json"), "default": "table"}),)),
     ("features", _features, "print what this runtime understands", ()),

@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
+from corten.runtime.cgroups import detect
+from corten.spec.runtime import Hook, decode_hooks
 from corten.sys import process
 
 OCI_VERSION = "1.2.0"
 _ID = re.compile(r"[A-Za-z0-9_+.-]{1,255}")
-CREATED, RUNNING, STOPPED = "created", "running", "stopped"
+CREATING, CREATED, RUNNING, STOPPED = "creating", "created", "running", "stopped"
+PAUSED = "paused"
+"""A state of this runtime's own, as the specification allows; other runtimes call it so, too."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +39,13 @@ class State:
     own_pids: bool
     annotations: dict[str, str]
     created: str = ""
+    poststart: tuple[Hook, ...] = ()
+    poststop: tuple[Hook, ...] = ()
+    """Hooks that other commands run: a change of the bundle since its creation has no effect (runtime.md)."""
+
+    def describe(self, status: str) -> dict[str, Any]:
+        """The state as the specification has it."""
+        return described(self.id, status, self.pid if status != STOPPED else 0, self.bundle, self.annotations)
 
     def is_alive(self) -> bool:
         """Whether its init is there and has not ended."""
@@ -45,6 +56,21 @@ class State:
                 return file.read().rpartition(")")[2].split()[0] not in "ZX"
         except OSError:
             return False
+
+
+def _is_frozen(cgroup: str) -> bool:
+    """False, too, where there is no freezer, or the group is gone."""
+    try:
+        return detect().frozen(cgroup)
+    except (OSError, KeyError):
+        return False
+
+
+def described(id: str, status: str, pid: int, bundle: str, annotations: dict[str, str]) -> dict[str, Any]:
+    """A state as the specification has it (runtime.md, "State")."""
+    return {
+        "ociVersion": OCI_VERSION, "id": id, "status": status, "pid": pid, "bundle": bundle, "annotations": annotations
+    }  # fmt: skip
 
 
 class States:
@@ -86,22 +112,22 @@ class States:
             value = json.loads((self.directory(id) / "state.json").read_text())
         except FileNotFoundError:
             raise NotFound(f"container {id}: does not exist") from None
-        return State(**{**value, "namespaces": tuple(value["namespaces"])})
+        hooks = decode_hooks({name: value.get(name) for name in ("poststart", "poststop")})
+        return State(**{
+            **value, "namespaces": tuple(value["namespaces"]), "poststart": hooks.poststart, "poststop": hooks.poststop
+        })  # fmt: skip
 
     def status(self, state: State) -> str:
-        """``created``, ``running`` or ``stopped`` (runtime.md, "State")."""
+        """``created``, ``running``, ``stopped`` (runtime.md, "State"), or ``paused``."""
         if not state.is_alive():
             return STOPPED
+        if _is_frozen(state.cgroup):
+            return PAUSED
         return CREATED if self.gate(state.id).exists() else RUNNING
 
     def describe(self, state: State) -> dict[str, Any]:
         """The state as the specification has it."""
-        status = self.status(state)
-        pid = state.pid if status != STOPPED else 0
-        return {
-            "ociVersion": OCI_VERSION, "id": state.id, "status": status, "pid": pid, "bundle": state.bundle,
-            "annotations": state.annotations,
-        }  # fmt: skip
+        return state.describe(self.status(state))
 
     def ids(self) -> list[str]:
         """All containers."""

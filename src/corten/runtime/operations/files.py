@@ -133,7 +133,8 @@ class BindMount(Operation):
 
     def run(self, context: Context) -> None:
         options = parse(self.options, "bind")
-        tree = context.source(self.source, recursive=options.recursive)
+        opened_before = context.trees.pop(self.target, -1)
+        tree = opened_before if opened_before >= 0 else context.source(self.source, recursive=options.recursive)
         try:
             directory = stat.S_ISDIR(os.fstat(tree).st_mode)
             if options.attributes():
@@ -149,6 +150,36 @@ class BindMount(Operation):
         if options.propagation:
             with opened(context.root, self.target) as mounted:
                 mount("", link(mounted), flags=options.propagation)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class OpenShared(Operation):
+    """Open a directory whose mounts are to be shared with the host, before the ties to it are cut.
+
+    The copy stays in its peer group (mount_namespaces(7)), and is all that does: whatever else is mounted here
+    stays here.
+    """
+
+    kind: ClassVar[str] = "mount.open-shared"
+    group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
+
+    source: str
+    target: str
+    recursive: bool
+
+    def what(self) -> str:
+        return self.source
+
+    def why(self) -> str:
+        return "Asked for: what is mounted below it, inside or outside, appears on both sides."
+
+    def shell(self) -> str:
+        return f"# keep {self.source} open as it is: the next step makes every other mount private"
+
+    def run(self, context: Context) -> None:
+        context.trees[self.target] = context.source(self.source, recursive=self.recursive)
 
 
 def _spare_proc(context: Context, place: int) -> None:

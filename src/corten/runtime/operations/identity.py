@@ -10,10 +10,10 @@ import shlex
 import stat
 from typing import ClassVar
 
-from corten.errors import CortenError
+from corten.errors import CortenError, InvalidInput
 from corten.runtime import accounts
 from corten.runtime.command import execute, resolve
-from corten.runtime.operations.paths import target
+from corten.runtime.operations.paths import opened, target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
 from corten.spec.runtime import User
@@ -142,12 +142,13 @@ class OomScore(Operation):
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
 class WorkingDirectory(Operation):
-    """Change to the working directory, which is made where it is missing."""
+    """Change to the working directory, which is made where it is missing: for a container, not for an exec."""
 
     kind: ClassVar[str] = "process.cwd"
     group: ClassVar[str] = "file system"
 
     path: str
+    make: bool = True
 
     def what(self) -> str:
         return self.path
@@ -156,7 +157,7 @@ class WorkingDirectory(Operation):
         return "Where the command starts."
 
     def shell(self) -> str:
-        return f"mkdir -p {self.path} && cd {self.path}"
+        return f"mkdir -p {self.path} && cd {self.path}" if self.make else f"cd {self.path}"
 
     def rehearse(self, context: Context) -> None:
         WorkingDirectory("/").run(context)
@@ -165,7 +166,10 @@ class WorkingDirectory(Operation):
         # Without magic links: /proc/self/fd/7 could be a directory of the host that was left open (CVE-2024-21626).
         root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            with target(root, self.path, directory=True) as place:
+            if not self.path.startswith("/"):
+                raise InvalidInput("it must be an absolute path")
+            made = target(root, self.path, directory=True) if self.make else opened(root, self.path)
+            with made as place:
                 os.fchdir(place)
         finally:
             os.close(root)
@@ -324,6 +328,40 @@ class NoNewPrivileges(Operation):
 
     def run(self, context: Context) -> None:
         process.set_no_new_privileges()
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class AppArmor(Operation):
+    """Choose the profile that confines the command."""
+
+    kind: ClassVar[str] = "process.apparmor"
+    group: ClassVar[str] = _GROUP
+
+    profile: str
+
+    def what(self) -> str:
+        return self.profile
+
+    def why(self) -> str:
+        return "Asked for: the kernel holds the command to what this profile allows, whatever its user may do."
+
+    def shell(self) -> str:
+        return f"aa-exec -p {shlex.quote(self.profile)} -- …"
+
+    def run(self, context: Context) -> None:
+        # The first is AppArmor's own; the second is that of the one module that older kernels have.
+        for path in ("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec"):
+            try:
+                file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue
+            try:
+                os.write(file, f"exec {self.profile}".encode())
+            finally:
+                os.close(file)
+            return
+        raise FileNotFoundError(errno.ENOENT, "this kernel has no AppArmor")
 
 
 @operation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 
-from corten.errors import InvalidInput, Unsupported
+from corten.errors import InvalidInput
 from corten.sys import mounts as m
 
 _SET = {
@@ -20,8 +20,10 @@ _CLEAR = {
     "nostrictatime": m.MS_STRICTATIME, "loud": m.MS_SILENT, "defaults": 0, "symfollow": m.MS_NOSYMFOLLOW,
 }  # fmt: skip
 _PROPAGATION = {
-    "private": m.MS_PRIVATE, "rprivate": m.MS_PRIVATE | m.MS_REC, "slave": m.MS_SLAVE,
-    "rslave": m.MS_SLAVE | m.MS_REC, "unbindable": m.MS_UNBINDABLE, "runbindable": m.MS_UNBINDABLE | m.MS_REC,
+    "shared": m.MS_SHARED, "rshared": m.MS_SHARED | m.MS_REC,
+    "slave": m.MS_SLAVE, "rslave": m.MS_SLAVE | m.MS_REC,
+    "private": m.MS_PRIVATE, "rprivate": m.MS_PRIVATE | m.MS_REC,
+    "unbindable": m.MS_UNBINDABLE, "runbindable": m.MS_UNBINDABLE | m.MS_REC,
 }  # fmt: skip
 _ATTRIBUTES = {
     m.MS_RDONLY: m.MOUNT_ATTR_RDONLY, m.MS_NOSUID: m.MOUNT_ATTR_NOSUID, m.MS_NODEV: m.MOUNT_ATTR_NODEV,
@@ -29,6 +31,8 @@ _ATTRIBUTES = {
     m.MS_NODIRATIME: m.MOUNT_ATTR_NODIRATIME, m.MS_NOSYMFOLLOW: m.MOUNT_ATTR_NOSYMFOLLOW,
 }  # fmt: skip
 _RECURSIVE = ("rro", "rnosuid", "rnodev", "rnoexec", "rnoatime", "rstrictatime", "rnodiratime", "rnosymfollow")
+KNOWN = frozenset({*_SET, *_CLEAR, *_PROPAGATION, *_RECURSIVE, "bind", "rbind"})
+"""Every option that is not the file system's own."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,18 +46,21 @@ class MountOptions:
     recursive: bool
     recursive_attributes: int
 
+    @property
+    def shared(self) -> bool:
+        """Whether mounts made in the container are to appear outside."""
+        return bool(self.propagation & m.MS_SHARED)
+
     def attributes(self) -> int:
         """The flags as MOUNT_ATTR_… bits."""
         return sum(attribute for flag, attribute in _ATTRIBUTES.items() if self.flags & flag)
 
 
 def parse(options: Iterable[str], kind: str = "") -> MountOptions:
-    """The meaning of a list of options. Raises Unsupported for shared propagation, InvalidInput for nonsense."""
+    """The meaning of a list of options. Raises InvalidInput for nonsense."""
     flags = propagation = recursive_attributes = 0
     bind, recursive, data = kind == "bind", False, []
     for option in options:
-        if option in ("shared", "rshared"):
-            raise Unsupported(f"mount with {option}: Corten does not share mounts back to the host")
         if option in _RECURSIVE:
             recursive_attributes |= _ATTRIBUTES[_SET[option[1:]]]
         elif option in ("bind", "rbind"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from corten.errors import InvalidInput
-from corten.runtime.seccomp.tables import AARCH64, I386, X86_64
+from corten.runtime.seccomp.tables import AARCH64, I386, X32, X86_64
 from corten.sys.machine import MACHINE
 from corten.wire import bpf
 from corten.wire.bpf import Program
@@ -29,8 +29,9 @@ _MACHINES: Mapping[str, Sequence[tuple[str, int, Mapping[str, int]]]] = {
     "x86_64": (("SCMP_ARCH_X86_64", 0xC000003E, X86_64), ("SCMP_ARCH_X86", 0x40000003, I386)),
     "aarch64": (("SCMP_ARCH_AARCH64", 0xC00000B7, AARCH64),),
 }
-_X32 = 0x40000000
-"""The x32 interface has its numbers from here on; no container gets it: ENOSYS, as of a kernel without it."""
+_X32, _X32_NAME = 0x40000000, "SCMP_ARCH_X32"
+"""The bit that marks a call of the x32 interface. Without the architecture's name in the profile there is none:
+ENOSYS, as of a kernel that was built without it, which most are."""
 
 _NOT_THERE = _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS
 _PERMISSIVE = (_ACTIONS["SCMP_ACT_ALLOW"], _ACTIONS["SCMP_ACT_LOG"])
@@ -56,8 +57,7 @@ def _compile(text: str, machine: str) -> bytes:
     program: Program = [bpf.ret(_KILL_PROCESS)]
     for name, audit, table in reversed(_MACHINES[machine]):
         if name in wanted or table is _MACHINES[machine][0][2]:
-            tree = _tree(list(_intervals(_outcomes(seccomp, table, default), default)))
-            calls = [bpf.load(bpf.NUMBER), *_without_x32(tree, table)]
+            calls = [bpf.load(bpf.NUMBER), *_calls(seccomp, table, default, x32=_X32_NAME in wanted)]
             program = bpf.branch(bpf.EQUAL, audit, calls, program)
     program = [bpf.load(bpf.ARCHITECTURE), *program]
     if len(program) > _LARGEST:
@@ -78,8 +78,13 @@ def load_flags(seccomp: Mapping[str, Any]) -> int:
     return flags
 
 
-def _without_x32(tree: Program, table: Mapping[str, int]) -> Program:
-    return bpf.branch(bpf.AT_LEAST, _X32, [bpf.ret(_NOT_THERE)], tree) if table is X86_64 else tree
+def _calls(seccomp: Mapping[str, Any], table: Mapping[str, int], default: int, *, x32: bool) -> Program:
+    """What decides a number of one machine; x32 is the other half of x86-64, with numbers of its own."""
+    tree = _tree(list(_intervals(_outcomes(seccomp, table, default), default)))
+    if table is not X86_64:
+        return tree
+    marked = [bpf.mask(~_X32 & 0xFFFFFFFF), *_calls(seccomp, X32, default, x32=False)] if x32 else [bpf.ret(_NOT_THERE)]
+    return bpf.branch(bpf.AT_LEAST, _X32, marked, tree)
 
 
 def _action(rule: Mapping[str, Any], key: str, value_key: str) -> int:

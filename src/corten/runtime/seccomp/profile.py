@@ -54,7 +54,7 @@ _PERSONALITIES = (0x0, 0x8, 0x20000, 0x20008, 0xFFFFFFFF)
 """PER_LINUX, PER_LINUX32, each with UNAME26, and the query."""
 _EPERM, _ENOSYS = 1, 38
 _ARCHES = {"x86_64": ("amd64", "x86", "x32"), "aarch64": ("arm64", "arm")}
-_OCI_ARCHES = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"], "aarch64": ["SCMP_ARCH_AARCH64"]}
+_OCI_ARCHES = {"x86_64": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "aarch64": ["SCMP_ARCH_AARCH64"]}
 
 
 def default_profile(capabilities: Collection[str]) -> dict[str, Any]:
@@ -94,8 +94,17 @@ def _condition(index: int, operator: str, value: int, value_two: int = 0) -> dic
 def resolve_profile(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
     """A user's file, with Docker's ``includes``, ``excludes`` and ``archMap`` decided for this machine."""
     rules = [rule for rule in profile.get("syscalls") or () if _applies(rule, frozenset(capabilities))]
-    architectures = profile.get("architectures") or _OCI_ARCHES.get(MACHINE, [])
+    architectures = profile.get("architectures") or _mapped(profile) or _OCI_ARCHES.get(MACHINE, [])
     return {**profile, "syscalls": rules, "architectures": architectures}
+
+
+def _mapped(profile: dict[str, Any]) -> list[str]:
+    """This machine's line of ``archMap``: what is allowed beside its own architecture."""
+    own = _OCI_ARCHES.get(MACHINE, [""])[0]
+    for line in profile.get("archMap") or ():
+        if line.get("architecture") == own:
+            return [own, *(line.get("subArchitectures") or ())]
+    return []
 
 
 def _applies(rule: dict[str, Any], held: frozenset[str]) -> bool:

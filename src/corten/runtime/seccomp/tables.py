@@ -179,3 +179,20 @@ AARCH64 = _numbers(
     }
 )
 """AUDIT_ARCH_AARCH64"""
+
+_OF_X32 = (
+    "rt_sigaction rt_sigreturn ioctl readv writev recvfrom sendmsg recvmsg execve ptrace rt_sigpending "
+    "rt_sigtimedwait rt_sigqueueinfo sigaltstack timer_create mq_notify kexec_load waitid set_robust_list "
+    "get_robust_list vmsplice move_pages preadv pwritev rt_tgsigqueueinfo recvmmsg sendmmsg process_vm_readv "
+    "process_vm_writev setsockopt getsockopt io_setup io_submit execveat preadv2 pwritev2"
+)
+"""Calls whose structures differ where pointers have 32 bits."""
+_NOT_IN_X32 = (
+    "_sysctl create_module get_kernel_syms query_module nfsservctl uselib set_thread_area get_thread_area "
+    "epoll_ctl_old epoll_wait_old vserver"
+)
+X32 = {
+    **{name: number for name, number in X86_64.items() if name not in _NOT_IN_X32.split()},
+    **_numbers({512: _OF_X32}),
+}
+"""The x32 interface, without the bit that marks its numbers (0x40000000); its architecture is x86-64's."""

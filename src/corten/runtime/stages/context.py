@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 from collections.abc import Sequence
@@ -12,6 +13,10 @@ READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"pre
 """The words that are said besides reports of failure. Init to monitor: ``prepared`` (it stands by), ``ready``. Monitor
 to init: ``begin`` (to one that stood by: the groups are made), ``linked``. Whoever opens the gate to the init:
 ``execute``."""
+HOOKS = b"hooks"
+"""Init to monitor: run the runtime's hooks. The answer is a JSON list: the container's state for those in the
+container, while it is created and when it starts."""
+_STATES = 1 << 16
 
 
 class LaunchContext:
@@ -24,6 +29,12 @@ class LaunchContext:
         self.command = ""
         self.terminal = -1
         self.target = -1
+        self.trees: dict[str, int] = {}
+        self.state = self.state_at_start = b""
+
+    def await_hooks(self) -> None:
+        """Only an init waits."""
+        raise NotImplementedError
 
     def source(self, path: str, *, recursive: bool) -> int:
         """From the host's tree, which is in sight."""
@@ -55,6 +66,7 @@ class InitContext(LaunchContext):
         self.target = target
         self.gate = gate
         self._channel = channel
+        self._is_released = False
         self._sources: dict[tuple[str, bool], list[int]] = {}
         self._files: dict[str, int] = {}
 
@@ -77,6 +89,14 @@ class InitContext(LaunchContext):
             return brought.pop(0)
         return LaunchContext.source(self, path, recursive=recursive)
 
+    def await_hooks(self) -> None:
+        """Ask for them; a monitor that says nothing has failed, and knows why."""
+        self._channel.send(HOOKS)
+        answer = self._channel.recv(_STATES)
+        if not answer:
+            os._exit(1)
+        self.state, self.state_at_start = (text.encode() for text in json.loads(answer))
+
     def report(self, data: bytes) -> None:
         """Tell of a failure: the monitor, or who opened the gate."""
         self._channel.send(data)
@@ -88,7 +108,13 @@ class InitContext(LaunchContext):
         self.terminal = terminal
 
     def ready(self) -> None:
-        """Tell the monitor; where the start is held, wait at the gate. Who opens it hears how the execution went."""
+        """Tell the monitor; where the start is held, wait at the gate. Who opens it hears how the execution went.
+
+        Once: what is done before the command at its start calls this, too.
+        """
+        if self._is_released:
+            return
+        self._is_released = True
         self._channel.send(READY)
         if self.gate < 0:
             return

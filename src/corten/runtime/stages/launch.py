@@ -28,7 +28,7 @@ from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
 from corten.runtime.stages import init
-from corten.runtime.stages.context import BEGIN, EXECUTE, LINKED, PREPARED, READY, InitContext, LaunchContext
+from corten.runtime.stages.context import BEGIN, EXECUTE, HOOKS, LINKED, PREPARED, READY, InitContext, LaunchContext
 from corten.spec.operation import CLONE, HOST, INIT, PARENT, Operation
 from corten.spec.plan import Plan
 from corten.sys import messages, process
@@ -55,6 +55,8 @@ class Init:
         self.pidfd = pidfd
         self.start_time = process.start_time(pid)
         self.master = self.mounts = -1
+        self.hooks: Callable[[int], bytes] | None = None
+        """Runs the runtime's hooks for the init's pid; what the init is to be told then."""
         self._channel = channel
         self._ready = False
         self._order: Order | None = None
@@ -112,7 +114,9 @@ class Init:
             raise OperationFailed.decode(json.loads(data))
         if descriptors:
             self.master = descriptors[0]
-        if data == READY:
+        if data == HOOKS and self.hooks is not None:
+            self.tell(self.hooks(self.pid))
+        elif data == READY:
             self._ready = True
         elif not data and not self._ready:
             raise OperationFailed("process.start", "init", "it ended before it could execute the command")
@@ -139,7 +143,10 @@ class Init:
         self.close()
 
 
-def launch(plan: Plan, begin: Callable[[], Init], *, held: bool = False, keep_mounts: bool = False) -> Init:
+def launch(
+    plan: Plan, begin: Callable[[], Init], *, held: bool = False, keep_mounts: bool = False,
+    hooks: Callable[[int], bytes] | None = None,
+) -> Init:  # fmt: skip
     """Start a container; returns when its command runs, or, when it is ``held``, when all is ready for it: the init
     waits at its gate then, for :func:`open_gate`.
 
@@ -156,7 +163,7 @@ def launch(plan: Plan, begin: Callable[[], Init], *, held: bool = False, keep_mo
         started = begin()
         if keep_mounts:
             started.keep_mounts()
-        context.init_pid = started.pid
+        context.init_pid, started.hooks = started.pid, hooks
         _run(plan.stage(PARENT), context, done)
         if plan.stage(PARENT):
             started.tell(LINKED)
