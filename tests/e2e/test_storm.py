@@ -32,6 +32,7 @@ class Storm:
 
     def __init__(self, engine: Engine, seed: int) -> None:
         self.engine = engine
+        self.before = engine.footprint()
         self.chance = random.Random(seed)
         self.commands: list[subprocess.Popen[bytes]] = []
 
@@ -71,7 +72,7 @@ class Storm:
             if victim == "engine":
                 self.engine.kill()
                 continue
-            found = _named(b"corten-spawner" if victim == "spawner" else b"corten-monitor")
+            found = self._named(b"corten-spawner" if victim == "spawner" else b"corten-monitor")
             if found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.chance.choice(found), signal.SIGKILL)
@@ -110,24 +111,25 @@ class Storm:
             answer = self.engine.api("DELETE", f"/containers/{one['Id']}?force=1&v=1", timeout=PATIENCE)
             assert answer.status in (204, 404), answer.body
 
+    def _named(self, name: bytes) -> list[int]:
+        """Processes of this engine by their name, also when they are orphans: their working directory is its root."""
+        found = []
+        for pid in sorted(descendants(os.getpid())):
+            with contextlib.suppress(OSError):
+                is_ours = os.readlink(f"/proc/{pid}/cwd").startswith(str(self.engine.root))
+                if is_ours and Path(f"/proc/{pid}/comm").read_bytes().startswith(name):
+                    found.append(pid)
+        return found
+
     def leavings(self) -> list[str]:
-        """What is there beside an engine, its spawner, and the image."""
+        """What is there beside an engine, its spawner, and the image; other servers of the session are no matter."""
         engine = self.engine
         now = engine.footprint()
-        own = (f"{engine.pid} ", *(f"{pid} " for pid in _named(b"corten-spawner")[:1]))
-        found = [one for one in now.processes if not one.startswith(own)]
+        own = (f"{engine.pid} ", *(f"{pid} " for pid in self._named(b"corten-spawner")[:1]))
+        found = [one for one in now.processes - self.before.processes if not one.startswith(own)]
         found += [str(group) for group in now.cgroups if Path(group).name != "engine"]
         found += [*now.mounts, *now.links, *os.listdir(engine.root / "containers")]
         return found + [volume["Name"] for volume in engine.api("GET", "/volumes").check().json["Volumes"] or []]
-
-
-def _named(name: bytes) -> list[int]:
-    found = []
-    for pid in sorted(descendants(os.getpid())):
-        with contextlib.suppress(OSError):
-            if Path(f"/proc/{pid}/comm").read_bytes().startswith(name):
-                found.append(pid)
-    return found
 
 
 @pytest.fixture

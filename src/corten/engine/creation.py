@@ -154,7 +154,10 @@ class Creation:
         )
         if is_new:
             undo.callback(self.volumes.discard, volume.name)
-        source = os.path.join(volume.mountpoint, wanted.subpath) if wanted.subpath else volume.mountpoint
+        place = self.volumes.source(volume.name)
+        source = os.path.join(place, wanted.subpath) if wanted.subpath else place
+        if not os.path.isdir(place):
+            raise CortenError(f"failed to mount local volume {volume.name}: mount {place}: no such file or directory")
         if not os.path.isdir(source):
             raise InvalidInput(f"mount volume {volume.name}: subpath {wanted.subpath!r} is not a directory")
         if wanted.copy and not wanted.subpath and not os.listdir(source):

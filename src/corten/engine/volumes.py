@@ -15,7 +15,7 @@ from corten.engine.filters import Filters, check_filters, has_labels, is_true
 from corten.engine.model import Container, Volume
 from corten.engine.names import new_id, volume_name
 from corten.engine.trees import Graveyard, size_of
-from corten.errors import Conflict, CortenError, NotFound, Unsupported
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unsupported
 
 ANONYMOUS = "com.docker.volume.anonymous"
 """The label that marks a volume without a name of the user's: Docker's, so that its clients know it."""
@@ -68,10 +68,10 @@ class Volumes:
         name = volume_name(name) if name else new_id()
         if (driver or "local") != "local":
             raise NotFound(f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
-        if options:
-            raise Unsupported(f"create volume {name}: options of the local driver are not supported")
+        chosen = dict(options or {})
+        _check_options(name, chosen)
         self._make_directory(name)
-        volume = Volume(name, "local", str(self.path(name)), now(), marks, {})
+        volume = Volume(name, "local", str(self.path(name)), now(), marks, chosen)
         try:
             self._table.put(name, volume, durable=True)
         except CortenError:
@@ -90,6 +90,11 @@ class Volumes:
     def path(self, name: str) -> Path:
         """Where a volume's files are."""
         return self._directory / name / "_data"
+
+    def source(self, name: str) -> str:
+        """The directory that containers see: the volume's own, or the one of the host that it was bound to."""
+        volume = self.get(name)
+        return volume.options.get("device") or volume.mountpoint
 
     def get(self, name: str) -> Volume:
         """A volume. Raises NotFound ``get x: no such volume``."""
@@ -166,6 +171,25 @@ class Volumes:
                     reclaimed += size
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return Pruned(tuple(deleted), reclaimed)
+
+
+def _check_options(name: str, options: Mapping[str, str]) -> None:
+    """The local driver's ``type``, ``o`` and ``device``. What is mounted for a container is mounted in its own
+    namespace: a directory of the host can be a volume so, a file system that containers share cannot.
+
+    Raises InvalidInput, Unsupported.
+    """
+    for key in options.keys() - {"type", "o", "device"}:
+        raise InvalidInput(f'create {name}: invalid option: "{key}"')
+    if not options:
+        return
+    if "bind" not in options.get("o", "").split(",") or options.get("type", "none") not in ("", "none", "bind"):
+        raise Unsupported(
+            f"create {name}: of the local driver's options, only o=bind with device=DIRECTORY is supported",
+            hint="--tmpfs gives a container a file system in memory",
+        )
+    if not os.path.isabs(options.get("device", "")):
+        raise InvalidInput(f"create {name}: missing device in volume options")
 
 
 def _passes(volume: Volume, wanted: Mapping[str, Sequence[str]], is_used: bool) -> bool:
