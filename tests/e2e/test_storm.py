@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.engine import Engine
-from tests.support.process import descendants, state, wait_until
+from tests.support.process import NotReady, descendants, state, wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 ROUNDS = 7
@@ -149,6 +149,9 @@ def test_whatever_is_killed_the_next_command_finds_order(storm: Storm) -> None:
         storm.finish()
         wait_until(storm.is_true, "an engine that tells what is so", seconds=PATIENCE)
         storm.remove_all()
-        wait_until(lambda: not storm.leavings(), "the end of everything", seconds=PATIENCE)
+        try:
+            wait_until(lambda: not storm.leavings(), "the end of everything", seconds=PATIENCE)
+        except NotReady:
+            assert storm.leavings() == []
     assert "internal error" not in storm.engine.said()
     assert "a task of the engine failed" not in storm.engine.said()

@@ -36,10 +36,11 @@ def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
     """Have a launcher start something, and stand by it to its end. What cannot be started, the launcher tells the
     engine."""
     ours, theirs = messages.pair()
+    monitor = os.getpid()
     launcher = os.fork()
     if launcher == 0:
         ours.close()
-        _launch(launch, channel, theirs)
+        _launch(launch, channel, theirs, monitor)
     theirs.close()
     try:
         with ours:
@@ -57,10 +58,14 @@ def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
     _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(launcher, 0))
 
 
-def _launch(launch: Callable[[Launcher], None], channel: socket.socket, line: socket.socket) -> None:
-    """In the fork: launch, and never return into the monitor."""
+def _launch(
+    launch: Callable[[Launcher], None], channel: socket.socket, line: socket.socket, monitor: int
+) -> None:
+    """In the fork: launch, and never return into the monitor. Without that, nothing is to be started."""
     try:
-        launch(Launcher(channel, line))
+        process.die_with_parent()
+        if os.getppid() == monitor:
+            launch(Launcher(channel, line))
     except BaseException:  # noqa: BLE001  whatever happened
         traceback.print_exc()
     finally:

@@ -28,6 +28,7 @@ _CLOSE_RANGE_CLOEXEC = 4
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
+_PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_NO_NEW_PRIVS = 38
@@ -177,6 +178,11 @@ def set_dumpable(on: bool) -> None:
 def set_subreaper() -> None:
     """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
     prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def die_with_parent() -> None:
+    """PR_SET_PDEATHSIG: SIGKILL when the parent has ended. Whether it has already is for the caller to look."""
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def set_no_new_privileges() -> None:
