@@ -33,7 +33,7 @@ async def list_all(request: Request) -> Response:
     rows = []
     for container in found:
         sizes = await services.containers.sizes(container.id) if sized else None
-        rows.append(summary(container, services, sizes))
+        rows.append(summary(container, services, sizes, request.version))
     return reply(rows)
 
 
@@ -50,7 +50,7 @@ async def inspect(request: Request) -> Response:
     services = request.services
     container = services.containers.get(request.params["id"])
     sizes = await services.containers.sizes(container.id) if request.flag("size") else None
-    return reply(inspected(container, services, sizes))
+    return reply(inspected(container, services, sizes, request.version))
 
 
 @_route("POST", "/containers/{id}/start")

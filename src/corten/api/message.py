@@ -125,6 +125,9 @@ class Hijack:
 
     serve: Callable[[Duplex], Awaitable[None]]
     type: str = RAW_STREAM
+    protocol: str = "tcp"
+    """What an upgrade is to."""
+    headers: Sequence[tuple[str, str]] = ()
 
 
 def reply(value: Any, status: int = 200) -> Response:

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from corten.api.message import Hijack, Request, Response
 from corten.errors import InvalidInput, NotFound
 
-MINIMUM, NEWEST = (1, 24), (1, 47)
+MINIMUM, NEWEST = (1, 24), (1, 51)
 """The API versions that are spoken."""
 
 Handler = Callable[[Request], Awaitable[Response | Hijack]]
-_PREFIX = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/)")
+_PREFIX = re.compile(r"/v([0-9.]+)(?=/)")
+_VERSION = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -62,18 +63,20 @@ def split_version(path: str) -> tuple[tuple[int, int], str]:
     match = _PREFIX.match(path)
     if match is None:
         return NEWEST, path
-    version = int(match[1]), int(match[2])
+    numbers = _VERSION.fullmatch(match[1])
+    version = (int(numbers[1]), int(numbers[2] or 0)) if numbers else (0, 0)
     if version > NEWEST:
         raise InvalidInput(
-            f"client version {_text(version)} is too new. Maximum supported API version is {_text(NEWEST)}"
+            f"client version {match[1]} is too new. Maximum supported API version is {text_of(NEWEST)}"
         )
     if version < MINIMUM:
         raise InvalidInput(
-            f"client version {_text(version)} is too old. Minimum supported API version is {_text(MINIMUM)}, "
+            f"client version {match[1]} is too old. Minimum supported API version is {text_of(MINIMUM)}, "
             "please upgrade your client to a newer version"
         )
     return version, path[match.end() :]
 
 
-def _text(version: tuple[int, int]) -> str:
+def text_of(version: tuple[int, int]) -> str:
+    """As it is written in a path: ``1.24``."""
     return f"{version[0]}.{version[1]}"

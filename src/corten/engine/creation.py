@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import log_config, merge, mounts, names, privileges, signals
+from corten.engine import health, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
 from corten.engine.limits import settle
@@ -200,6 +200,7 @@ def _validate(config: ContainerConfig) -> None:
     for variable in config.env or ():
         if not variable or variable.startswith("=") or "\0" in variable:
             raise InvalidInput(f"invalid environment variable: {variable!r}")
+    health.validate(config.healthcheck)
     if config.stop_signal:
         signals.parse(config.stop_signal)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import signal
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -154,6 +155,15 @@ class Execs:
         if (monitor := self._monitors.get(id)) is None:
             raise Conflict(f"exec {id} is not running")
         monitor.resize(height, width)
+
+    def kill(self, id: str) -> None:
+        """End its process; nothing when it does not run."""
+        if (monitor := self._monitors.get(id)) is not None:
+            monitor.signal(signal.SIGKILL)
+
+    def discard(self, id: str) -> None:
+        """Nobody will ask for it again."""
+        self._execs.pop(id, None)
 
     def forget(self, container_id: str) -> None:
         """The container was removed."""

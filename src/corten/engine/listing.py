@@ -11,6 +11,7 @@ from corten.engine.model import Container
 from corten.errors import InvalidInput, NotFound
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEALTHS = ("none", "starting", "healthy", "unhealthy")
 _KNOWN = frozenset(
     {"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
      "publish", "since", "status", "volume"}
@@ -34,6 +35,9 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
     for status in filters.get("status") or ():
         if status not in _STATUSES:
             raise InvalidInput(f"invalid filter 'status={status}'")
+    for health in filters.get("health") or ():
+        if health not in _HEALTHS:
+            raise InvalidInput(f"unrecognized filter value for health: {health}")
     ancestors = _ancestors(filters.get("ancestor") or (), images)
     newer = _boundary(filters.get("since") or (), ordered)
     older = _boundary(filters.get("before") or (), ordered)
@@ -48,7 +52,7 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
             and _any(filters, "network", lambda value: value == container.host.network_mode)
             and _any(filters, "expose", lambda value: _has_port(container.config.exposed_ports, value))
             and _any(filters, "publish", lambda value: _has_port(container.host.port_bindings, value))
-            and _any(filters, "health", lambda value: value == "none")
+            and _any(filters, "health", lambda value: value == _health(container))
             and _any(filters, "is-task", lambda value: value in ("0", "false"))
             and has_labels(container.config.labels or {}, filters)
             and ("ancestor" not in filters or container.image in ancestors)
@@ -61,6 +65,10 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
 
 def _any(filters: Filters, name: str, matches: Callable[[str], bool]) -> bool:
     return name not in filters or any(matches(value) for value in filters[name])
+
+
+def _health(container: Container) -> str:
+    return container.health.status if container.health else "none"
 
 
 def _exited(container: Container, code: str) -> bool:

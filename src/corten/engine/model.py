@@ -284,6 +284,23 @@ class State(Value, frozen=True):
     finished_at: str = "0001-01-01T00:00:00Z"
 
 
+class HealthResult(Value, frozen=True):
+    """One run of a health check; -1 is the exit code of one that gave no result."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class Health(Value, frozen=True):
+    """What the health checks of a container say, with the latest results, oldest first."""
+
+    status: str = "none"
+    failing_streak: int = 0
+    log: list[HealthResult] = []
+
+
 class Container(Struct, frozen=True, kw_only=True):
     """The record of one container; a change is a new value (``msgspec.structs.replace``)."""
 
@@ -303,6 +320,8 @@ class Container(Struct, frozen=True, kw_only=True):
     layers: list[str]
     """Short names of the image's layer directories, lowest first."""
     state: State = State()
+    health: Health | None = None
+    """None when it has no check, or was never started."""
     restart_count: int = 0
     stopped_by_user: bool = False
     monitor_pid: int = 0

@@ -7,20 +7,30 @@ import datetime
 import functools
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from corten import __version__
+from corten.engine.events import Events
 from corten.engine.images import Images
+from corten.engine.limits import RUNTIME
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
 from corten.engine.records import Records
 from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
+from corten.network.pool import Pool
 from corten.runtime.cgroups import CgroupManager
 
-_API, _OLDEST_API = "1.47", "1.24"
+_LOG_DRIVERS = ["json-file", "none"]
+
+
+_NOT_HERE: dict[str, Any] = {
+    "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""}, "GenericResources": None,
+    "ProductLicense": "", "DiscoveredDevices": [], "CDISpecDirs": [],
+}  # fmt: skip
+"""Parts of other engines: members that clients expect to find."""
 
 
 class System:
@@ -34,23 +44,24 @@ class System:
         volumes: Volumes,
         observing: Observing,
         cgroups: CgroupManager,
+        events: Events,
+        pools: Sequence[Pool],
         stop: Callable[[bool], None],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
-        self._cgroups, self._stop = cgroups, stop
+        self._cgroups, self._events, self._pools, self._stop = cgroups, events, pools, stop
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
-        """In the API's form (``SystemVersion``)."""
+        """In the API's form (``SystemVersion``), without the versions of the API."""
         common = {
-            "Version": __version__, "ApiVersion": _API, "MinAPIVersion": _OLDEST_API, "Os": "linux",
-            "Arch": _architecture(), "KernelVersion": platform.release(), "GitCommit": "", "GoVersion": "",
-            "BuildTime": "",
+            "Version": __version__, "Os": "linux", "Arch": _architecture(), "KernelVersion": platform.release(),
+            "Experimental": False, "GitCommit": "", "GoVersion": "", "BuildTime": "",
         }  # fmt: skip
         details = {
-            "ApiVersion": _API, "Arch": _architecture(), "Experimental": "false", "KernelVersion": platform.release(),
-            "MinAPIVersion": _OLDEST_API, "Os": "linux", "PythonVersion": platform.python_version(),
+            "Arch": _architecture(), "Experimental": "false", "KernelVersion": platform.release(), "Os": "linux",
+            "PythonVersion": platform.python_version(),
         }  # fmt: skip
         engine = {"Name": "Engine", "Version": __version__, "Details": details}
         return {"Platform": {"Name": "Corten"}, "Components": [engine], **common}
@@ -76,34 +87,58 @@ class System:
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": str(self._cgroups.version),
-            "Runtimes": {"corten": {"path": "corten-runtime"}},
-            "DefaultRuntime": "corten",
+            "Runtimes": {RUNTIME: {"path": "corten-runtime", "status": {}}},
+            "DefaultRuntime": RUNTIME,
             "InitBinary": "corten",
+            **_NOT_HERE,
+            **self._process(),
+            "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
+            "FirewallBackend": {"Driver": "nftables"},
             "SecurityOptions": ["name=seccomp,profile=builtin", "name=cgroupns"],
             "Swarm": {
                 "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
                 "RemoteManagers": None,
             },
-            "Warnings": None,
+            "Warnings": self._warnings() or None,
         }  # fmt: skip
+
+    def _process(self) -> dict[str, Any]:
+        """What the engine's process is doing; its tasks are what goroutines are to dockerd."""
+        return {
+            "Debug": False,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": len(asyncio.all_tasks()),
+            "NEventsListener": self._events.subscribers,
+        }
+
+    def _warnings(self) -> list[str]:
+        limits = self._limits()
+        said = {
+            "SwapLimit": "WARNING: No swap limit support",
+            "IPv4Forwarding": "WARNING: IPv4 forwarding is disabled",
+        }
+        return [sentence for name, sentence in said.items() if not limits[name]]
 
     def _storage(self) -> dict[str, Any]:
         return {
             "Driver": "overlay2",
             "DriverStatus": [["Supports d_type", "true"]],
             "Plugins": {"Volume": ["local"], "Network": ["bridge", "host", "null"], "Authorization": None,
-                        "Log": ["json-file", "none"]},
+                        "Log": _LOG_DRIVERS},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
         }  # fmt: skip
 
     def _limits(self) -> dict[str, Any]:
         present = (
-            "MemoryLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit", "OomKillDisable",
+            "MemoryLimit", "CpuCfsPeriod", "CpuCfsQuota", "CPUShares", "CPUSet", "PidsLimit",
         )  # fmt: skip
         swap = self._cgroups.version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
         forwarding = _read("/proc/sys/net/ipv4/ip_forward") == "1"
-        return {**dict.fromkeys(present, True), "SwapLimit": swap, "IPv4Forwarding": forwarding}
+        oom = self._cgroups.version == 1  # version 2 has no way to keep the kernel from it
+        return {
+            **dict.fromkeys(present, True), "SwapLimit": swap, "OomKillDisable": oom, "IPv4Forwarding": forwarding,
+        }  # fmt: skip
 
     async def df(self) -> dict[str, Any]:
         """``{"containers": [(Container, size_rw, size_root)], "volumes": [(Volume, size, references)],
