@@ -276,8 +276,9 @@ class Images:
         """
         image = self._store.resolve(ref)
         by_name = self._name_in(image, ref)
-        if by_name is not None and len(image.repo_tags) > 1:
-            return self._untag(image, [by_name])
+        going = _with_digests(image, by_name) if by_name is not None else []
+        if by_name is not None and len(image.references) > len(going):
+            return self._untag(image, going)
         self._check_unused(image, ref, force, users, by_name)
         children = bool(self._store.children(image.id))
         if by_name is None:
@@ -302,7 +303,9 @@ class Images:
     def _name_in(self, image: Image, ref: str) -> Reference | None:
         with contextlib.suppress(InvalidInput):
             reference = references.parse(ref).tagged()
-            if reference in image.references and not reference.digest:
+            if reference.digest:
+                reference = reference.with_digest(reference.digest)
+            if reference in image.references:
                 return reference
         return None
 
@@ -377,6 +380,12 @@ class Images:
         reclaimed = await self._collect(iter(used))
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return rows, reclaimed
+
+
+def _with_digests(image: Image, name: Reference) -> list[Reference]:
+    """A name that goes, and the digests of its repository, which mean nothing without a tag there."""
+    others = [one for one in image.references if one.name == name.name and one != name]
+    return [name] if name.digest or any(one.tag for one in others) else [name, *others]
 
 
 def _is_shipped(reference: Reference) -> bool:
