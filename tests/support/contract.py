@@ -327,7 +327,7 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def _is_stream(exchange: Exchange) -> bool:
-    return "stream" in exchange.headers.get("content-type", "")
+    return any(kind in exchange.headers.get("content-type", "") for kind in ("stream", "x-tar"))
 
 
 def _may_be_empty(exchange: Exchange) -> bool:
