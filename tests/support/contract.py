@@ -297,7 +297,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _split(target: str, newest: Version) -> tuple[Version, str]:
-    path = urllib.parse.unquote(urllib.parse.urlsplit(target).path)
+    path = re.sub("/{2,}", "/", urllib.parse.unquote(target.partition("?")[0]))
     match = re.match(r"/v(\d+)\.(\d+)(?=/)", path)
     return ((int(match[1]), int(match[2])), path[match.end() :]) if match else (newest, path)
 

@@ -14,6 +14,7 @@ MINIMUM, NEWEST = (1, 24), (1, 51)
 
 Handler = Callable[[Request], Awaitable[Response | Hijack]]
 _PREFIX = re.compile(r"/v([0-9.]+)(?=/)")
+_SLASHES = re.compile("/{2,}")
 _VERSION = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
@@ -60,6 +61,8 @@ class Router:
 
 def split_version(path: str) -> tuple[tuple[int, int], str]:
     """The API version of a path's prefix, or the newest, and the rest. Raises InvalidInput in dockerd's words."""
+    if "//" in path:  # a name with its slash, ``/containers//name/json``
+        path = _SLASHES.sub("/", path)
     match = _PREFIX.match(path)
     if match is None:
         return NEWEST, path

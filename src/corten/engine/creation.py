@@ -10,7 +10,7 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import health, log_config, merge, mounts, names, privileges, signals
+from corten.engine import health, honoured, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
 from corten.engine.limits import settle
@@ -31,6 +31,9 @@ from corten.store.layers import LayerStore
 _ULIMITS = frozenset(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
+
+
+_DEFAULT = HostConfig()
 
 
 class Images(Protocol):
@@ -74,7 +77,7 @@ class Creation:
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
-        return container, list(self._warnings(container, image, platform))
+        return container, list(self._warnings(container, request, image, platform))
 
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
@@ -91,7 +94,9 @@ class Creation:
 
     def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> Container:
         config = merge.merge(request.config(), image.config)
-        host = _settled_host(request.host_config or HostConfig(), config)
+        host = request.host_config or _DEFAULT
+        honoured.refuse(host, config, request.networking_config or NetworkingConfig())
+        host = _settled_host(honoured.settle(host), config)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -147,7 +152,10 @@ class Creation:
             "volume", wanted.destination, source, volume.name, volume.driver, wanted.mode, wanted.writable
         )
 
-    def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
+    def _warnings(
+        self, container: Container, request: CreateRequest, image: Image, platform: str | None
+    ) -> Iterator[str]:
+        yield from honoured.warnings(request.host_config or _DEFAULT)
         if not platform and platforms.choose([image.platform], self.machine) is None:
             yield (
                 f"The requested image's platform ({image.platform}) does not match the detected host platform "
@@ -171,6 +179,8 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
     privileges.validate(host)
     validate_modes(host)
     hidden = privileges.security(host).unconfined_paths
+    if config.network_disabled and host.network_mode in ("", "default"):
+        host = msgspec.structs.replace(host, network_mode="none")
     host = settle(host, unconfined_paths=hidden)
     requested_ports(host, config)
     if host.extra_hosts:  # malformed ones are refused here, not at the start
