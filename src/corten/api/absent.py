@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from corten.api.message import Request, Response, reply
+from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.errors import InvalidInput, NotFound, Unavailable, Unsupported
 
@@ -100,4 +103,8 @@ async def cancel_build(request: Request) -> Response:
 @_route("POST", "/build/prune")
 async def prune_builds(request: Request) -> Response:
     """No builds, no cache: there is nothing to remove."""
-    return reply({"CachesDeleted": [], "SpaceReclaimed": 0})
+
+    async def work(told: Told) -> dict[str, Any]:
+        return {"CachesDeleted": [], "SpaceReclaimed": 0}
+
+    return await pruned(request, work)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from corten.api.message import Request, Response, reply
+from corten.api.progress import Report, Told, progress, pruned
 from corten.api.router import Router
 from corten.api.shapes.descriptors import platform_shape
 from corten.api.shapes.images import history_shape, image_inspect, image_summary
 from corten.engine.commit import CommitOptions
 from corten.engine.model import ContainerConfig
-from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound, Unsupported
+from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from corten.spec import platform as platforms
 from corten.spec import reference as references
 from corten.spec.image import Image
@@ -26,7 +25,6 @@ from corten.spec.reference import Reference
 ROUTES = Router()
 _route = ROUTES.route
 _TAR = "application/x-tar"
-Report = Callable[[dict[str, Any]], None]
 
 
 def _auth(request: Request) -> dict[str, str] | None:
@@ -40,48 +38,6 @@ def _auth(request: Request) -> dict[str, str] | None:
     except (ValueError, msgspec.DecodeError):
         raise InvalidInput("invalid X-Registry-Auth header") from None
     return value or None
-
-
-async def _progress(work: Callable[[Report], Awaitable[object]]) -> AsyncIterator[bytes]:
-    """Docker's JSON stream of a long work: what it reports as it goes, and its error as the last line.
-
-    An error before the first report is raised, so that it can still become a status.
-    """
-    lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def report(value: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, value)
-
-    async def run() -> None:
-        try:
-            await work(report)
-        finally:
-            loop.call_soon(lines.put_nowait, None)
-
-    task = asyncio.create_task(run())
-    first = await lines.get()
-    if first is None:
-        await task
-    return _lines(first, lines, task)
-
-
-async def _lines(
-    first: dict[str, Any] | None, lines: asyncio.Queue[dict[str, Any] | None], task: asyncio.Task[None]
-) -> AsyncIterator[bytes]:
-    value = first
-    try:
-        while value is not None:
-            yield msgspec.json.encode(value) + b"\r\n"
-            value = await lines.get()
-        await task
-    except CortenError as error:
-        message = f"{error.message}\n{error.hint}" if error.hint else error.message
-        yield msgspec.json.encode({"errorDetail": {"message": message}, "error": message}) + b"\r\n"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, CortenError):
-            await task
 
 
 @_route("GET", "/images/json")
@@ -124,7 +80,7 @@ async def create(request: Request) -> Response:
         async def work(report: Report) -> None:
             await images.pull(reference, platform, auth, report)
 
-    return Response(content=await _progress(work))
+    return Response(content=await progress(work))
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -137,7 +93,7 @@ async def load(request: Request) -> Response:
     async def work(report: Report) -> None:
         await request.services.images.load(_chunks(request), report)
 
-    return Response(content=await _progress(work))
+    return Response(content=await progress(work))
 
 
 @_route("GET", "/images/get")
@@ -155,8 +111,12 @@ async def save_one(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     services = request.services
     used = {container.image for container in services.containers.list(all=True)}
-    deleted, reclaimed = await services.images.prune(request.filters(), used)
-    return reply({"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed})
+
+    async def work(told: Told) -> dict[str, Any]:
+        deleted, reclaimed = await services.images.prune(request.filters(), used, told)
+        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed}
+
+    return await pruned(request, work)
 
 
 @_route("GET", "/images/search")
@@ -214,6 +174,15 @@ class _Platform(msgspec.Struct, rename={"os_version": "os.version"}):
     os_version: str = ""
 
 
+@_route("GET", "/images/{name:path}/attestations")
+async def attestations(request: Request) -> Response:
+    if len(request.query.get("platform", ())) > 1:
+        raise InvalidInput("only one platform is accepted")
+    image = await request.services.images.inspect(request.params["name"])
+    _check_platform(request, image, since=(1, 55))
+    raise Unsupported("attestations: the indexes that images came in are not kept")
+
+
 @_route("GET", "/images/{name:path}/history")
 async def history(request: Request) -> Response:
     images = request.services.images
@@ -237,7 +206,7 @@ async def push(request: Request) -> Response:
     async def work(report: Report) -> None:
         await images.push(name, tag, auth, report)
 
-    return Response(content=await _progress(work))
+    return Response(content=await progress(work))
 
 
 @_route("GET", "/distribution/{name:path}/json")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from corten.api.message import Hijack, Request, Response
 from corten.errors import InvalidInput, NotFound
 
-MINIMUM, NEWEST = (1, 24), (1, 51)
+MINIMUM, NEWEST = (1, 24), (1, 56)
 """The API versions that are spoken."""
 
 Handler = Callable[[Request], Awaitable[Response | Hijack]]

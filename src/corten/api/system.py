@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from corten.api.message import Request, Response, no_content, reply
+from corten.api.message import JSON, Request, Response, no_content, reply
 from corten.api.router import Router
 from corten.api.shapes.containers import summary
 from corten.api.shapes.images import image_summary
 from corten.api.shapes.system import info_shape, version_shape
+from corten.api.shapes.usage import usage_shape, volume_usage
 from corten.api.times import nanoseconds
-from corten.api.volumes import volume_shape
 from corten.engine.events import Event
 from corten.errors import InvalidInput
 
@@ -21,6 +21,8 @@ ROUTES = Router()
 _route = ROUTES.route
 _SECOND = 1_000_000_000
 _PLAIN = "text/plain; charset=utf-8"
+_SEQUENCE, _RECORD = "application/json-seq", b"\x1e"
+"""RFC 7464: a separator before each document."""
 _PING = (
     ("Builder-Version", "1"), ("Cache-Control", "no-cache, no-store, must-revalidate"), ("Pragma", "no-cache"),
     ("Swarm", "inactive"),
@@ -54,12 +56,25 @@ async def events(request: Request) -> Response:
         until=nanoseconds(request.text("until")),
         filters=request.filters(),
     )
-    return Response(content=_event_lines(stream, request.version))
+    kind = _event_type(request)
+    before = _RECORD if kind == _SEQUENCE else b""
+    return Response(content=_event_lines(stream, request.version, before=before), type=kind)
 
 
-async def _event_lines(events: AsyncIterator[Event], version: tuple[int, int]) -> AsyncIterator[bytes]:
+def _event_type(request: Request) -> str:
+    """What the client accepts of the ways to write one document after the other."""
+    accepted = [one.partition(";")[0].strip() for one in request.headers.get("accept", "").split(",")]
+    for kind, since in ((_SEQUENCE, (1, 52)), ("application/x-ndjson", (1, 52)), ("application/jsonl", (1, 53))):
+        if kind in accepted and request.version >= since:
+            return kind
+    return JSON
+
+
+async def _event_lines(
+    events: AsyncIterator[Event], version: tuple[int, int], *, before: bytes
+) -> AsyncIterator[bytes]:
     async for event in events:
-        yield msgspec.json.encode(_event(event, version)) + b"\n"
+        yield before + msgspec.json.encode(_event(event, version)) + b"\n"
 
 
 def _event(event: Event, version: tuple[int, int]) -> dict[str, Any]:
@@ -85,13 +100,17 @@ async def disk_usage(request: Request) -> Response:
     if unknown := wanted - {"container", "image", "volume", "build-cache"}:
         raise InvalidInput(f"unknown object type: {min(unknown)}")
     used = await request.services.system.df()
-    shape = _usage(request, used)
-    if not wanted:
-        return reply(shape)
-    # Nothing is said of what was not asked for, which is null and not "there are none".
-    kept = {member for kind, members in _USAGE.items() if kind in wanted for member in members}
-    return reply({name: value if name in kept else (0 if name == "LayersSize" else None)
-                  for name, value in shape.items()})  # fmt: skip
+    shape: dict[str, Any] = {}
+    if request.version < (1, 53) and not (request.version >= (1, 52) and request.flag("verbose")):
+        shape = _legacy_usage(request, used)
+        # Nothing is said of what was not asked for, which is null and not "there are none".
+        kept = {member for kind, members in _USAGE.items() if kind in wanted or not wanted for member in members}
+        shape = {name: value if name in kept else (0 if name == "LayersSize" else None)
+                 for name, value in shape.items()}  # fmt: skip
+    if request.version >= (1, 52):
+        usage = usage_shape(request.services, used, request.version, verbose=request.flag("verbose"))
+        shape |= {name: value for kind, (name, value) in usage.items() if kind in wanted or not wanted}
+    return reply(shape)
 
 
 _USAGE = {
@@ -100,7 +119,7 @@ _USAGE = {
 }  # fmt: skip
 
 
-def _usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
+def _legacy_usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
     services, version = request.services, request.version
     return {
         "LayersSize": used["layers"],
@@ -108,10 +127,7 @@ def _usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
         "Containers": [
             summary(container, services, (rw, root), version) for container, rw, root in used["containers"]
         ],
-        "Volumes": [
-            {**volume_shape(volume), "UsageData": {"Size": size, "RefCount": references}}
-            for volume, size, references in used["volumes"]
-        ],
+        "Volumes": [volume_usage(*one) for one in used["volumes"]],
         "BuildCache": [],
         **({"BuilderSize": 0} if version < (1, 42) else {}),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from corten.engine import listing
@@ -149,9 +149,9 @@ class Containers:
         """Change limits and restart policy, also while it runs; the warnings."""
         return await _seen_through(self.updating.update(self.get(ref), request))
 
-    async def prune(self, filters: Filters | None = None) -> Pruned:
-        """Remove every container that does not run."""
-        return await _seen_through(self.removal.prune(filters))
+    async def prune(self, filters: Filters | None = None, told: Callable[[str], None] = lambda _: None) -> Pruned:
+        """Remove every container that does not run; ``told`` hears of each as it goes."""
+        return await _seen_through(self.removal.prune(filters, told))
 
     # --- looking into it
 

@@ -41,6 +41,7 @@ Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
 _SECOND = 1_000_000_000
 _SHIPPED = "library/hello-world"
+Told = Callable[[str], None]
 Row = dict[str, str]
 Rows = list[Row]
 Found = list[Image]
@@ -363,7 +364,7 @@ class Images:
             return await asyncio.to_thread(self._store.collect, *self._store.garbage(pinned))
 
     async def prune(
-        self, filters: Filters | None = None, used: Collection[str] = ()
+        self, filters: Filters | None = None, used: Collection[str] = (), told: Told = lambda _: None
     ) -> tuple[Rows, int]:
         """Remove images that no container uses and none was made from: those without a name, with ``dangling=false``
         all. Filters: dangling, label, label!, until. The rows, and the bytes that came free."""
@@ -377,6 +378,7 @@ class Images:
             if chosen and image.id not in used and not self._store.children(image.id):
                 rows += self._untag(image, image.references)
                 rows += self._forget(image)
+                told(image.id)
         reclaimed = await self._collect(iter(used))
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return rows, reclaimed

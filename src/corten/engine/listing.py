@@ -13,8 +13,8 @@ from corten.errors import InvalidInput, NotFound
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTHS = ("none", "starting", "healthy", "unhealthy")
 _KNOWN = frozenset(
-    {"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-     "publish", "since", "status", "volume"}
+    {"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
+     "network", "publish", "since", "status", "volume"}
 )  # fmt: skip
 
 
@@ -55,6 +55,7 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
             and _any(filters, "health", lambda value: value == _health(container))
             and _any(filters, "is-task", lambda value: value in ("0", "false"))
             and has_labels(container.config.labels or {}, filters)
+            and has_labels(container.host.annotations or {}, {"label": filters.get("annotation") or ()})
             and ("ancestor" not in filters or container.image in ancestors)
             and (newer is None or container.created > newer)
             and (older is None or container.created < older)

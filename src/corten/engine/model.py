@@ -178,6 +178,7 @@ class HostConfig(Value, frozen=True):
     isolation: str = ""
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
+    umask: int | None = None
 
 
 class EndpointRequest(Value, frozen=True):
@@ -241,6 +242,11 @@ class UpdateRequest(Value, frozen=True):
     nano_cpus: int | None = None
     pids_limit: int | None = None
     restart_policy: RestartPolicy | None = None
+    blkio_weight_device: list[dict[str, Any]] | None = None
+    blkio_device_read_bps: list[dict[str, Any]] | None = None
+    blkio_device_write_bps: list[dict[str, Any]] | None = None
+    blkio_device_read_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceWriteIOps")
 
 
 class Volume(Value, frozen=True):

@@ -43,6 +43,8 @@ def summary(container: Container, services: Services, sizes: Sizes | None, versi
     }
     if version >= (1, 48):
         shape |= _manifest(container, services)
+    if version >= (1, 52) and container.health is not None:
+        shape["Health"] = {"Status": container.health.status, "FailingStreak": container.health.failing_streak}
     return shape | _sizes(sizes)
 
 
