@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from corten.api.router import DEFAULT
 from tests.support.contract import Exchange, Specification
 from tests.support.proxy import Memory, exchanges
 
-SPECIFICATION = Specification.load((1, 51))
+SPECIFICATION = Specification.load(DEFAULT)
 _GOOD: dict[str, Any] = {
     "Name": "v", "Driver": "local", "Mountpoint": "/v", "Labels": {}, "Scope": "local", "Options": None,
 }  # fmt: skip

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from corten.api.router import NEWEST
+from corten.api.router import DEFAULT
 from tests.support import http
 from tests.support.command import Cli, run
 from tests.support.contract import Exchange, Specification
@@ -21,7 +21,7 @@ from tests.support.proxy import Proxy
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PR_SET_CHILD_SUBREAPER = 36
-SPECIFICATION = Specification.load(NEWEST)
+SPECIFICATION = Specification.load(DEFAULT)
 
 
 class Engine:

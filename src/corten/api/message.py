@@ -41,7 +41,7 @@ class Duplex(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One request. ``version`` is the API's, of the path's prefix or the newest; ``params`` are the route's."""
+    """One request. ``version`` is the API's, of the path's prefix or the default; ``params`` are the route's."""
 
     method: str
     path: str

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from corten.api.message import Hijack, Request, Response
 from corten.errors import InvalidInput, NotFound
 
-MINIMUM, NEWEST = (1, 24), (1, 56)
-"""The API versions that are spoken."""
+MINIMUM, DEFAULT, NEWEST = (1, 24), (1, 51), (1, 56)
+"""The API versions that are spoken, and the one for who names none. What is announced is the default: 1.52 took
+members away that clients still read, and some (docker-py) take whatever version is announced."""
 
 Handler = Callable[[Request], Awaitable[Response | Hijack]]
 _PREFIX = re.compile(r"/v([0-9.]+)(?=/)")
@@ -60,12 +61,12 @@ class Router:
 
 
 def split_version(path: str) -> tuple[tuple[int, int], str]:
-    """The API version of a path's prefix, or the newest, and the rest. Raises InvalidInput in dockerd's words."""
+    """The API version of a path's prefix, or the default, and the rest. Raises InvalidInput in dockerd's words."""
     if "//" in path:  # a name with its slash, ``/containers//name/json``
         path = _SLASHES.sub("/", path)
     match = _PREFIX.match(path)
     if match is None:
-        return NEWEST, path
+        return DEFAULT, path
     numbers = _VERSION.fullmatch(match[1])
     version = (int(numbers[1]), int(numbers[2] or 0)) if numbers else (0, 0)
     if version > NEWEST:

@@ -21,7 +21,7 @@ import h11
 from corten import __version__
 from corten.api.errors import answer
 from corten.api.message import Hijack, Request, Response
-from corten.api.router import NEWEST, Handler, Router, split_version
+from corten.api.router import DEFAULT, Handler, Router, split_version, text_of
 from corten.api.services import Services
 from corten.errors import CortenError
 
@@ -31,7 +31,7 @@ _LARGEST_HEAD = 64 << 10
 _LAST_ANSWERS = 2.0
 """Seconds that a leaving server gives to the answers it owes."""
 _SERVER = (
-    ("Api-Version", f"{NEWEST[0]}.{NEWEST[1]}"),
+    ("Api-Version", text_of(DEFAULT)),
     ("Docker-Experimental", "false"),
     ("Ostype", "linux"),
     ("Server", f"Corten/{__version__} (linux)"),

@@ -49,7 +49,7 @@ def _missing(name: str, value: Any, *fine: str) -> list[str]:
 
 
 def test_inspect_of_a_container_has_every_member(shared_engine: Engine, running: str) -> None:
-    value = shared_engine.api("GET", f"/containers/{running}/json").check().json
+    value = shared_engine.api("GET", f"/v1.56/containers/{running}/json").check().json
     assert _missing("ContainerInspectResponse", value, *_WHERE_SET) == []
     (place,) = value["NetworkSettings"]["Networks"].values()
     assert SPECIFICATION.missing("EndpointSettings", place) == []
@@ -58,12 +58,12 @@ def test_inspect_of_a_container_has_every_member(shared_engine: Engine, running:
 
 
 def test_a_row_of_ps_has_every_member(shared_engine: Engine, running: str) -> None:
-    (row,) = shared_engine.api("GET", "/containers/json").check().json
+    (row,) = shared_engine.api("GET", "/v1.56/containers/json").check().json
     assert _missing("ContainerSummary", row, "SizeRw", "SizeRootFs") == []
 
 
 def test_inspect_of_an_image_has_every_member(shared_engine: Engine) -> None:
-    value = shared_engine.api("GET", "/images/busybox/json?manifests=1").check().json
+    value = shared_engine.api("GET", "/v1.56/images/busybox/json?manifests=1").check().json
     fine = {f"Config.{name}" for name in (
         "ExposedPorts", "Healthcheck", "ArgsEscaped", "StopSignal", "Shell", "User", "Volumes", "WorkingDir",
         "Entrypoint", "OnBuild", "Labels",
@@ -80,7 +80,7 @@ def test_a_row_of_images_has_every_member(shared_engine: Engine) -> None:
 
 
 def test_info_and_version_have_every_member(shared_engine: Engine) -> None:
-    info = shared_engine.api("GET", "/info").check().json
+    info = shared_engine.api("GET", "/v1.56/info").check().json
     # There is no containerd and no node resource interface; a swarm has more than an engine that is in none.
     fine = [one for one in _missing("SystemInfo", info) if one.startswith(("Swarm.", "Runtimes"))]
     fine += ["Containerd", "NRI", "FirewallBackend.Info"]
@@ -89,7 +89,7 @@ def test_info_and_version_have_every_member(shared_engine: Engine) -> None:
 
 
 def test_a_network_and_a_volume_have_every_member(shared_engine: Engine, running: str) -> None:
-    network = shared_engine.api("GET", "/networks/bridge").check().json
+    network = shared_engine.api("GET", "/v1.56/networks/bridge").check().json
     assert list(network["Containers"]) == [running]
     assert _missing("NetworkInspect", network, "Peers", "Services") == []  # a swarm's
     ((subnet, status),) = network["Status"]["IPAM"]["Subnets"].items()

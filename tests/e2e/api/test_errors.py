@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from corten.api.router import MINIMUM, NEWEST
+from corten.api.router import DEFAULT, MINIMUM, NEWEST
 from tests.support.engine import Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
@@ -158,7 +158,7 @@ def test_ping_has_its_headers_for_get_and_head(shared_engine: Engine) -> None:
         said = {name: answer.headers[name] for name in ("api-version", "docker-experimental", "ostype", "swarm",
                                                          "builder-version", "cache-control", "pragma")}  # fmt: skip
         assert said == {
-            "api-version": f"1.{NEWEST[1]}", "docker-experimental": "false", "ostype": "linux", "swarm": "inactive",
+            "api-version": f"1.{DEFAULT[1]}", "docker-experimental": "false", "ostype": "linux", "swarm": "inactive",
             "builder-version": "1", "cache-control": "no-cache, no-store, must-revalidate", "pragma": "no-cache",
         }  # fmt: skip
         assert answer.headers["server"].startswith("Corten/")
@@ -168,7 +168,7 @@ def test_the_versions_of_the_api_are_told_alike(shared_engine: Engine) -> None:
     version = shared_engine.api("GET", "/version").json
     engine = next(one for one in version["Components"] if one["Name"] == "Engine")["Details"]
     for told in (version, engine):
-        assert (told["ApiVersion"], told["MinAPIVersion"]) == (f"1.{NEWEST[1]}", f"1.{MINIMUM[1]}")
+        assert (told["ApiVersion"], told["MinAPIVersion"]) == (f"1.{DEFAULT[1]}", f"1.{MINIMUM[1]}")
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from corten.api.router import MINIMUM, NEWEST, text_of
+from corten.api.router import DEFAULT, MINIMUM, text_of
 from corten.api.shapes.configs import Version
 
 _SINCE = {
@@ -33,7 +33,7 @@ def info_shape(info: dict[str, Any], version: Version) -> dict[str, Any]:
 
 def version_shape(version: dict[str, Any]) -> dict[str, Any]:
     """``SystemVersion``: what the engine says of itself, and which versions of the API are spoken."""
-    spoken = {"ApiVersion": text_of(NEWEST), "MinAPIVersion": text_of(MINIMUM)}
+    spoken = {"ApiVersion": text_of(DEFAULT), "MinAPIVersion": text_of(MINIMUM)}
     engine, *others = version["Components"]
     engine = {**engine, "Details": {**engine["Details"], **spoken}}
     return {**version, **spoken, "Components": [engine, *others]}
