@@ -123,7 +123,9 @@ def _legacy_usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
     services, version = request.services, request.version
     return {
         "LayersSize": used["layers"],
-        "Images": [image_summary(image, services, version, shared=shared) for image, _, shared in used["images"]],
+        "Images": [
+            image_summary(image, services, version, shared=shared, counted=True) for image, _, shared in used["images"]
+        ],
         "Containers": [
             summary(container, services, (rw, root), version) for container, rw, root in used["containers"]
         ],

@@ -110,8 +110,8 @@ class Containers:
         return await _seen_through(self.stopping.stop(self.get(ref), signal_name=signal, timeout=timeout))
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
-        """Send a signal. Conflict when it does not run."""
-        self.stopping.kill(self.get(ref), signal)
+        """Send a signal; after KILL the end is waited for. Conflict when it does not run."""
+        await self.stopping.kill(self.get(ref), signal)
 
     async def restart(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> None:
         """Stop it, if it runs, and start it."""

@@ -76,6 +76,9 @@ def test_a_life(client: docker.DockerClient) -> None:
         change()
         container.reload()
         assert container.status == status
+    container.start()
+    container.kill()  # is over when the container is
+    assert _reloaded(container).status == "exited"
     container.rename("other")
     assert client.containers.get("other").id == container.id
     container.remove()
@@ -173,7 +176,8 @@ def test_networks_and_volumes(client: docker.DockerClient) -> None:
     first.remove(force=True)
     network.remove()
     assert [one.name for one in client.volumes.list(filters={"dangling": True})] == ["data"]
-    assert client.df()["Volumes"][0]["Name"] == "data"
+    used = client.df()
+    assert (used["Volumes"][0]["Name"], used["Images"][0]["Containers"]) == ("data", 0)
 
 
 def test_health_is_waited_for(client: docker.DockerClient) -> None:

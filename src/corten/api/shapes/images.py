@@ -20,9 +20,11 @@ _UNKNOWN = -1
 
 
 def image_summary(
-    image: Image, services: Services, version: Version, *, shared: int = _UNKNOWN, manifests: bool = False
-) -> dict[str, Any]:
-    """``ImageSummary``: one row of ``images``. ``shared`` is what it shares with others, in bytes."""
+    image: Image, services: Services, version: Version, *, shared: int = _UNKNOWN, manifests: bool = False,
+    counted: bool = False,
+) -> dict[str, Any]:  # fmt: skip
+    """``ImageSummary``: one row of ``images``. ``shared`` is what it shares with others, in bytes; containers are
+    ``counted`` for the disk's usage in every version, for a listing since 1.51."""
     users = [one.id for one in services.containers.list(all=True) if one.image == image.id]
     tags, by_digest = image.repo_tags, image.repo_digests
     if version < (1, 43):
@@ -36,7 +38,7 @@ def image_summary(
         "Size": image.size,
         "SharedSize": shared,
         "Labels": image.config.labels or None,
-        "Containers": len(users) if version >= (1, 51) else _UNKNOWN,
+        "Containers": len(users) if counted or version >= (1, 51) else _UNKNOWN,
     }
     if version < (1, 44):
         shape["VirtualSize"] = image.size
