@@ -108,6 +108,7 @@ def engine(workspace: Path) -> Iterator[Engine]:
         yield made.start()
     finally:
         made.remove()
+    made.keep_contract()
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +120,7 @@ def shared_engine(workspace: Path, busybox_archive: Path) -> Iterator[Engine]:
         yield made
     finally:
         made.remove()
+    made.keep_contract()
 
 
 @pytest.fixture(scope="session")

@@ -26,11 +26,13 @@ from corten.api.server import Server
 from corten.api.services import Services
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
+from corten.engine.commit import Commits
 from corten.engine.containers import Containers
 from corten.engine.creation import Creation
 from corten.engine.database import Database
 from corten.engine.events import Events
 from corten.engine.exec import Execs
+from corten.engine.health import Healths
 from corten.engine.images import Images
 from corten.engine.launching import Launcher
 from corten.engine.lifecycle import Lifecycle
@@ -43,6 +45,7 @@ from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
 from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
+from corten.engine.registries import Registries
 from corten.engine.removal import Removal
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
@@ -253,6 +256,8 @@ class Engine:
         archives = Archives(life, self._spawner, paths, means.standing)
         stopping = Stopping(life)
         execs = Execs(life, launcher)
+        self._healths = Healths(life, execs)
+        events.listeners.append(self._healths.heard)
         removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
@@ -262,11 +267,16 @@ class Engine:
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
             execs=execs, made_ahead=steps_of(means.standing),
         )  # fmt: skip
-        system = System(paths, records, images, volumes, observing, self._cgroups, means.standing, self.leave)
+        commits = Commits(life, Updating(life, means), archives, images)
+        system = System(
+            paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
+            self.leave,
+        )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery = Recovery(life, paths)
         self._server = Server(
-            router(), Services(self._containers, execs, images, volumes, networks, events, system)
+            router(),
+            Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
         )
 
     def _log_path(self, container: Container) -> str:
@@ -287,6 +297,7 @@ class Engine:
                 _log.info("%s", notice)
             await self._server.start(sockets)
             await self._recovery.resume()
+            self._healths.resume()
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")
             if self._settings.idle:

@@ -10,14 +10,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from corten.api.router import DEFAULT
 from tests.support import http
 from tests.support.command import Cli, run
+from tests.support.contract import Exchange, Specification
 from tests.support.leaks import Footprint, cgroups, footprint
 from tests.support.names import names_of
 from tests.support.process import command_line, descendants, end, kill_all, parent, processes, wait_until
+from tests.support.proxy import Proxy
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PR_SET_CHILD_SUBREAPER = 36
+SPECIFICATION = Specification.load(DEFAULT)
 
 
 class Engine:
@@ -34,6 +38,9 @@ class Engine:
         self.process: subprocess.Popen[bytes] | None = None
         self.home = root.parent / f"{root.name}-home"
         self.log = root.parent / f"{root.name}.log"
+        self.door = root.parent / f"{root.name}.door"
+        self._proxy: Proxy | None = None
+        self._findings: list[str] = []
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
     @property
@@ -56,6 +63,8 @@ class Engine:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd="/"
             )
+        if self._proxy is None:
+            self._proxy = Proxy(self.door, self.socket, self.judge).start()
         try:
             wait_until(self.answers, "the engine's answer to a ping", pid=self.process.pid)
         except AssertionError as error:
@@ -120,7 +129,7 @@ class Engine:
     def environment(self) -> dict[str, str]:
         """A private environment: this engine by CORTEN_HOST and DOCKER_HOST, nothing of the user's."""
         self.home.mkdir(parents=True, exist_ok=True)
-        address = f"unix://{self.socket}"
+        address = f"unix://{self.door}"
         kept = {name: os.environ[name] for name in ("PATH", "XDG_RUNTIME_DIR", "COVERAGE_PROCESS_START")
                 if name in os.environ}  # fmt: skip
         own = {
@@ -141,7 +150,9 @@ class Engine:
 
     def api(self, method: str, target: str, body: Any = None, **options: Any) -> http.Response:
         """One request to the API."""
-        return http.request(self.socket, method, target, body, **options)
+        answer = http.request(self.socket, method, target, body, **options)
+        self.judge(Exchange(method, target, answer.status, answer.headers, answer.body))
+        return answer
 
     def inspect(self, container: str) -> dict[str, Any]:
         """What the API says of a container."""
@@ -157,12 +168,26 @@ class Engine:
         """What this engine has on the machine now."""
         return footprint(self.root, self.names, os.getpid())
 
+    # --- the contract
+
+    def judge(self, exchange: Exchange) -> None:
+        """Hold an answer of this engine's against the API's specification. May be called from any thread."""
+        self._findings += SPECIFICATION.findings(exchange)
+
+    def keep_contract(self) -> None:
+        """Raise AssertionError with everything that was not as the specification has it since the last call."""
+        found, self._findings = self._findings, []
+        assert not found, "not as the API's specification has it:\n" + "\n".join(dict.fromkeys(found))
+
     # --- its end
 
     def remove(self) -> None:
         """End the engine and everything it made; needs nothing of Corten to work, and may be called twice."""
         if self.process is not None and self.answers():
             self._remove_containers()
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
         below = self._family()
         if self.process is not None:
             end(self.process)

@@ -119,6 +119,11 @@ def docker_archive(target: Path, reference: str, layers: list[bytes], **config: 
     return target
 
 
+def busybox_layer(directory: Path) -> bytes:
+    """The root file system of busybox as one archive."""
+    return layer_of(busybox_root(directory / "root"))
+
+
 def busybox_archive(directory: Path, reference: str = "busybox:latest", **config: Any) -> Path:
     """A docker archive of the machine's busybox, made in ``directory``."""
     root = busybox_root(directory / "root")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any
 
 import msgspec
 
 from corten.api import stdio
 from corten.api.message import Duplex, Hijack, Request, Response, no_content, reply, stream_type
+from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.api.shapes.containers import inspected, summary
 from corten.api.times import nanoseconds
@@ -34,7 +36,7 @@ async def list_all(request: Request) -> Response:
     rows = []
     for container in found:
         sizes = await services.containers.sizes(container.id) if sized else None
-        rows.append(summary(container, services, sizes))
+        rows.append(summary(container, services, sizes, request.version))
     return reply(rows)
 
 
@@ -42,8 +44,24 @@ async def list_all(request: Request) -> Response:
 async def create(request: Request) -> Response:
     body = await request.json(CreateRequest)
     name, platform = request.text("name") or None, request.text("platform") or None
-    container, warnings = await request.services.containers.create(body, name, platform)
-    return reply({"Id": container.id, "Warnings": warnings}, 201)
+    warnings = list(_by_version(body, request.version))
+    container, more = await request.services.containers.create(body, name, platform)
+    return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
+
+
+def _by_version(body: CreateRequest, version: tuple[int, int]) -> Iterator[str]:
+    """Warnings of what a version of the API deprecates. Raises InvalidInput for what it no longer has."""
+    if body.mac_address and version >= (1, 52):
+        raise InvalidInput(
+            "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
+        )
+    if body.mac_address and version >= (1, 44):
+        yield (
+            "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
+        )
+    bindings = (body.host_config.port_bindings if body.host_config else None) or {}
+    if version >= (1, 52) and (empty := sorted(port for port, places in bindings.items() if not places)):
+        yield f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}"
 
 
 @_route("GET", "/containers/{id}/json")
@@ -51,7 +69,7 @@ async def inspect(request: Request) -> Response:
     services = request.services
     container = services.containers.get(request.params["id"])
     sizes = await services.containers.sizes(container.id) if request.flag("size") else None
-    return reply(inspected(container, services, sizes))
+    return reply(inspected(container, services, sizes, request.version))
 
 
 @_route("POST", "/containers/{id}/start")
@@ -139,8 +157,11 @@ async def remove(request: Request) -> Response:
 
 @_route("POST", "/containers/prune")
 async def prune(request: Request) -> Response:
-    pruned = await request.services.containers.prune(request.filters())
-    return reply({"ContainersDeleted": list(pruned.deleted), "SpaceReclaimed": pruned.reclaimed})
+    async def work(told: Told) -> dict[str, Any]:
+        found = await request.services.containers.prune(request.filters(), told)
+        return {"ContainersDeleted": list(found.deleted), "SpaceReclaimed": found.reclaimed}
+
+    return await pruned(request, work)
 
 
 @_route("POST", "/containers/{id}/resize")

@@ -9,8 +9,7 @@ from corten.api.message import Duplex, Hijack, Request, Response, reply, stream_
 from corten.api.router import Router
 from corten.engine.exec import Exec
 from corten.engine.model import ExecRequest
-from corten.errors import CommandNotFound, CommandNotRunnable, CortenError
-from corten.runtime.failure import OperationFailed
+from corten.errors import CortenError
 from corten.wire.frames import STDOUT, frame
 
 ROUTES = Router()
@@ -35,31 +34,25 @@ async def create(request: Request) -> Response:
 async def start(request: Request) -> Response | Hijack:
     body = await request.json(_Start, empty=_Start())
     size = (body.console_size[0], body.console_size[1]) if body.console_size and all(body.console_size) else None
-    try:
-        attachment = await request.services.execs.start(
-            request.params["id"], detach=body.detach, tty=body.tty, console_size=size
-        )
-    except (CommandNotFound, CommandNotRunnable, OperationFailed) as error:
-        return _refused(request, error, body)
-    if attachment is None:
+    execs, id = request.services.execs, request.params["id"]
+    if body.detach:
+        await execs.start(id, detach=True, tty=body.tty, console_size=size)
         return Response()
+    tty = execs.startable(id).request.tty
 
     async def serve(client: Duplex) -> None:
+        """Not before the head is out: a client that reads both in one piece may lose the output (docker-py does)."""
+        try:
+            attachment = await execs.start(id, tty=body.tty, console_size=size)
+        except CortenError as error:
+            # Told in the stream, as dockerd does; inspect has the exit code.
+            message = f"OCI runtime exec failed: {error.message}\r\n".encode()
+            await client.write(message if tty else frame(STDOUT, message))
+            return
+        assert attachment is not None
         await stdio.serve(attachment, client)
 
-    return Hijack(serve, stream_type(request.version, tty=attachment.tty))
-
-
-def _refused(request: Request, error: CortenError, body: _Start) -> Hijack:
-    """A command that cannot be executed is told in its stream, as dockerd does; inspect has its exit code."""
-    if body.detach:
-        raise error
-    message = f"OCI runtime exec failed: {error.message}\r\n".encode()
-
-    async def tell(client: Duplex) -> None:
-        await client.write(message if body.tty else frame(STDOUT, message))
-
-    return Hijack(tell, stream_type(request.version, tty=body.tty))
+    return Hijack(serve, stream_type(request.version, tty=tty))
 
 
 @_route("POST", "/exec/{id}/resize")

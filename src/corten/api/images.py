@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from corten.api.message import Request, Response, reply
+from corten.api.progress import Report, Told, progress, pruned
 from corten.api.router import Router
+from corten.api.shapes.descriptors import platform_shape
 from corten.api.shapes.images import history_shape, image_inspect, image_summary
-from corten.errors import AccessDenied, CortenError, InvalidInput, Unsupported
+from corten.engine.commit import CommitOptions
+from corten.engine.model import ContainerConfig
+from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
+from corten.spec import platform as platforms
+from corten.spec import reference as references
+from corten.spec.image import Image
+from corten.spec.platform import Platform
+from corten.spec.reference import Reference
 
 ROUTES = Router()
 _route = ROUTES.route
 _TAR = "application/x-tar"
-Report = Callable[[dict[str, Any]], None]
 
 
 def _auth(request: Request) -> dict[str, str] | None:
@@ -34,53 +40,21 @@ def _auth(request: Request) -> dict[str, str] | None:
     return value or None
 
 
-async def _progress(work: Callable[[Report], Awaitable[object]]) -> AsyncIterator[bytes]:
-    """Docker's JSON stream of a long work: what it reports as it goes, and its error as the last line.
-
-    An error before the first report is raised, so that it can still become a status.
-    """
-    lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-
-    def report(value: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, value)
-
-    async def run() -> None:
-        try:
-            await work(report)
-        finally:
-            loop.call_soon(lines.put_nowait, None)
-
-    task = asyncio.create_task(run())
-    first = await lines.get()
-    if first is None:
-        await task
-    return _lines(first, lines, task)
-
-
-async def _lines(
-    first: dict[str, Any] | None, lines: asyncio.Queue[dict[str, Any] | None], task: asyncio.Task[None]
-) -> AsyncIterator[bytes]:
-    value = first
-    try:
-        while value is not None:
-            yield msgspec.json.encode(value) + b"\r\n"
-            value = await lines.get()
-        await task
-    except CortenError as error:
-        message = f"{error.message}\n{error.hint}" if error.hint else error.message
-        yield msgspec.json.encode({"errorDetail": {"message": message}, "error": message}) + b"\r\n"
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, CortenError):
-            await task
-
-
 @_route("GET", "/images/json")
 async def list_all(request: Request) -> Response:
     services = request.services
-    images = await services.images.list(request.filters(), all=request.flag("all"))
-    return reply([image_summary(image, services) for image in images])
+    version, filters = request.version, request.filters()
+    if version < (1, 41) and (pattern := request.text("filter")):
+        filters = {**filters, "reference": [pattern]}
+    images = await services.images.list(filters, all=request.flag("all"))
+    shared: dict[str, int] = {}
+    if request.flag("shared-size") and version >= (1, 42):
+        shared = {image.id: size for image, size in services.images.shared()}
+    manifests = request.flag("manifests") and version >= (1, 47)
+    return reply([
+        image_summary(image, services, version, shared=shared.get(image.id, -1), manifests=manifests)
+        for image in images
+    ])  # fmt: skip
 
 
 @_route("POST", "/images/create", reads_body=True)
@@ -106,7 +80,7 @@ async def create(request: Request) -> Response:
         async def work(report: Report) -> None:
             await images.pull(reference, platform, auth, report)
 
-    return Response(content=await _progress(work))
+    return Response(content=await progress(work))
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -119,7 +93,7 @@ async def load(request: Request) -> Response:
     async def work(report: Report) -> None:
         await request.services.images.load(_chunks(request), report)
 
-    return Response(content=await _progress(work))
+    return Response(content=await progress(work))
 
 
 @_route("GET", "/images/get")
@@ -129,6 +103,7 @@ async def save_many(request: Request) -> Response:
 
 @_route("GET", "/images/{name:path}/get")
 async def save_one(request: Request) -> Response:
+    _check_platform(request, await request.services.images.inspect(request.params["name"]), since=(1, 48))
     return Response(content=await request.services.images.save([request.params["name"]]), type=_TAR)
 
 
@@ -136,25 +111,84 @@ async def save_one(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     services = request.services
     used = {container.image for container in services.containers.list(all=True)}
-    deleted, reclaimed = await services.images.prune(request.filters(), used)
-    return reply({"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed})
+
+    async def work(told: Told) -> dict[str, Any]:
+        deleted, reclaimed = await services.images.prune(request.filters(), used, told)
+        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed}
+
+    return await pruned(request, work)
 
 
 @_route("GET", "/images/search")
 async def search(request: Request) -> Response:
-    raise Unsupported("search images: Corten does not search registries")
+    limit = request.number("limit") or 25
+    if not 1 <= limit <= 100:
+        raise InvalidInput(f"limit {limit} is outside the range of [1, 100]")
+    found = await request.services.registries.search(request.text("term"), limit, request.filters())
+    return reply([
+        {"name": one.name, "description": one.description, "star_count": one.stars, "is_official": one.official,
+         "is_automated": False}
+        for one in found
+    ])  # fmt: skip
 
 
 @_route("GET", "/images/{name:path}/json")
 async def inspect(request: Request) -> Response:
-    return reply(image_inspect(await request.services.images.inspect(request.params["name"]), request.services))
+    manifests = request.flag("manifests") and request.version >= (1, 48)
+    if manifests and request.text("platform"):
+        raise InvalidInput("conflicting options: manifests and platform options cannot both be set")
+    image = await request.services.images.inspect(request.params["name"])
+    _check_platform(request, image, since=(1, 49))
+    return reply(image_inspect(image, request.services, request.version, manifests=manifests))
+
+
+def _check_platform(request: Request, image: Image, *, since: tuple[int, int]) -> None:
+    """``platform``: an OCI platform in JSON. Raises NotFound when the image is for another, InvalidInput."""
+    text = request.text("platform")
+    if not text or request.version < since:
+        return
+    wanted = _platform(text)
+    if platforms.choose([image.platform], wanted) is None:
+        raise NotFound(
+            f"image with reference {request.params.get('name', image.id)} was found but does not provide the "
+            f"specified platform ({wanted})"
+        )
+
+
+def _platform(text: str) -> Platform:
+    try:
+        told = msgspec.json.decode(text, type=_Platform)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"failed to parse platform: {error}") from None
+    if not told.os or not told.architecture:
+        raise InvalidInput("both OS and Architecture must be provided")
+    return Platform(told.os, told.architecture, told.variant, told.os_version)
+
+
+class _Platform(msgspec.Struct, rename={"os_version": "os.version"}):
+    """An OCI platform, as a query parameter has it."""
+
+    os: str = ""
+    architecture: str = ""
+    variant: str = ""
+    os_version: str = ""
+
+
+@_route("GET", "/images/{name:path}/attestations")
+async def attestations(request: Request) -> Response:
+    if len(request.query.get("platform", ())) > 1:
+        raise InvalidInput("only one platform is accepted")
+    image = await request.services.images.inspect(request.params["name"])
+    _check_platform(request, image, since=(1, 55))
+    raise Unsupported("attestations: the indexes that images came in are not kept")
 
 
 @_route("GET", "/images/{name:path}/history")
 async def history(request: Request) -> Response:
     images = request.services.images
     image = await images.inspect(request.params["name"])
-    return reply(history_shape(image))
+    _check_platform(request, image, since=(1, 48))
+    return reply(history_shape(image, request.services))
 
 
 @_route("POST", "/images/{name:path}/tag")
@@ -166,7 +200,48 @@ async def tag(request: Request) -> Response:
 
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
-    raise Unsupported(f"push {request.params['name']}: Corten does not push yet")
+    images, name, tag = request.services.images, request.params["name"], request.text("tag")
+    auth = _auth(request)
+
+    async def work(report: Report) -> None:
+        await images.push(name, tag, auth, report)
+
+    return Response(content=await progress(work))
+
+
+@_route("GET", "/distribution/{name:path}/json")
+async def distribution(request: Request) -> Response:
+    found = await request.services.registries.look(request.params["name"], _auth(request))
+    descriptor = found.descriptor
+    return reply({
+        "Descriptor": {
+            "mediaType": descriptor.media_type, "digest": descriptor.digest, "size": descriptor.size,
+        },
+        "Platforms": [platform_shape(platform) for platform in found.platforms],
+    })  # fmt: skip
+
+
+@_route("POST", "/commit")
+async def commit(request: Request) -> Response:
+    ref = request.text("container")
+    if not ref:
+        raise InvalidInput('invalid name or ID supplied: ""')
+    container = request.services.containers.get(ref)
+    body = await request.json(ContainerConfig, empty=ContainerConfig())
+    options = CommitOptions(
+        name=_name(request.text("repo"), request.text("tag")),
+        author=request.text("author"),
+        comment=request.text("comment"),
+        changes=tuple(line for text in request.query.get("changes", ()) for line in text.split("\n") if line.strip()),
+        pause=request.flag("pause", True),
+    )
+    return reply({"Id": await request.services.commits.commit(container, body, options)}, 201)
+
+
+def _name(repo: str, tag: str) -> Reference | None:
+    if not repo:
+        return None
+    return references.parse_tagged(f"{repo}:{tag}" if tag else repo)
 
 
 @_route("DELETE", "/images/{name:path}")
@@ -179,6 +254,21 @@ async def remove(request: Request) -> Response:
     return reply(deleted)
 
 
+class _Login(msgspec.Struct, rename="lower"):
+    """The body of ``POST /auth``."""
+
+    username: str = ""
+    password: str = ""
+    serveraddress: str = ""
+    identitytoken: str = ""
+
+
 @_route("POST", "/auth")
 async def login(request: Request) -> Response:
-    raise AccessDenied("log in: Corten takes credentials from the client's config.json")
+    asked = await request.json(_Login, empty=_Login())
+    auth = {"username": asked.username, "password": asked.password, "identitytoken": asked.identitytoken}
+    try:
+        await request.services.registries.login(asked.serveraddress, auth)
+    except AccessDenied as error:
+        return reply({"message": error.message}, 401)
+    return reply({"Status": "Login Succeeded", "IdentityToken": ""})

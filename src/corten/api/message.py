@@ -41,7 +41,7 @@ class Duplex(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One request. ``version`` is the API's, of the path's prefix or the newest; ``params`` are the route's."""
+    """One request. ``version`` is the API's, of the path's prefix or the default; ``params`` are the route's."""
 
     method: str
     path: str
@@ -105,8 +105,30 @@ class Request:
             raise InvalidInput("invalid JSON: got EOF while reading request body")
         try:
             return msgspec.json.decode(content, type=kind)
+        except msgspec.ValidationError:
+            return _lenient(content, kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(f"invalid JSON: {error}") from error
+
+
+_MAPS = frozenset({"PortBindings", "EndpointsConfig", "ExposedPorts", "Volumes"})
+"""Members whose own members are the user's: a null there says something."""
+
+
+def _lenient(content: bytes, kind: type[T]) -> T:
+    """As Go decodes: a null is a member that is not there. Raises InvalidInput."""
+    try:
+        return msgspec.convert(_without_nulls(msgspec.json.decode(content)), kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"invalid JSON: {error}") from error
+
+
+def _without_nulls(value: Any, keep: bool = False) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(one, name in _MAPS) for name, one in value.items() if keep or one is not None}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,6 +147,9 @@ class Hijack:
 
     serve: Callable[[Duplex], Awaitable[None]]
     type: str = RAW_STREAM
+    protocol: str = "tcp"
+    """What an upgrade is to."""
+    headers: Sequence[tuple[str, str]] = ()
 
 
 def reply(value: Any, status: int = 200) -> Response:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from corten.api.message import Request, Response, no_content, reply
+from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.engine.network_model import NetworkCreate
 from corten.errors import Unsupported
@@ -13,7 +18,10 @@ _route = ROUTES.route
 
 @_route("GET", "/networks")
 async def list_all(request: Request) -> Response:
-    return reply(request.services.networks.list(request.filters()))
+    networks = request.services.networks
+    found = networks.list(request.filters())
+    # Before 1.28 a listing told of the containers, too.
+    return reply(found if request.version >= (1, 28) else [networks.inspect(one.id) for one in found])
 
 
 @_route("POST", "/networks/create")
@@ -27,13 +35,27 @@ async def create(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     services = request.services
     used = {container.host.network_mode for container in services.containers.list(all=True)}
-    pruned = services.networks.prune(used, request.filters())
-    return reply({"NetworksDeleted": [network.name for network in pruned]})
+
+    async def work(told: Told) -> dict[str, Any]:
+        found = services.networks.prune(used, request.filters())
+        for network in found:
+            told(network.name)
+        services.events.publish("network", "prune", "", {"reclaimed": "0"})
+        return {"NetworksDeleted": [network.name for network in found]}
+
+    return await pruned(request, work)
 
 
 @_route("GET", "/networks/{id}")
 async def inspect(request: Request) -> Response:
-    return reply(request.services.networks.inspect(request.params["id"]))
+    networks = request.services.networks
+    found = networks.inspect(request.params["id"])
+    if request.version < (1, 52):
+        return reply(found)
+    subnets = {
+        subnet: {"IPsInUse": used, "DynamicIPsAvailable": free} for subnet, used, free in networks.allocations(found)
+    }
+    return reply({**msgspec.to_builtins(found), "Status": {"IPAM": {"Subnets": subnets}}})
 
 
 @_route("DELETE", "/networks/{id}")

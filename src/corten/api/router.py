@@ -9,11 +9,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from corten.api.message import Hijack, Request, Response
 from corten.errors import InvalidInput, NotFound
 
-MINIMUM, NEWEST = (1, 24), (1, 47)
-"""The API versions that are spoken."""
+MINIMUM, DEFAULT, NEWEST = (1, 24), (1, 51), (1, 56)
+"""The API versions that are spoken, and the one for who names none. What is announced is the default: 1.52 took
+members away that clients still read, and some (docker-py) take whatever version is announced."""
 
 Handler = Callable[[Request], Awaitable[Response | Hijack]]
-_PREFIX = re.compile(r"/v(\d{1,3})\.(\d{1,3})(?=/)")
+_PREFIX = re.compile(r"/v([0-9.]+)(?=/)")
+_SLASHES = re.compile("/{2,}")
+_VERSION = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
@@ -58,22 +61,26 @@ class Router:
 
 
 def split_version(path: str) -> tuple[tuple[int, int], str]:
-    """The API version of a path's prefix, or the newest, and the rest. Raises InvalidInput in dockerd's words."""
+    """The API version of a path's prefix, or the default, and the rest. Raises InvalidInput in dockerd's words."""
+    if "//" in path:  # a name with its slash, ``/containers//name/json``
+        path = _SLASHES.sub("/", path)
     match = _PREFIX.match(path)
     if match is None:
-        return NEWEST, path
-    version = int(match[1]), int(match[2])
+        return DEFAULT, path
+    numbers = _VERSION.fullmatch(match[1])
+    version = (int(numbers[1]), int(numbers[2] or 0)) if numbers else (0, 0)
     if version > NEWEST:
         raise InvalidInput(
-            f"client version {_text(version)} is too new. Maximum supported API version is {_text(NEWEST)}"
+            f"client version {match[1]} is too new. Maximum supported API version is {text_of(NEWEST)}"
         )
     if version < MINIMUM:
         raise InvalidInput(
-            f"client version {_text(version)} is too old. Minimum supported API version is {_text(MINIMUM)}, "
+            f"client version {match[1]} is too old. Minimum supported API version is {text_of(MINIMUM)}, "
             "please upgrade your client to a newer version"
         )
     return version, path[match.end() :]
 
 
-def _text(version: tuple[int, int]) -> str:
+def text_of(version: tuple[int, int]) -> str:
+    """As it is written in a path: ``1.24``."""
     return f"{version[0]}.{version[1]}"

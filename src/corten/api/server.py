@@ -23,7 +23,7 @@ import h11
 from corten import __version__
 from corten.api.errors import answer
 from corten.api.message import Hijack, Request, Response
-from corten.api.router import NEWEST, Handler, Router, split_version
+from corten.api.router import DEFAULT, Handler, Router, split_version, text_of
 from corten.api.services import Services
 from corten.errors import CortenError
 
@@ -33,7 +33,7 @@ _LARGEST_HEAD = 64 << 10
 _LAST_ANSWERS = 2.0
 """Seconds that a leaving server gives to the answers it owes."""
 _SERVER = (
-    ("Api-Version", f"{NEWEST[0]}.{NEWEST[1]}"),
+    ("Api-Version", text_of(DEFAULT)),
     ("Docker-Experimental", "false"),
     ("Ostype", "linux"),
     ("Server", f"Corten/{__version__} (linux)"),
@@ -171,7 +171,7 @@ class Connection:
     async def _route(self, head: h11.Request, method: str) -> Response | Hijack:
         path, _, query = head.target.decode("latin-1").partition("?")
         version, path = split_version(urllib.parse.unquote(path))
-        route, params = self._router.find("GET" if method == "HEAD" and path == "/_ping" else method, path)
+        route, params = self._router.find(method, path)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
         request = Request(
             method, path, version, urllib.parse.parse_qs(query, keep_blank_values=True), headers, _Body(self),
@@ -248,8 +248,8 @@ class Connection:
         upgrade = any(name == b"upgrade" for name, _ in head.headers)
         lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK", f"Content-Type: {hijack.type}"]
         if upgrade:
-            lines += ["Connection: Upgrade", "Upgrade: tcp"]
-        lines += (f"{name}: {value}" for name, value in _SERVER)
+            lines += ["Connection: Upgrade", f"Upgrade: {hijack.protocol}"]
+        lines += (f"{name}: {value}" for name, value in (*_SERVER, *hijack.headers))
         self._writer.write("\r\n".join([*lines, "", ""]).encode())
         await self._writer.drain()
         first = self._http.trailing_data[0]

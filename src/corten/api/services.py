@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+from corten.engine.commit import Commits
 from corten.engine.containers import Containers
 from corten.engine.events import Events
 from corten.engine.exec import Execs
 from corten.engine.images import Images
 from corten.engine.networks import Networks
+from corten.engine.registries import Registries
 from corten.engine.system import System
 from corten.engine.volumes import Volumes
 
@@ -24,3 +26,5 @@ class Services:
     networks: Networks
     events: Events
     system: System
+    commits: Commits
+    registries: Registries

@@ -11,24 +11,27 @@ from corten.errors import CortenError
 from corten.wire.frames import SYSTEM, frame
 
 
-async def serve(attachment: Attachment, client: Duplex) -> None:
-    """Move bytes both ways until the output ends; the client's half-close is the end of stdin, no more."""
+async def serve(attachment: Attachment, client: Duplex, *, framed: bool = True) -> None:
+    """Move bytes both ways until the output ends; the client's half-close is the end of stdin, no more.
+
+    A terminal's output is never ``framed``; other output is, unless the client has frames of its own.
+    """
     async with attachment:
         inward = asyncio.create_task(_inward(attachment, client))
         try:
-            await _outward(attachment, client)
+            await _outward(attachment, client, framed and not attachment.tty)
         finally:
             inward.cancel()
             await asyncio.gather(inward, return_exceptions=True)
 
 
-async def _outward(attachment: Attachment, client: Duplex) -> None:
+async def _outward(attachment: Attachment, client: Duplex, framed: bool) -> None:
     with contextlib.suppress(ConnectionError):
         try:
             async for stream, data in attachment:
-                await client.write(data if attachment.tty else frame(stream, data))
+                await client.write(frame(stream, data) if framed else data)
         except CortenError as error:
-            if not attachment.tty:
+            if framed:
                 await client.write(frame(SYSTEM, error.message.encode()))
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from corten.api.message import Request, Response, no_content, reply
+from corten.api.progress import Told, pruned
 from corten.api.router import Router
-from corten.engine.model import Volume
+from corten.api.shapes.usage import volume_shape
 
 ROUTES = Router()
 _route = ROUTES.route
@@ -21,19 +22,6 @@ class _Create(msgspec.Struct, rename="pascal"):
     driver: str = "local"
     driver_opts: dict[str, str] | None = None
     labels: dict[str, str] | None = None
-
-
-def volume_shape(volume: Volume) -> dict[str, Any]:
-    """``Volume``."""
-    return {
-        "CreatedAt": volume.created_at,
-        "Driver": volume.driver,
-        "Labels": volume.labels or None,
-        "Mountpoint": volume.mountpoint,
-        "Name": volume.name,
-        "Options": volume.options or None,
-        "Scope": volume.scope,
-    }
 
 
 @_route("GET", "/volumes")
@@ -56,8 +44,12 @@ async def prune(request: Request) -> Response:
     filters = request.filters()
     if request.version < (1, 42):  # before, a prune took named volumes too
         filters = {**filters, "all": ["true"]}
-    pruned = await request.services.volumes.prune(filters)
-    return reply({"VolumesDeleted": list(pruned.deleted), "SpaceReclaimed": pruned.reclaimed})
+
+    async def work(told: Told) -> dict[str, Any]:
+        found = await request.services.volumes.prune(filters, told)
+        return {"VolumesDeleted": list(found.deleted), "SpaceReclaimed": found.reclaimed}
+
+    return await pruned(request, work)
 
 
 @_route("GET", "/volumes/{name}")

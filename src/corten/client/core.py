@@ -27,6 +27,8 @@ _KINDS: dict[int, type[errors.CortenError]] = {
     501: errors.Unsupported,
     503: errors.Unavailable,
 }
+API_VERSION = "1.50"
+"""The version of the API whose shapes the commands read; also that of Docker's own command line, release 28."""
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@")
 _UPGRADE = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
@@ -200,6 +202,7 @@ class Answer(Exception):
 
 def target(path: str, query: Query | None) -> str:
     """A request target: values quoted; None left out; booleans 1 and 0; lists and objects as JSON."""
+    path = f"/v{API_VERSION}{path}"
     if query is None:
         return quote(path)
     pairs = [f"{name}={quote(_text(value), plain=_PLAIN - {47})}" for name, value in _pairs(query)]

@@ -81,6 +81,15 @@ class Archives:
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
 
+    async def layer(self, container: Container) -> AsyncIterator[bytes]:
+        """What it changed of its image's files, as a layer's archive."""
+        stack = contextlib.AsyncExitStack()
+        async with stack:
+            worker = await stack.enter_async_context(self._work(container, "layer", {}, reads=True))
+            await worker.report()
+            return worker.stream(stack.pop_all())
+        raise AssertionError("unreachable")
+
     async def put(
         self, container: Container, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool, keep_owner: bool
     ) -> None:

@@ -73,7 +73,9 @@ class Attachment:
                     return
                 item = following.result()
             finally:
-                following.cancel()
+                if not following.done():  # a generator cannot be closed while somebody waits in it
+                    following.cancel()
+                    await asyncio.gather(following, return_exceptions=True)
             if item is None:
                 return
             yield item

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from corten.engine import listing
@@ -114,8 +114,8 @@ class Containers:
         return await _seen_through(self.stopping.stop(self.get(ref), signal_name=signal, timeout=timeout))
 
     async def kill(self, ref: str, signal: str = "KILL") -> None:
-        """Send a signal. Conflict when it does not run."""
-        self.stopping.kill(self.get(ref), signal)
+        """Send a signal; after KILL the end is waited for. Conflict when it does not run."""
+        await self.stopping.kill(self.get(ref), signal)
 
     async def restart(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> str:
         """Stop it, if it runs, and start it. Returns a hint for the user, or ''."""
@@ -153,9 +153,9 @@ class Containers:
         """Change limits and restart policy, also while it runs; the warnings."""
         return await _seen_through(self.updating.update(self.get(ref), request))
 
-    async def prune(self, filters: Filters | None = None) -> Pruned:
-        """Remove every container that does not run."""
-        return await _seen_through(self.removal.prune(filters))
+    async def prune(self, filters: Filters | None = None, told: Callable[[str], None] = lambda _: None) -> Pruned:
+        """Remove every container that does not run; ``told`` hears of each as it goes."""
+        return await _seen_through(self.removal.prune(filters, told))
 
     # --- looking into it
 

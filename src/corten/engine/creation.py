@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import log_config, merge, mounts, names, privileges, signals
+from corten.engine import health, honoured, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
 from corten.engine.limits import settle
@@ -35,6 +35,9 @@ _NEW_VOLUMES = "new-volumes"
 _ULIMITS = frozenset(
     "as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
+
+
+_DEFAULT = HostConfig()
 
 
 class Images(Protocol):
@@ -79,7 +82,7 @@ class Creation:
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
-        return container, [*warnings, *self._warnings(container, image, platform)]
+        return container, [*warnings, *self._warnings(container, request, image, platform)]
 
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
@@ -96,8 +99,9 @@ class Creation:
 
     def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> tuple[Container, list[str]]:
         config = merge.merge(request.config(), image.config)
-        host, placed = self.means.place(request.host_config or HostConfig())
-        host, left_out = self.means.settle(_settled_host(host, config))
+        host, placed = self.means.place(request.host_config or _DEFAULT)
+        honoured.refuse(host, config, request.networking_config or NetworkingConfig())
+        host, left_out = self.means.settle(_settled_host(honoured.settle(host), config))
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -177,7 +181,10 @@ class Creation:
                     self.volumes.discard_unused(name)
             self.graveyard.bury(directory)
 
-    def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
+    def _warnings(
+        self, container: Container, request: CreateRequest, image: Image, platform: str | None
+    ) -> Iterator[str]:
+        yield from honoured.warnings(request.host_config or _DEFAULT)
         if not platform and platforms.choose([image.platform], self.machine) is None:
             yield (
                 f"The requested image's platform ({image.platform}) does not match the detected host platform "
@@ -202,6 +209,8 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
     validate_modes(host)
     refuse(host)
     hidden = privileges.security(host).unconfined_paths
+    if config.network_disabled and host.network_mode in ("", "default"):
+        host = msgspec.structs.replace(host, network_mode="none")
     host = settle(host, unconfined_paths=hidden)
     requested_ports(host, config)
     if host.extra_hosts:  # malformed ones are refused here, not at the start
@@ -235,6 +244,7 @@ def _validate(config: ContainerConfig) -> None:
     for variable in config.env or ():
         if not variable or variable.startswith("=") or "\0" in variable:
             raise InvalidInput(f"invalid environment variable: {variable!r}")
+    health.validate(config.healthcheck)
     if config.stop_signal:
         signals.parse(config.stop_signal)
 

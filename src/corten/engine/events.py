@@ -37,12 +37,21 @@ class Events:
     def __init__(self, clock: Callable[[], int] = time.time_ns) -> None:
         self._clock = clock
         self._latest: collections.deque[Event] = collections.deque(maxlen=_REMEMBERED)
+        self.listeners: list[Callable[[Event], None]] = []
+        """Called with every event before it is handed out: who hears of one finds done what follows from it."""
         self._subscribers: set[asyncio.Queue[Event | None]] = set()
+
+    @property
+    def subscribers(self) -> int:
+        """How many streams are open."""
+        return len(self._subscribers)
 
     def publish(self, type: str, action: str, actor: str, attributes: Mapping[str, str] | None = None) -> Event:
         """Remember an event and hand it to every subscriber."""
         event = Event(type, action, actor, dict(attributes or {}), self._clock())
         self._latest.append(event)
+        for listener in self.listeners:
+            listener(event)
         for queue in tuple(self._subscribers):
             self._hand(queue, event)
         return event

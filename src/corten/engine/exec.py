@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import signal
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -80,6 +81,15 @@ class Execs:
         """The IDs of a container's execs that have not ended."""
         return [one.id for one in self._execs.values() if one.container == container_id and one.exit_code is None]
 
+    def startable(self, id: str) -> Exec:
+        """An exec that can be started. Raises NotFound, Conflict when it ran or its container does not run."""
+        exec = self.inspect(id)
+        self._running(self._lifecycle.records.get(exec.container))
+        if exec.started:
+            raise Conflict(f"Error: Exec command {id} is already running" if exec.running else
+                           f"Exec command {id} has already run")  # fmt: skip
+        return exec
+
     async def start(
         self, id: str, *, detach: bool = False, tty: bool = False, console_size: tuple[int, int] | None = None
     ) -> Attachment | None:
@@ -87,11 +97,8 @@ class Execs:
 
         Whether it has a terminal was said when it was created; ``tty`` is the API's way to say it again.
         """
-        exec = self.inspect(id)
-        container = self._running(self._lifecycle.records.get(exec.container))
-        if exec.started:
-            raise Conflict(f"Error: Exec command {id} is already running" if exec.running else
-                           f"Exec command {id} has already run")  # fmt: skip
+        exec = self.startable(id)
+        container = self._lifecycle.records.get(exec.container)
         request = exec.request
         if console_size:
             request = msgspec.structs.replace(request, console_size=list(console_size))
@@ -156,6 +163,15 @@ class Execs:
         if (monitor := self._monitors.get(id)) is None:
             raise Conflict(f"exec {id} is not running")
         monitor.resize(height, width)
+
+    def kill(self, id: str) -> None:
+        """End its process; nothing when it does not run."""
+        if (monitor := self._monitors.get(id)) is not None:
+            monitor.signal(signal.SIGKILL)
+
+    def discard(self, id: str) -> None:
+        """Nobody will ask for it again."""
+        self._execs.pop(id, None)
 
     def forget(self, container_id: str) -> None:
         """The container was removed."""

@@ -47,7 +47,7 @@ class ArchiveReader:
             self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  as long as its file, which is the caller's
             self._members = dict(self._index())
         except (tarfile.TarError, OSError, ValueError) as error:
-            raise DataCorrupt(f"load image: not an archive of images: {error}") from error
+            raise InvalidInput(f"load image: not an archive of images: {error}") from error
 
     def _index(self) -> Iterator[tuple[str, tarfile.TarInfo]]:
         for count, member in enumerate(self._tar):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -12,15 +13,17 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
-from corten.engine import image_archive, image_changes
+from corten.engine import image_archive, image_changes, push
 from corten.engine.events import Events
+from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
 from corten.engine.pull import Puller
+from corten.engine.timestamps import parse_timestamp
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
 from corten.spec import digest as digests
 from corten.spec import platform as platforms
@@ -36,11 +39,14 @@ from corten.store.layers import LayerStore
 
 Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
+_SECOND = 1_000_000_000
 _SHIPPED = "library/hello-world"
+Told = Callable[[str], None]
 Row = dict[str, str]
 Rows = list[Row]
 Found = list[Image]
 Paths = list[str]
+Shared = list[tuple[Image, int]]
 Archived = list[image_archive.Loaded]
 User = tuple[str, str, bool]
 """A container that stands on an image: (image ID, container ID, whether it runs)."""
@@ -53,6 +59,7 @@ class Images:
         self._store, self._events, self._staging = store, events, staging
         self._ingest = Ingest(store)
         self._puller = Puller(store, self._ingest)
+        self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
         self._changing = asyncio.Lock()
         """Held while content is added or collected: garbage is what nobody is just about to need."""
@@ -62,6 +69,10 @@ class Images:
     def resolve(self, ref: str) -> Image:
         """An image. Raises NotFound ``No such image: …``."""
         return self._store.resolve(ref)
+
+    def find(self, id: str) -> Image | None:
+        """An image by its full ID; None when it is not here any more."""
+        return self._store.by_id(id)
 
     async def inspect(self, ref: str) -> Image:
         """As :meth:`resolve`."""
@@ -78,9 +89,7 @@ class Images:
     async def list(self, filters: Filters | None = None, all: bool = False) -> Found:
         """Images that pass (reference, label, dangling, before, since, until), newest first."""
         wanted = dict(filters or {})
-        unknown = set(wanted) - {"reference", "label", "dangling", "before", "since", "until"}
-        if unknown:
-            raise InvalidInput(f"invalid filter '{min(unknown)}'")
+        check_filters(wanted, ("reference", "label", "label!", "dangling", "before", "since", "until"))
         found = [image for image in self._store.images() if self._passes(image, wanted)]
         return [_narrowed(image, wanted.get("reference", ())) for image in found]
 
@@ -88,13 +97,14 @@ class Images:
         tests = {
             "reference": lambda value: any(_matches(name, value) for name in image.references),
             "label": lambda value: _has_label(image, value),
+            "label!": lambda value: not _has_label(image, value),
             "dangling": lambda value: (value in ("1", "true")) == (not image.repo_tags),
             "before": lambda value: image.created_unix < self._store.resolve(value).created_unix,
             "since": lambda value: image.created_unix > self._store.resolve(value).created_unix,
-            "until": lambda value: image.created_unix < float(value),
+            "until": lambda value: image.created_unix * _SECOND < parse_timestamp(value),
         }
         return all(
-            (all if name == "label" else any)(tests[name](value) for value in values)
+            (all if name.startswith("label") else any)(tests[name](value) for value in values)
             for name, values in filters.items()
         )
 
@@ -182,6 +192,27 @@ class Images:
             blob = Descriptor(OCI_LAYER + ("+gzip" if head == b"\x1f\x8b" else ""), writer.commit(), writer.written)
         return blob, digests.parse(f"sha256:{hashed.hexdigest()}")
 
+    async def add_layer(
+        self, base: Image, layer: AsyncIterator[bytes] | None, document: Callable[[Digest | None], bytes],
+        name: Reference | None,
+    ) -> Image:  # fmt: skip
+        """An image made from another here: with one more layer, or none. ``document`` makes its configuration."""
+        async with self._changing:
+            added: list[Descriptor] = []
+            diff_id = None
+            if layer is not None:
+                with self._spooled() as file:
+                    await self._spool(layer, file)
+                    blob, diff_id = await asyncio.to_thread(self._import_layer, file)
+                added = [blob]
+            names = [name] if name else []
+            image = await self._ingest.image(
+                document(diff_id), [*base.layers, *added], names, lambda _: None, parent_image=base.id
+            )
+        if name is not None:
+            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+        return image
+
     @contextlib.contextmanager
     def _spooled(self) -> Iterator[IO[bytes]]:
         try:
@@ -203,6 +234,31 @@ class Images:
             raise InvalidInput("save images: none is named")
         return _in_threads(image_archive.write(images, self._store.blobs))
 
+    async def push(self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report) -> None:
+        """Send an image, or all tags of a repository, to its registry. Raises NotFound, AccessDenied, Unavailable."""
+        named = {reference: image for image in self._store.images() for reference in image.references}
+        wanted = push.chosen(named, name, tag)
+        reference = references.parse(name)
+        report({"status": f"The push refers to repository [{reference.name}]"})
+        if not wanted:
+            raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
+        for one, image in wanted:
+            await self._pusher.push(image, one, auth, report)
+            by_digest = one.with_digest(image.manifest.digest)
+            if by_digest not in image.references:
+                self._store.add_reference(image.id, by_digest)
+            self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})
+
+    def shared(self) -> Shared:
+        """Every image and the bytes of its layers that others have, too."""
+        images = self._store.images()
+        owners = collections.Counter(chain_id for image in images for chain_id in set(image.chain_ids))
+        return [
+            (image, sum(size for chain_id, size in zip(image.chain_ids, image.layer_sizes, strict=True)
+                        if owners[chain_id] > 1))
+            for image in images
+        ]  # fmt: skip
+
     # --- names
 
     async def tag(self, ref: str, name: str) -> Image:
@@ -221,24 +277,36 @@ class Images:
         """
         image = self._store.resolve(ref)
         by_name = self._name_in(image, ref)
-        if by_name is not None and len(image.repo_tags) > 1:
-            return self._untag(image, [by_name])
+        going = _with_digests(image, by_name) if by_name is not None else []
+        if by_name is not None and len(image.references) > len(going):
+            return self._untag(image, going)
         self._check_unused(image, ref, force, users, by_name)
-        if by_name is None and len({name.name for name in image.references}) > 1 and not force:
-            raise Conflict(
-                f"conflict: unable to delete {digests.short(image.id)} (must be forced) - "
-                "image is referenced in multiple repositories"
-            )
+        children = bool(self._store.children(image.id))
+        if by_name is None:
+            self._check_forced(image, force, has_children=children)
         rows = self._untag(image, image.references)
-        in_use = any(id == image.id for id, _, _ in users)
-        if in_use:
+        if children or any(id == image.id for id, _, _ in users):
             return rows
-        return [*rows, *await self._delete(image, users)]
+        return [*rows, *await self._delete(image, users, parents=not noprune)]
+
+    def _check_forced(self, image: Image, force: bool, *, has_children: bool) -> None:
+        """What stands against deleting an image by its ID."""
+        short = digests.short(image.id)
+        if has_children:
+            raise Conflict(
+                f"conflict: unable to delete {short} (cannot be forced) - image has dependent child images"
+            )
+        if len({name.name for name in image.references}) > 1 and not force:
+            raise Conflict(
+                f"conflict: unable to delete {short} (must be forced) - image is referenced in multiple repositories"
+            )
 
     def _name_in(self, image: Image, ref: str) -> Reference | None:
         with contextlib.suppress(InvalidInput):
             reference = references.parse(ref).tagged()
-            if reference in image.references and not reference.digest:
+            if reference.digest:
+                reference = reference.with_digest(reference.digest)
+            if reference in image.references:
                 return reference
         return None
 
@@ -270,10 +338,20 @@ class Images:
             rows.append({"Untagged": name.familiar})
         return rows
 
-    async def _delete(self, image: Image, users: Sequence[User]) -> Rows:
+    async def _delete(self, image: Image, users: Sequence[User], *, parents: bool) -> Rows:
+        """Delete an image and, with ``parents``, those it was made from that nothing else needs."""
+        in_use = {id for id, _, _ in users}
+        rows = self._forget(image)
+        above = self._store.by_id(image.parent) if parents else None
+        while above and not (above.references or above.id in in_use or self._store.children(above.id)):
+            rows += self._forget(above)
+            above = self._store.by_id(above.parent)
+        await self._collect(id for id, _, _ in users)
+        return rows
+
+    def _forget(self, image: Image) -> Rows:
         gone = self._store.remove(image.id)
         self._events.publish("image", "delete", image.id, {"name": image.id})
-        await self._collect(id for id, _, _ in users)
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
     async def _collect(self, used: Iterator[str]) -> int:
@@ -286,19 +364,30 @@ class Images:
             return await asyncio.to_thread(self._store.collect, *self._store.garbage(pinned))
 
     async def prune(
-        self, filters: Filters | None = None, used: Collection[str] = ()
+        self, filters: Filters | None = None, used: Collection[str] = (), told: Told = lambda _: None
     ) -> tuple[Rows, int]:
-        """Remove images that no container uses: those without a name, with ``dangling=false`` all."""
-        wanted = dict(filters or {})
-        every = any(value in ("false", "0") for value in wanted.pop("dangling", ()))
+        """Remove images that no container uses and none was made from: those without a name, with ``dangling=false``
+        all. Filters: dangling, label, label!, until. The rows, and the bytes that came free."""
+        wanted = check_filters(filters, ("dangling", "label", "label!", "until"))
+        every = not is_true(wanted, "dangling", default=True)
+        before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=None)
         rows: Rows = []
-        for image in await self.list(wanted):
-            if image.id not in used and (every or not image.repo_tags):
+        for image in self._store.images():
+            old = before is None or image.created_unix * _SECOND < before
+            chosen = old and has_labels(image.config.labels, wanted) and (every or not image.repo_tags)
+            if chosen and image.id not in used and not self._store.children(image.id):
                 rows += self._untag(image, image.references)
-                gone = self._store.remove(image.id)
-                self._events.publish("image", "delete", image.id, {"name": image.id})
-                rows += ({"Deleted": id} for id in (image.id, *gone))
-        return rows, await self._collect(iter(used))
+                rows += self._forget(image)
+                told(image.id)
+        reclaimed = await self._collect(iter(used))
+        self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
+        return rows, reclaimed
+
+
+def _with_digests(image: Image, name: Reference) -> list[Reference]:
+    """A name that goes, and the digests of its repository, which mean nothing without a tag there."""
+    others = [one for one in image.references if one.name == name.name and one != name]
+    return [name] if name.digest or any(one.tag for one in others) else [name, *others]
 
 
 def _is_shipped(reference: Reference) -> bool:

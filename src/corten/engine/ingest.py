@@ -41,8 +41,9 @@ class Ingest:
         return layer
 
     async def image(
-        self, config: bytes, blobs: Sequence[Descriptor], names: Iterable[Reference], report: Report
-    ) -> Image:
+        self, config: bytes, blobs: Sequence[Descriptor], names: Iterable[Reference], report: Report,
+        parent_image: str = "",
+    ) -> Image:  # fmt: skip
         """Record an image made of blobs that are here, under a manifest of Corten's own. Raises DataCorrupt."""
         document = image_spec.decode(config)
         if len(document.diff_ids) != len(blobs):
@@ -54,4 +55,4 @@ class Ingest:
         config_blob = Descriptor(OCI_CONFIG, await asyncio.to_thread(self._store.blobs.put, config), len(config))
         content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
         digest = await asyncio.to_thread(self._store.blobs.put, content)
-        return self._store.add(Descriptor(OCI_MANIFEST, digest, len(content)), config, layers, names)
+        return self._store.add(Descriptor(OCI_MANIFEST, digest, len(content)), config, layers, names, parent_image)

@@ -14,6 +14,8 @@ from corten.errors import InvalidInput
 MIB = 1 << 20
 _LEAST_MEMORY = 6 * MIB
 SHM_SIZE = 64 * MIB
+RUNTIME = "corten"
+"""The name of the one runtime that there is."""
 
 MASKED_PATHS = [
     "/proc/acpi",
@@ -46,6 +48,7 @@ def settle(host: HostConfig, *, unconfined_paths: bool) -> HostConfig:
         cgroupns_mode=host.cgroupns_mode or "private",
         restart_policy=msgspec.structs.replace(policy, name=policy.name or "no"),
         pids_limit=host.pids_limit or None,
+        runtime=host.runtime or RUNTIME,
         masked_paths=([] if hidden else MASKED_PATHS) if host.masked_paths is None else host.masked_paths,
         readonly_paths=([] if hidden else READONLY_PATHS) if host.readonly_paths is None else host.readonly_paths,
     )
@@ -54,6 +57,8 @@ def settle(host: HostConfig, *, unconfined_paths: bool) -> HostConfig:
 def validate(host: HostConfig) -> None:
     """Refuse what contradicts itself or this machine. Raises InvalidInput."""
     restarts.validate(host)
+    _refuse(host.runtime not in (None, "", RUNTIME), f"unknown or invalid runtime name: {host.runtime}")
+    _refuse(host.isolation not in ("", "default"), f'invalid isolation "{host.isolation}" on linux')
     _memory(host)
     _cpu(host)
     _refuse(host.blkio_weight and not 10 <= host.blkio_weight <= 1000, "Range of blkio weight is from 10 to 1000")

@@ -11,9 +11,10 @@ from corten.engine.model import Container
 from corten.errors import InvalidInput, NotFound
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
+_HEALTHS = ("none", "starting", "healthy", "unhealthy")
 _KNOWN = frozenset(
-    {"ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-     "publish", "since", "status", "volume"}
+    {"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
+     "network", "publish", "since", "status", "volume"}
 )  # fmt: skip
 
 
@@ -35,6 +36,9 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
     for status in filters.get("status") or ():
         if status not in _STATUSES:
             raise InvalidInput(f"invalid filter 'status={status}'")
+    for health in filters.get("health") or ():
+        if health not in _HEALTHS:
+            raise InvalidInput(f"unrecognized filter value for health: {health}")
     ancestors = _ancestors(filters.get("ancestor") or (), images)
     newer = _boundary(filters.get("since") or (), ordered)
     older = _boundary(filters.get("before") or (), ordered)
@@ -49,9 +53,10 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
             and _any(filters, "network", lambda value: value == container.host.network_mode)
             and _any(filters, "expose", lambda value: _has_port(container.config.exposed_ports, value))
             and _any(filters, "publish", lambda value: _has_port(container.host.port_bindings, value))
-            and _any(filters, "health", lambda value: value == "none")
+            and _any(filters, "health", lambda value: value == _health(container))
             and _any(filters, "is-task", lambda value: value in ("0", "false"))
             and has_labels(container.config.labels or {}, filters)
+            and has_labels(container.host.annotations or {}, {"label": filters.get("annotation") or ()})
             and ("ancestor" not in filters or container.image in ancestors)
             and (newer is None or container.created > newer)
             and (older is None or container.created < older)
@@ -68,6 +73,10 @@ def _check_numbers(values: Iterable[str]) -> None:
     for value in values:
         if not value.removeprefix("-").isdecimal():
             raise InvalidInput(f"invalid filter 'exited={value}': not a number")
+
+
+def _health(container: Container) -> str:
+    return container.health.status if container.health else "none"
 
 
 def _exited(container: Container, code: str) -> bool:

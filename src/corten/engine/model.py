@@ -178,6 +178,7 @@ class HostConfig(Value, frozen=True):
     isolation: str = ""
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
+    umask: int | None = None
 
 
 class EndpointRequest(Value, frozen=True):
@@ -241,6 +242,11 @@ class UpdateRequest(Value, frozen=True):
     nano_cpus: int | None = None
     pids_limit: int | None = None
     restart_policy: RestartPolicy | None = None
+    blkio_weight_device: list[dict[str, Any]] | None = None
+    blkio_device_read_bps: list[dict[str, Any]] | None = None
+    blkio_device_write_bps: list[dict[str, Any]] | None = None
+    blkio_device_read_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceWriteIOps")
 
 
 class Volume(Value, frozen=True):
@@ -284,6 +290,23 @@ class State(Value, frozen=True):
     finished_at: str = "0001-01-01T00:00:00Z"
 
 
+class HealthResult(Value, frozen=True):
+    """One run of a health check; -1 is the exit code of one that gave no result."""
+
+    start: str
+    end: str
+    exit_code: int
+    output: str
+
+
+class Health(Value, frozen=True):
+    """What the health checks of a container say, with the latest results, oldest first."""
+
+    status: str = "none"
+    failing_streak: int = 0
+    log: list[HealthResult] = []
+
+
 class Container(Struct, frozen=True, kw_only=True):
     """The record of one container; a change is a new value (``msgspec.structs.replace``)."""
 
@@ -303,6 +326,8 @@ class Container(Struct, frozen=True, kw_only=True):
     layers: list[str]
     """Short names of the image's layer directories, lowest first."""
     state: State = State()
+    health: Health | None = None
+    """None when it has no check, or was never started."""
     restart_count: int = 0
     stopped_by_user: bool = False
     monitor_pid: int = 0

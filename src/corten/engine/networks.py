@@ -192,6 +192,18 @@ class Networks:
         containers = {endpoint.container_id: self._resource(endpoint) for endpoint in self._endpoints(network)}
         return NetworkInspect(**fields, containers=containers)
 
+    def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
+        """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them), and those
+        that may be given out yet."""
+        taken = len(self._endpoints(network))
+        found = []
+        for config in network.ipam.config:
+            subnet = IPv4Network(config.subnet)
+            used = taken + min(subnet.num_addresses, 2) + (1 if config.gateway else 0)
+            dynamic = IPv4Network(config.ip_range).num_addresses if config.ip_range else subnet.num_addresses - used
+            found.append((config.subnet, used, max(0, dynamic)))
+        return found
+
     def _resource(self, endpoint: Endpoint) -> EndpointResource:
         name = self._name_of(endpoint.container_id)
         return EndpointResource(name, endpoint.endpoint_id, endpoint.mac, f"{endpoint.ip}/{endpoint.prefix}")

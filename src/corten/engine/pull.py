@@ -60,7 +60,7 @@ class Puller:
         cancelled = threading.Event()
         try:
             found, layers, config = await asyncio.to_thread(
-                self._fetch, reference, platform, _credentials(auth), report, cancelled
+                self._fetch, reference, platform, credentials_of(auth), report, cancelled
             )
         finally:
             cancelled.set()
@@ -182,7 +182,8 @@ def _choose(index: Index, platform: Platform, reference: Reference) -> Descripto
     return index.manifests[place]
 
 
-def _credentials(auth: Mapping[str, str] | None) -> Credentials | None:
+def credentials_of(auth: Mapping[str, str] | None) -> Credentials | None:
+    """What a client showed of ``X-Registry-Auth``; None for nothing."""
     if not auth:
         return None
     names = ("username", "password", "identitytoken", "registrytoken")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Callable
 
 from corten.engine.clock import parse_time
 from corten.engine.exec import Execs
@@ -70,7 +71,7 @@ class Removal:
         if id in self.lifecycle.records:
             await self.remove(self.lifecycle.records.get(id), volumes=True)
 
-    async def prune(self, filters: Filters | None) -> Pruned:
+    async def prune(self, filters: Filters | None, told: Callable[[str], None]) -> Pruned:
         """Remove every container that does not run and passes (label, label!, until). Raises InvalidInput."""
         wanted = check_filters(filters, ("label", "label!", "until"))
         before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=time.time_ns())
@@ -86,6 +87,7 @@ class Removal:
             except CortenError:  # started, or removed, by somebody else meanwhile
                 continue
             deleted.append(container.id)
+            told(container.id)
             reclaimed += size
         self.lifecycle.events.publish("container", "prune", "", {"reclaimed": str(reclaimed)})
         return Pruned(tuple(deleted), reclaimed)

@@ -64,8 +64,9 @@ class Stopping:
         self.send(container, run, signal.SIGKILL)
         await _is_over(run, None)
 
-    def kill(self, container: Container, signal_name: str) -> None:
-        """Send a signal. Raises Conflict when it does not run, InvalidInput."""
+    async def kill(self, container: Container, signal_name: str) -> None:
+        """Send a signal; KILL, as with dockerd, is over when the container is. Raises Conflict when it does not run,
+        InvalidInput."""
         number = signals.parse(signal_name)
         run = self.lifecycle.lives.of(container).run
         if run is None:
@@ -74,6 +75,8 @@ class Stopping:
         if number in _ENDING or number == own:
             container = self.lifecycle.records.change(container.id, stopped_by_user=True)
         self.send(container, run, number)
+        if number == signal.SIGKILL:
+            await _is_over(run, _PATIENCE)
 
     async def restart(self, container: Container, *, signal_name: str | None, timeout: int | None) -> str:
         """Stop it, if it runs, and start it. A hint for the user, or ''. Raises why it cannot be started."""

@@ -7,21 +7,31 @@ import datetime
 import functools
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from corten import __version__
+from corten.engine.events import Events
 from corten.engine.images import Images
+from corten.engine.limits import RUNTIME
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
 from corten.engine.records import Records
 from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
+from corten.network.pool import Pool
 from corten.runtime.cgroups import CgroupManager
 from corten.sys.standing import Standing
 
-_API, _OLDEST_API = "1.47", "1.24"
+_LOG_DRIVERS = ["json-file", "none"]
+
+
+_NOT_HERE: dict[str, Any] = {
+    "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""}, "GenericResources": None,
+    "ProductLicense": "", "DiscoveredDevices": [], "CDISpecDirs": [],
+}  # fmt: skip
+"""Parts of other engines: members that clients expect to find."""
 
 
 class System:
@@ -36,23 +46,25 @@ class System:
         observing: Observing,
         cgroups: CgroupManager,
         standing: Standing,
+        events: Events,
+        pools: Sequence[Pool],
         stop: Callable[[bool], None],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
+        self._events, self._pools = events, pools
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
-        """In the API's form (``SystemVersion``)."""
+        """In the API's form (``SystemVersion``), without the versions of the API."""
         common = {
-            "Version": __version__, "ApiVersion": _API, "MinAPIVersion": _OLDEST_API, "Os": "linux",
-            "Arch": _architecture(), "KernelVersion": platform.release(), "GitCommit": "", "GoVersion": "",
-            "BuildTime": "",
+            "Version": __version__, "Os": "linux", "Arch": _architecture(), "KernelVersion": platform.release(),
+            "Experimental": False, "GitCommit": "", "GoVersion": "", "BuildTime": "",
         }  # fmt: skip
         details = {
-            "ApiVersion": _API, "Arch": _architecture(), "Experimental": "false", "KernelVersion": platform.release(),
-            "MinAPIVersion": _OLDEST_API, "Os": "linux", "PythonVersion": platform.python_version(),
+            "Arch": _architecture(), "Experimental": "false", "KernelVersion": platform.release(), "Os": "linux",
+            "PythonVersion": platform.python_version(),
         }  # fmt: skip
         engine = {"Name": "Engine", "Version": __version__, "Details": details}
         return {"Platform": {"Name": "Corten"}, "Components": [engine], **common}
@@ -78,9 +90,13 @@ class System:
             "LoggingDriver": "json-file",
             "CgroupDriver": "cgroupfs" if self._cgroups.present else "none",
             "CgroupVersion": str(self._cgroups.version),
-            "Runtimes": {"corten": {"path": "corten-runtime"}},
-            "DefaultRuntime": "corten",
+            "Runtimes": {RUNTIME: {"path": "corten-runtime", "status": {}}},
+            "DefaultRuntime": RUNTIME,
             "InitBinary": "corten",
+            **_NOT_HERE,
+            **self._process(),
+            "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
+            "FirewallBackend": {"Driver": "nftables"},
             "SecurityOptions": [
                 "name=seccomp,profile=builtin", *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
             ],
@@ -91,10 +107,24 @@ class System:
             "Warnings": self._warnings() or None,
         }  # fmt: skip
 
+    def _process(self) -> dict[str, Any]:
+        """What the engine's process is doing; its tasks are what goroutines are to dockerd."""
+        return {
+            "Debug": False,
+            "NFd": len(os.listdir("/proc/self/fd")),
+            "NGoroutines": len(asyncio.all_tasks()),
+            "NEventsListener": self._events.subscribers,
+        }
+
     def _warnings(self) -> list[str]:
+        limits = self._limits()
         lacking = [] if self._cgroups.present else ["WARNING: No control groups: no limits, no pause, no statistics"]
+        if self._cgroups.present and not limits["SwapLimit"]:
+            lacking.append("WARNING: No swap limit support")
         if not self._standing.network:
             lacking.append("WARNING: No bridge networks: they need root")
+        elif not limits["IPv4Forwarding"]:
+            lacking.append("WARNING: IPv4 forwarding is disabled")
         if self._standing.is_single:
             lacking.append("WARNING: A single user and group id: every file and process of a container is root's")
         return lacking
@@ -105,7 +135,7 @@ class System:
             "Driver": "overlay2",
             "DriverStatus": [["Supports d_type", "true"], ["userxattr", str(not self._standing.initial).lower()]],
             "Plugins": {"Volume": ["local"], "Network": [*bridge, "host", "null"], "Authorization": None,
-                        "Log": ["json-file", "none"]},
+                        "Log": _LOG_DRIVERS},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
         }  # fmt: skip
@@ -113,12 +143,16 @@ class System:
     def _limits(self) -> dict[str, Any]:
         present = {
             "MemoryLimit": "memory", "CpuCfsPeriod": "cpu", "CpuCfsQuota": "cpu", "CPUShares": "cpu",
-            "CPUSet": "cpuset", "PidsLimit": "pids", "OomKillDisable": "memory",
+            "CPUSet": "cpuset", "PidsLimit": "pids",
         }  # fmt: skip
         limits = {name: controller in self._cgroups.controllers for name, controller in present.items()}
         swap = self._cgroups.version == 2 or os.path.exists("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")
-        forwarding = _read("/proc/sys/net/ipv4/ip_forward") == "1"
-        return {**limits, "SwapLimit": swap and limits["MemoryLimit"], "IPv4Forwarding": forwarding}
+        return {
+            **limits,
+            "SwapLimit": swap and limits["MemoryLimit"],
+            "OomKillDisable": self._cgroups.version == 1 and limits["MemoryLimit"],  # version 2 has no way to
+            "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward") == "1",
+        }
 
     async def df(self) -> dict[str, Any]:
         """``{"containers": [(Container, size_rw, size_root)], "volumes": [(Volume, size, references)],

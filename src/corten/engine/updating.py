@@ -7,6 +7,7 @@ import dataclasses
 
 import msgspec
 
+from corten.engine import honoured
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.limits import validate
 from corten.engine.means import Means
@@ -77,14 +78,14 @@ class Updating:
         life = self.lifecycle
         async with life.lives.of(container).lock:
             container = life.records.get(container.id)
-            host, warnings = self.means.settle(updated(container.host, request))
+            host, warnings = self.means.settle(honoured.settle(updated(container.host, request)))
             if container.host.auto_remove and host.restart_policy.name != "no":
                 raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             if container.state.running:
                 self._apply(container, host)
             container = life.records.change(container.id, host=host)
         life.publish(container, "update")
-        return warnings
+        return [*warnings, *honoured.warnings(msgspec.structs.replace(host, mounts=None))]
 
     def _apply(self, container: Container, host: HostConfig) -> None:
         """Only what changed is written: the kernel refuses some values that it would not refuse to keep."""
@@ -98,12 +99,21 @@ class Updating:
         limits = dataclasses.replace(_NOTHING, **changed)
         if "memory" in changed or "memory_swap" in changed:
             limits = dataclasses.replace(limits, memory=new.memory, memory_swap=new.memory_swap)
+        if "throttle" in changed:
+            kept = {rule[:3] for rule in new.throttle}
+            # No rate is no limit: a rule that went is to be taken back.
+            gone = tuple((*rule[:3], 0) for rule in old.throttle if rule[:3] not in kept)
+            limits = dataclasses.replace(limits, throttle=(*new.throttle, *gone))
         try:
             planner.cgroups.update(planner.cgroup(container), limits)
         except OSError as error:
             raise CortenError.from_os("update", f"container {container.name}", error) from error
 
 
+_RULES = frozenset(
+    {"blkio_device_read_bps", "blkio_device_write_bps", "blkio_device_read_iops", "blkio_device_write_iops"}
+)
+"""An empty list of these takes all rules back."""
 _NOTHING = resources(HostConfig(), ())
 
 
@@ -112,7 +122,8 @@ def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
 
     Raises InvalidInput when the whole contradicts itself.
     """
-    changes = {name: value for name, value in msgspec.structs.asdict(request).items() if value}
+    asked = msgspec.structs.asdict(request)
+    changes = {name: value for name, value in asked.items() if value or (value == [] and name in _RULES)}
     if "nano_cpus" in changes:
         changes |= {"cpu_quota": 0, "cpu_period": 0}
     if "memory" in changes and "memory_swap" not in changes and host.memory_swap > 0:

@@ -155,7 +155,7 @@ class Volumes:
         """Bytes of a volume's files."""
         return await asyncio.to_thread(size_of, self.path(name))
 
-    async def prune(self, filters: Filters | None = None) -> Pruned:
+    async def prune(self, filters: Filters | None = None, told: Callable[[str], None] = lambda _: None) -> Pruned:
         """Remove anonymous volumes (all with filter ``all=true``) that no container uses. Raises InvalidInput."""
         wanted = check_filters(filters, ("label", "label!", "all"))
         used = {name for name, _ in self._uses()}
@@ -168,6 +168,7 @@ class Volumes:
                 if volume.name in self._volumes and not self.users(volume.name):
                     self.discard(volume.name)
                     deleted.append(volume.name)
+                    told(volume.name)
                     reclaimed += size
         self._events.publish("volume", "prune", "", {"reclaimed": str(reclaimed)})
         return Pruned(tuple(deleted), reclaimed)

@@ -54,8 +54,7 @@ class Repository:
         self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None
     ) -> None:
         self._reference = reference
-        host = _HUB_HOST if reference.domain == DOCKER_HUB else reference.domain
-        self._transport = Transport(host, wait)
+        self._transport = Transport(hub_host(reference), wait)
         self._authorizer = Authorizer(self._transport, f"repository:{reference.path}:pull", credentials)
 
     def __enter__(self) -> Repository:
@@ -139,7 +138,7 @@ class Repository:
     def _refusal(self, response: Response, identifier: str) -> CortenError:
         """What a status that is not success means, in Docker's sentences."""
         name = self._reference.familiar_name
-        code, words = _registry_error(response)
+        code, words = registry_error(response)
         if response.status in (401, 403):
             return AccessDenied(
                 f"pull access denied for {name}, repository does not exist or may require 'corten login'"
@@ -158,6 +157,11 @@ class Repository:
         return CortenError(f"request {self._transport.base}: {response.status} {words}".rstrip())
 
 
+def hub_host(reference: Reference) -> str:
+    """The host of a reference's registry: the hub's is not its name."""
+    return _HUB_HOST if reference.domain == DOCKER_HUB else reference.domain
+
+
 def _start(response: Response) -> int:
     """Where a partial answer begins (RFC 9110, section 14.4); -1 when it does not say."""
     first = response.headers.get("Content-Range", "").removeprefix("bytes ").partition("-")[0]
@@ -173,7 +177,7 @@ def _body(response: Response, limit: int, what: str) -> bytes:
     return content
 
 
-def _registry_error(response: Response) -> tuple[str, str]:
+def registry_error(response: Response) -> tuple[str, str]:
     """Code and sentence of a registry's error (OCI distribution-spec, "Error Codes"); '' where it has none."""
     try:
         errors = Document.parse(response.read(_MAX_ERROR), "error").children("errors")

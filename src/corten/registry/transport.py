@@ -15,6 +15,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Protocol
 
 import urllib3
 from urllib3.exceptions import (
@@ -43,6 +44,13 @@ _CONNECTIONS = 8
 _HINT = (
     "check the network and the registry's name; images can also be loaded from a file: corten load -i FILE"
 )
+
+
+class Readable(Protocol):
+    """A body that is read as it is sent."""
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; empty at the end."""
 
 
 class Transport:
@@ -101,6 +109,10 @@ class Transport:
         """The error for a peer that did not answer."""
         return Unavailable(f"request {_plain(url)}: {_cause(error)}", hint=_HINT)
 
+    def once(self, method: str, url: str, headers: Mapping[str, str], body: Readable) -> Response:
+        """One attempt with a body that is read as it goes. Raises urllib3's HTTPError."""
+        return self._once(method, url, headers, body)
+
     def _follow(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Response:
         for _ in range(_MOST_REDIRECTS + 1):
             response = self._once(method, url, headers, body)
@@ -120,13 +132,15 @@ class Transport:
         if scheme != "https" and not (scheme == "http" and url.startswith("http://")):
             raise CortenError(f"request {_plain(url)}: a redirect to {_plain(target)} is not followed")
 
-    def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None) -> Response:
+    def _once(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Readable | None = None
+    ) -> Response:
         fields = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
         return self._pool(url).request(
             method,
             url,
             headers=fields,
-            body=body,
+            body=body,  # type: ignore[arg-type]
             redirect=False,
             retries=False,
             preload_content=False,

@@ -25,7 +25,7 @@ from corten.runtime import accounts
 from corten.runtime.operations.files import BindMount
 from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
 from corten.runtime.stages.context import LaunchContext
-from corten.spawner import trees
+from corten.spawner import layers, trees
 from corten.spec.runtime import User
 from corten.sys import process
 
@@ -264,6 +264,26 @@ def diff(arguments: Arguments, descriptors: list[int]) -> int:
     return 0
 
 
+def layer(arguments: Arguments, descriptors: list[int]) -> int:
+    """The same differences as an archive: report, then data."""
+    report, data = descriptors[:2]
+    view = arguments["view"]
+    try:
+        os.chdir(view["base"])
+        changes = _visible(sorted(trees.changes(view["upper"], view["lowers"])))
+    except OSError as error:
+        _tell(report, {"error": _told(error)})
+        return 1
+    _tell(report, {})
+    os.close(report)
+    try:
+        with os.fdopen(data, "wb", buffering=1 << 16) as output:
+            layers.write_layer(output, view["upper"], changes)
+    except BrokenPipeError:  # who asked has gone
+        return 1
+    return 0
+
+
 def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Without what a start leaves behind: the places that the runtime mounts something on, and directories that
     differ by those alone."""
@@ -286,4 +306,5 @@ WORKS = {
     "unpack": _work(_unpack),
     "populate": populate,
     "diff": diff,
+    "layer": layer,
 }

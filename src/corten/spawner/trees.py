@@ -35,7 +35,7 @@ def write_archive(output: BinaryIO, source: str, name: str, *, one_file_system: 
         while pending:
             path, entry, status = pending.pop()
             if entry:
-                _add(archive, path, entry, status, links)
+                add(archive, path, entry, status, links)
             if stat.S_ISDIR(status.st_mode) and not (one_file_system and status.st_dev != top.st_dev):
                 pending += reversed(list(_children(path, entry)))
 
@@ -54,7 +54,8 @@ def _children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]
                 yield below, f"{entry}/{child}" if entry else child, os.lstat(below)
 
 
-def _add(archive: tarfile.TarFile, path: str, name: str, status: os.stat_result, links: Links) -> None:
+def add(archive: tarfile.TarFile, path: str, name: str, status: os.stat_result, links: Links) -> None:
+    """One file into an archive, under a name of its own; a socket is left out. Raises OSError."""
     entry = describe(path, name, status, links)
     if entry is None:
         return
@@ -289,7 +290,7 @@ def changes(upper: str, lowers: Sequence[str]) -> Iterator[tuple[str, int]]:
                 continue
             yield name, MODIFIED if exists else ADDED
             if entry.is_dir(follow_symlinks=False):
-                pending.append((name, exists and not _is_opaque(entry.path)))
+                pending.append((name, exists and not is_opaque(entry.path)))
     for root in roots:
         os.close(root)
 
@@ -299,7 +300,8 @@ def _is_whiteout(status: os.stat_result) -> bool:
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
 
-def _is_opaque(path: str) -> bool:
+def is_opaque(path: str) -> bool:
+    """Whether overlay hides what the layers below have in a directory."""
     for prefix in _OVERLAY:
         with contextlib.suppress(OSError):
             if os.getxattr(path, f"{prefix}opaque", follow_symlinks=False) == b"y":

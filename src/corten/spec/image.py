@@ -86,6 +86,8 @@ class Image:
     references: tuple[Reference, ...] = ()
     tagged_at: str = ""
     """RFC 3339 time of the last tag; '' when it has never been tagged here."""
+    parent: str = ""
+    """The ID of the image that this one was made from here; '' for one that came from elsewhere."""
 
     @property
     def config(self) -> ImageConfig:

@@ -49,6 +49,10 @@ CREATE TABLE IF NOT EXISTS image_references (
     reference TEXT PRIMARY KEY,
     image_id  TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS image_parents (
+    image_id TEXT PRIMARY KEY,
+    parent   TEXT NOT NULL
+) STRICT;
 """
 _ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})", re.ASCII)
 
@@ -62,6 +66,7 @@ class ImageStore:
         self._db = db
         self._images: dict[Digest, Image] = {}
         self._references: dict[Reference, Digest] = {}
+        self._parents: dict[str, str] = {}
         with self._durable():
             for statement in _TABLES.split(";"):
                 db.execute(statement)
@@ -103,6 +108,10 @@ class ImageStore:
         except KeyError:
             raise NotFound(f"No such image: {image_id}") from None
 
+    def by_id(self, image_id: str) -> Image | None:
+        """An image by its full ID; None when there is none."""
+        return self._images.get(Digest(image_id))
+
     def by_reference(self, reference: Reference) -> Image | None:
         """The image that a tag or digest names; None when there is none."""
         return self._images.get(self._referred(reference))
@@ -119,6 +128,7 @@ class ImageStore:
         config: bytes,
         layers: Sequence[tuple[Descriptor, Layer]],
         names: Iterable[Reference] = (),
+        parent: str = "",
     ) -> Image:
         """Record an image whose blobs and layers are in the store, and give it references; durable on return.
 
@@ -139,8 +149,14 @@ class ImageStore:
             db.executemany("INSERT INTO image_layers VALUES (?, ?, ?, ?)", rows)
             for name in names:
                 self._write_reference(name, image_id)
+            if parent:
+                db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
         self._load()
         return self._images[image_id]
+
+    def children(self, image_id: str) -> list[Image]:
+        """The images that were made from one."""
+        return [image for image in self._images.values() if image.parent == image_id]
 
     def tag(self, image_id: str, reference: Reference) -> Image:
         """Let a reference mean this image, and no longer the one it meant before; durable on return."""
@@ -151,6 +167,12 @@ class ImageStore:
             db.execute("UPDATE images SET tagged_at = ? WHERE id = ?", (now, image.id))
         self._load()
         return self._images[image.id]
+
+    def add_reference(self, image_id: str, reference: Reference) -> None:
+        """One more name that is not a tag of the user's: the digest at a registry; durable on return."""
+        with self._durable():
+            self._write_reference(reference, self.get(image_id).id)
+        self._load()
 
     def untag(self, reference: Reference) -> Image:
         """Take a reference away; the image as it is then. Raises NotFound."""
@@ -171,7 +193,7 @@ class ImageStore:
         if image.references:
             raise Conflict(f"remove {digests.short(image.id)}: it has references")
         with self._durable() as db:
-            for table, column in (("image_layers", "image_id"), ("images", "id")):
+            for table, column in (("image_layers", "image_id"), ("image_parents", "image_id"), ("images", "id")):
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (image.id,))  # noqa: S608
         self._load()
         kept = {chain_id for other in self._images.values() for chain_id in other.chain_ids}
@@ -192,10 +214,9 @@ class ImageStore:
         )
 
     def collect(self, layers: Iterable[str], blobs: Iterable[Digest]) -> int:
-        """Delete garbage; bytes of blobs that went. May run in any thread; nothing may be added meanwhile."""
-        for short in layers:
-            self.layers.remove(short)
-        return sum(self.blobs.remove(digest) for digest in blobs)
+        """Delete garbage; the bytes that came free. May run in any thread; nothing may be added meanwhile."""
+        unpacked = sum(self.layers.remove(short) for short in layers)
+        return unpacked + sum(self.blobs.remove(digest) for digest in blobs)
 
     # --- inside
 
@@ -240,6 +261,7 @@ class ImageStore:
             references.parse(text): Digest(image_id)
             for text, image_id in self._db.execute("SELECT reference, image_id FROM image_references")
         }
+        self._parents = dict(self._db.execute("SELECT image_id, parent FROM image_parents"))
         self._images = {
             Digest(row[0]): self._image(*row)
             for row in self._db.execute("SELECT id, config, manifest, tagged_at FROM images").fetchall()
@@ -258,6 +280,7 @@ class ImageStore:
             layer_sizes=tuple(size for _, size in rows),
             references=tuple(sorted(name for name, owner in self._references.items() if owner == image_id)),
             tagged_at=tagged_at,
+            parent=self._parents.get(image_id, ""),
         )
 
 

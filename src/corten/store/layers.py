@@ -112,11 +112,14 @@ class LayerStore:
             self._publish(staged, chain_id)
         return layer
 
-    def remove(self, short: str) -> None:
-        """Forget a layer by its short name: it is gone at once, its bytes soon after."""
+    def remove(self, short: str) -> int:
+        """Forget a layer by its short name: it is gone at once, its bytes soon after. How many they are."""
         with self._staged() as staged:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 os.rename(self._layers / short, staged / "gone")
+                return Document.parse((staged / "gone/layer.json").read_bytes(), f"layer {short}").number("size")
+            except (FileNotFoundError, DataCorrupt):
+                return 0
 
     def all(self) -> list[str]:
         """The short names of all layers that are here."""

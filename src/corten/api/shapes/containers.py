@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from corten.api.shapes.configs import Version, config_shape, host_shape
+from corten.api.shapes.descriptors import descriptor_shape
 from corten.api.shapes.words import status_line
 from corten.api.times import unix_seconds
 from corten.engine.container_network import network_settings
-from corten.engine.model import Container, MountPoint, State
+from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
 from corten.network.endpoint import Endpoint
 
@@ -21,7 +23,7 @@ Sizes = tuple[int, int]
 """(SizeRw, SizeRootFs) in bytes."""
 
 
-def summary(container: Container, services: Services, sizes: Sizes | None) -> dict[str, Any]:
+def summary(container: Container, services: Services, sizes: Sizes | None, version: Version) -> dict[str, Any]:
     """``ContainerSummary``: one row of ``ps``."""
     network = settings(container, services)
     shape: dict[str, Any] = {
@@ -34,12 +36,29 @@ def summary(container: Container, services: Services, sizes: Sizes | None) -> di
         "Ports": list(_ports(network.ports)),
         "Labels": container.config.labels or {},
         "State": container.state.status,
-        "Status": status_line(container.state),
-        "HostConfig": {"NetworkMode": container.host.network_mode},
+        "Status": status_line(container.state, container.health),
+        "HostConfig": _mode(container, version),
         "NetworkSettings": {"Networks": network.networks},
         "Mounts": [mount_shape(mount) for mount in container.mounts],
     }
+    if version >= (1, 48):
+        shape |= _manifest(container, services)
+    if version >= (1, 52) and container.health is not None:
+        shape["Health"] = {"Status": container.health.status, "FailingStreak": container.health.failing_streak}
     return shape | _sizes(sizes)
+
+
+def _mode(container: Container, version: Version) -> dict[str, Any]:
+    host = container.host
+    if version >= (1, 46) and host.annotations:
+        return {"NetworkMode": host.network_mode, "Annotations": host.annotations}
+    return {"NetworkMode": host.network_mode}
+
+
+def _manifest(container: Container, services: Services) -> dict[str, Any]:
+    """``ImageManifestDescriptor``, while the image is here."""
+    image = services.images.find(container.image)
+    return {"ImageManifestDescriptor": descriptor_shape(image)} if image is not None else {}
 
 
 def settings(container: Container, services: Services) -> NetworkSettings:
@@ -69,7 +88,7 @@ def mount_shape(mount: MountPoint) -> dict[str, Any]:
     return {name: value for name, value in shape.items() if value != "" or name not in ("Name", "Driver")}
 
 
-def inspected(container: Container, services: Services, sizes: Sizes | None) -> dict[str, Any]:
+def inspected(container: Container, services: Services, sizes: Sizes | None, version: Version) -> dict[str, Any]:
     """``ContainerInspectResponse``."""
     directory = services.containers.directory(container)
     return {
@@ -77,7 +96,7 @@ def inspected(container: Container, services: Services, sizes: Sizes | None) -> 
         "Created": container.created,
         "Path": container.path,
         "Args": container.args,
-        "State": state_shape(container.state),
+        "State": state_shape(container),
         "Image": container.image,
         "ResolvConfPath": f"{directory}/resolv.conf",
         "HostnamePath": f"{directory}/hostname",
@@ -87,22 +106,43 @@ def inspected(container: Container, services: Services, sizes: Sizes | None) -> 
         "RestartCount": container.restart_count,
         "Driver": "overlay2",
         "Platform": container.platform,
+        **(_manifest(container, services) if version >= (1, 48) else {}),
         "MountLabel": "",
         "ProcessLabel": "",
         "AppArmorProfile": "",
         "ExecIDs": services.containers.exec_ids(container) or None,
-        "HostConfig": container.host,
+        "HostConfig": host_shape(container.host, version),
         "GraphDriver": _graph_driver(container, directory),
         **_sizes(sizes),
         "Mounts": [mount_shape(mount) for mount in container.mounts],
-        "Config": container.config,
-        "NetworkSettings": settings(container, services),
+        "Config": config_shape(container.config, version),
+        "NetworkSettings": _network_shape(settings(container, services), version),
     }
 
 
-def state_shape(state: State) -> dict[str, Any]:
-    """``ContainerState``."""
-    return dict(msgspec.to_builtins(state))
+def state_shape(container: Container) -> dict[str, Any]:
+    """``ContainerState``; with ``Health`` where the container has a check."""
+    shape: dict[str, Any] = msgspec.to_builtins(container.state)
+    return {**shape, "Health": container.health} if container.health is not None else shape
+
+
+_BRIDGE_FIELDS = {
+    "HairpinMode": False, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None,
+    "SecondaryIPv6Addresses": None, "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "",
+}  # fmt: skip
+_BRIDGE_MEMBERS = ("bridge", "endpoint_id", "gateway", "ip_address", "ip_prefix_len", "mac_address")
+
+
+def _network_shape(settings: NetworkSettings, version: Version) -> dict[str, Any]:
+    """``NetworkSettings``; before 1.52 with the default bridge's fields at the top."""
+    shape: dict[str, Any] = msgspec.to_builtins(settings)
+    if version < (1, 52):
+        return {**_BRIDGE_FIELDS, **shape}
+    names = msgspec.structs.fields(NetworkSettings)
+    for field in names:
+        if field.name in _BRIDGE_MEMBERS:
+            del shape[field.encode_name]
+    return shape
 
 
 def _graph_driver(container: Container, directory: str) -> dict[str, Any]:

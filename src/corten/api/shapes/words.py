@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from corten.api.times import unix_seconds
-from corten.engine.model import State
+from corten.engine.model import Health, State
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _STEPS = (
@@ -27,8 +27,8 @@ def duration(seconds: int) -> str:
     return f"{seconds // (365 * _DAY)} years"
 
 
-def status_line(state: State) -> str:
-    """``Up 3 minutes``, ``Exited (0) 2 hours ago``."""
+def status_line(state: State, health: Health | None = None) -> str:
+    """``Up 3 minutes (healthy)``, ``Exited (0) 2 hours ago``."""
     now = int(time.time())
     if state.running:
         up = duration(now - unix_seconds(state.started_at))
@@ -36,7 +36,7 @@ def status_line(state: State) -> str:
             return f"Up {up} (Paused)"
         if state.restarting:
             return f"Restarting ({state.exit_code}) {duration(now - unix_seconds(state.finished_at))} ago"
-        return f"Up {up}"
+        return f"Up {up}{_health_words(health)}"
     if state.restarting:
         return f"Restarting ({state.exit_code}) {duration(now - unix_seconds(state.finished_at))} ago"
     if state.status == "removing":
@@ -48,3 +48,9 @@ def status_line(state: State) -> str:
     if state.finished_at.startswith("0001"):
         return ""
     return f"Exited ({state.exit_code}) {duration(now - unix_seconds(state.finished_at))} ago"
+
+
+def _health_words(health: Health | None) -> str:
+    if health is None or health.status == "none":
+        return ""
+    return " (health: starting)" if health.status == "starting" else f" ({health.status})"

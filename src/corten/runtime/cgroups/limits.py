@@ -93,7 +93,7 @@ def v2_settings(limits: Resources) -> Iterator[Setting]:
         yield "io.weight", f"default {1 + (limits.blkio_weight - 10) * 9999 // 990}", _WEIGHT
     keys = {"read_bps": "rbps", "write_bps": "wbps", "read_iops": "riops", "write_iops": "wiops"}
     for name, major, minor, rate in limits.throttle:
-        yield "io.max", f"{major}:{minor} {keys[name]}={rate}", _RATE
+        yield "io.max", f"{major}:{minor} {keys[name]}={rate or 'max'}", _RATE
     for file, value in limits.unified:
         yield file, value, "Asked for by name."
 

@@ -1,0 +1,133 @@
+"""What a request asks for and this machine, or Corten, cannot do: refused or discarded with a warning, never silently.
+
+The sentences are dockerd's (daemon/daemon_unix.go), for tools that look for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import glob
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+from corten.engine.container_network import DEFAULT
+from corten.engine.model import ContainerConfig, EndpointRequest, HostConfig, NetworkingConfig
+from corten.errors import InvalidInput, NotFound, Unsupported
+
+_V1 = "/sys/fs/cgroup"
+_SWAP = (
+    "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
+)
+_SWAPPINESS = (
+    "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness "
+    "discarded."
+)
+_OOM = "Your kernel does not support OomKillDisable. OomKillDisable discarded."
+_OOM_UNBOUNDED = (
+    "OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out "
+    "of resources."
+)
+_WEIGHT = "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+_WEIGHT_DEVICE = (
+    "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
+)
+_VOLUME_DRIVER = (
+    "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use "
+    "'--mount type=volume,volume-driver=...' instead"
+)
+
+
+@functools.cache
+def _has(*patterns: str) -> bool:
+    return any(glob.glob(f"{_V1}/{pattern}") for pattern in patterns)
+
+
+@functools.cache
+def _is_v2() -> bool:
+    return os.path.exists(f"{_V1}/cgroup.controllers")
+
+
+def _can_weigh() -> bool:
+    return _has("blkio*/blkio.weight", "blkio*/blkio.bfq.weight", "*/io.weight", "*/io.bfq.weight")
+
+
+def _discarded(host: HostConfig) -> Iterator[tuple[str, object, str]]:
+    """(member, what it becomes, the warning)."""
+    if host.memory_swap > 0 and not _is_v2() and not _has("memory*/memory.memsw.limit_in_bytes"):
+        yield "memory_swap", -1, _SWAP
+    if host.memory_swappiness not in (None, -1) and not _has("memory*/memory.swappiness"):
+        yield "memory_swappiness", None, _SWAPPINESS
+    if host.oom_kill_disable and not _has("memory*/memory.oom_control"):
+        yield "oom_kill_disable", False, _OOM
+    if host.blkio_weight and not _can_weigh():
+        yield "blkio_weight", 0, _WEIGHT
+    if host.blkio_weight_device:
+        yield "blkio_weight_device", None, _WEIGHT_DEVICE
+
+
+def settle(host: HostConfig) -> HostConfig:
+    """Without what is discarded."""
+    changes = {name: value for name, value, _ in _discarded(host)}
+    return msgspec.structs.replace(host, **changes) if changes else host
+
+
+def warnings(host: HostConfig) -> Iterator[str]:
+    """What was discarded, and what is dangerous."""
+    discarded = list(_discarded(host))
+    yield from (sentence for _, _, sentence in discarded)
+    if host.oom_kill_disable and not host.memory and not any(name == "oom_kill_disable" for name, *_ in discarded):
+        yield _OOM_UNBOUNDED
+    if host.volume_driver and any(mount.type == "volume" for mount in host.mounts or ()):
+        yield _VOLUME_DRIVER
+
+
+def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConfig) -> None:
+    """Raises InvalidInput, NotFound, Unsupported for what cannot be honoured at all."""
+    if host.cpu_realtime_period or host.cpu_realtime_runtime:
+        raise InvalidInput("Your kernel does not support CPU real-time scheduler for containers")
+    if host.storage_opt:
+        raise InvalidInput(
+            "--storage-opt is supported only for overlay over xfs with 'pquota' mount option",
+            hint="a volume on a file system of its own has a size of its own",
+        )
+    if host.userns_mode not in ("", "host"):
+        raise InvalidInput(f"invalid USER mode: {host.userns_mode}")
+    if host.links:
+        raise Unsupported("link containers: links are not supported", hint="join both to one network")
+    if host.umask is not None:
+        raise Unsupported("set the umask of a container: not supported", hint="let its command call umask")
+    _refuse_devices(host)
+    if host.volume_driver not in ("", "local") and (host.binds or config.volumes):
+        raise NotFound(
+            f'error looking up volume plugin {host.volume_driver}: plugin "{host.volume_driver}" not found'
+        )
+    _refuse_networks(host, networking)
+
+
+def _refuse_devices(host: HostConfig) -> None:
+    for request in host.device_requests or ():
+        driver, capabilities = request.get("Driver") or "", request.get("Capabilities") or []
+        shown = " ".join(f"[{' '.join(one)}]" for one in capabilities)
+        raise InvalidInput(f'could not select device driver "{driver}" with capabilities: [{shown}]')
+
+
+def _refuse_networks(host: HostConfig, networking: NetworkingConfig) -> None:
+    asked = networking.endpoints_config or {}
+    mode = DEFAULT if host.network_mode in ("", "default") else host.network_mode
+    others = sorted(name for name in asked if name not in (mode, "default"))
+    if others and len(asked) > 1:
+        raise Unsupported(f"connect to networks {', '.join(sorted(asked))}: a container has one network")
+    for endpoint in asked.values():
+        _refuse_endpoint(endpoint or EndpointRequest())
+
+
+def _refuse_endpoint(endpoint: EndpointRequest) -> None:
+    ipam = endpoint.ipam_config or {}
+    if ipam.get("IPv6Address") or ipam.get("LinkLocalIPs"):
+        raise Unsupported("give a container an IPv6 or link-local address: networks have IPv4 only")
+    if endpoint.driver_opts:
+        raise Unsupported(f"use driver options {', '.join(sorted(endpoint.driver_opts))} on a network: not supported")
+    if endpoint.links:
+        raise Unsupported("link containers: links are not supported", hint="join both to one network")

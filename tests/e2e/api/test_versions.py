@@ -1,0 +1,160 @@
+"""What differs between the versions of the API, as the published version history names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.engine import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+@pytest.fixture(autouse=True)
+def _clean(shared_engine: Engine) -> Iterator[None]:
+    yield
+    for one in shared_engine.api("GET", "/containers/json?all=1").json:
+        shared_engine.api("DELETE", f"/containers/{one['Id']}?force=1&v=1").check()
+
+
+def _get(engine: Engine, version: str, target: str) -> Any:
+    return engine.api("GET", f"/v{version}{target}").check().json
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "with_", "without"),
+    [
+        ("/images/busybox/json", ("VirtualSize",), "1.43", "1.44"),
+        ("/images/busybox/json", ("ContainerConfig",), "1.44", "1.45"),
+        ("/images/busybox/json", ("Config", "Hostname"), "1.49", "1.50"),
+        ("/images/busybox/json", ("Config", "OnBuild"), "1.51", "1.52"),
+        ("/images/busybox/json", ("DockerVersion",), "1.51", "1.52"),
+        ("/images/busybox/json", ("Descriptor",), "1.48", "1.47"),
+        ("/images/busybox/json?manifests=1", ("Manifests",), "1.48", "1.47"),
+        ("/info", ("BridgeNfIptables",), "1.49", "1.50"),
+        ("/info", ("FirewallBackend",), "1.49", "1.48"),
+        ("/info", ("DiscoveredDevices",), "1.50", "1.49"),
+        ("/info", ("CDISpecDirs",), "1.44", "1.43"),
+        ("/info", ("CgroupVersion",), "1.41", "1.40"),
+        ("/info", ("RuncCommit", "Expected"), "1.48", "1.49"),
+        ("/info", ("Runtimes", "corten", "status"), "1.44", "1.43"),
+        ("/system/df", ("LayersSize",), "1.52", "1.53"),
+        ("/system/df", ("ImageUsage",), "1.52", "1.51"),
+        ("/system/df?verbose=1", ("ImageUsage", "Items"), "1.52", "1.51"),
+        ("/system/df", ("BuilderSize",), "1.41", "1.42"),
+        ("/networks/bridge", ("Status",), "1.52", "1.51"),
+    ],
+)
+def test_members_come_and_go(
+    shared_engine: Engine, target: str, path: tuple[str, ...], with_: str, without: str
+) -> None:
+    def has(version: str) -> bool:
+        value = _get(shared_engine, version, target)
+        for name in path[:-1]:
+            value = value.get(name, {})
+        return path[-1] in value
+
+    assert (has(with_), has(without)) == (True, False)
+
+
+def test_a_container_from_version_to_version(shared_engine: Engine) -> None:
+    body = {"Image": "busybox", "Cmd": ["sleep", "600"], "HostConfig": {"Annotations": {"a": "b"}}}
+    shared_engine.api("POST", "/containers/create?name=one", body).check()
+    shared_engine.api("POST", "/containers/one/start").check()
+    old, new = (_get(shared_engine, version, "/containers/one/json") for version in ("1.51", "1.52"))
+    (place,) = new["NetworkSettings"]["Networks"].values()
+    assert old["NetworkSettings"]["IPAddress"] == place["IPAddress"] != ""
+    assert sorted(new["NetworkSettings"]) == ["Networks", "Ports", "SandboxID", "SandboxKey"]
+    assert ("OnBuild" in old["Config"], "OnBuild" in new["Config"]) == (True, False)
+    for version, annotated in (("1.45", False), ("1.46", True)):
+        (row,) = _get(shared_engine, version, "/containers/json")
+        assert ("Annotations" in row["HostConfig"]) == annotated
+    (found,) = _get(shared_engine, "1.56", '/containers/json?filters={"annotation":["a=b"]}')
+    assert found["Names"] == ["/one"]
+    assert _get(shared_engine, "1.56", '/containers/json?filters={"annotation":["a=c"]}') == []
+
+
+def test_untagged_images_had_words_for_names(shared_engine: Engine) -> None:
+    shared_engine.docker("run", "--name", "work", "busybox", "touch", "/x").check()
+    made = shared_engine.api("POST", "/commit?container=work").check().json["Id"]
+    try:
+        for version, tags, digests in (("1.42", ["<none>:<none>"], ["<none>@<none>"]), ("1.43", [], [])):
+            row = next(one for one in _get(shared_engine, version, "/images/json") if one["Id"] == made)
+            assert (row["RepoTags"], row["RepoDigests"]) == (tags, digests)
+        for version, users in (("1.50", -1), ("1.51", 0)):
+            row = next(one for one in _get(shared_engine, version, "/images/json") if one["Id"] == made)
+            assert row["Containers"] == users
+    finally:
+        shared_engine.api("DELETE", f"/images/{made}").check()
+
+
+def test_events_in_each_form(shared_engine: Engine) -> None:
+    shared_engine.api("POST", "/containers/create?name=told", {"Image": "busybox"}).check()
+    target = '/events?since=1&until=' + _get(shared_engine, "1.51", "/info")["SystemTime"]
+    target += '&filters={"container":["told"]}'
+    for version, accept, kind, start in (
+        ("1.51", "application/x-ndjson", "application/json", b"{"),
+        ("1.52", "application/x-ndjson", "application/x-ndjson", b"{"),
+        ("1.52", "application/jsonl", "application/json", b"{"),
+        ("1.53", "application/jsonl", "application/jsonl", b"{"),
+        ("1.52", "application/json-seq", "application/json-seq", b"\x1e{"),
+        ("1.56", "*/*", "application/json", b"{"),
+    ):
+        answer = shared_engine.api("GET", f"/v{version}{target}", headers={"Accept": accept}).check()
+        assert (answer.headers["content-type"], answer.body.startswith(start)) == (kind, True)
+        event = json.loads(answer.body.splitlines()[0].lstrip(b"\x1e"))
+        assert ("status" in event) == (version == "1.51")
+
+
+def test_a_prune_tells_as_it_goes(shared_engine: Engine) -> None:
+    ids = [shared_engine.api("POST", "/containers/create", {"Image": "busybox"}).check().json["Id"] for _ in range(2)]
+    shared_engine.api("POST", "/volumes/create", {"Name": "going"}).check()
+    whole = shared_engine.api("POST", "/v1.55/networks/prune?stream=1").check()
+    assert (whole.headers["content-type"], whole.json) == ("application/json", {"NetworksDeleted": []})
+    answer = shared_engine.api("POST", "/v1.56/containers/prune?stream=1").check()
+    assert answer.headers["content-type"] == "application/jsonl"
+    *gone, last = [json.loads(line) for line in answer.body.splitlines()]
+    assert sorted(one["id"] for one in gone) == sorted(ids)
+    assert {one["status"] for one in gone} == {"deleted"}
+    assert sorted(last["aux"]["ContainersDeleted"]) == sorted(ids)
+    answer = shared_engine.api("POST", '/v1.56/volumes/prune?stream=1&filters={"all":["1"]}').check()
+    assert json.loads(answer.body.splitlines()[0]) == {"id": "going", "status": "deleted"}
+
+
+def test_a_mac_address_of_the_whole_container(shared_engine: Engine) -> None:
+    body = {"Image": "busybox", "MacAddress": "02:42:ac:11:00:99"}
+    for version, warned in (("1.43", False), ("1.44", True)):
+        made = shared_engine.api("POST", f"/v{version}/containers/create", body).check().json
+        assert any("MacAddress field is now deprecated" in one for one in made["Warnings"]) == warned
+    refused = shared_engine.api("POST", "/v1.52/containers/create", body)
+    assert (refused.status, "use endpoint-specific MAC address" in refused.json["message"]) == (400, True)
+
+
+def test_device_limits_of_a_running_container(shared_engine: Engine) -> None:
+    import os
+
+    device = next(f"/dev/{name}" for name in sorted(os.listdir("/sys/block")) if os.path.exists(f"/dev/{name}"))
+    shared_engine.api("POST", "/containers/create?name=disk", {"Image": "busybox", "Cmd": ["sleep", "600"]}).check()
+    shared_engine.api("POST", "/containers/disk/start").check()
+    for rules in ([{"Path": device, "Rate": 1 << 20}], []):
+        shared_engine.api("POST", "/containers/disk/update", {"BlkioDeviceReadBps": rules}).check()
+        assert shared_engine.inspect("disk")["HostConfig"]["BlkioDeviceReadBps"] == rules
+        shared_engine.api("POST", "/containers/disk/update", {"CpuShares": 512}).check()  # leaves them as they are
+        assert shared_engine.inspect("disk")["HostConfig"]["BlkioDeviceReadBps"] == rules
+
+
+def test_an_image_for_one_platform(shared_engine: Engine) -> None:
+    image = shared_engine.api("GET", "/images/busybox/json").check().json
+    own = json.dumps({"os": "linux", "architecture": image["Architecture"]}, separators=(",", ":"))
+    other = '{"os":"linux","architecture":"s390x"}'
+    for target in ("json", "history", "get"):
+        shared_engine.api("GET", f"/images/busybox/{target}?platform={own}").check()
+        refused = shared_engine.api("GET", f"/images/busybox/{target}?platform={other}")
+        assert (refused.status, "does not provide the specified platform" in refused.json["message"]) == (404, True)
+    assert shared_engine.api("GET", "/v1.48/images/busybox/json?platform=" + other).status == 200
+    assert shared_engine.api("GET", "/images/busybox/json?platform=x").status == 400
+    assert shared_engine.api("GET", f"/images/busybox/json?manifests=1&platform={own}").status == 400
+    assert shared_engine.api("GET", "/images/busybox/attestations").status == 501
