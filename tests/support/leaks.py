@@ -15,7 +15,7 @@ from tests.support.process import command_line, descendants
 
 _CGROUPS = Path("/sys/fs/cgroup")
 _STANDBY, _MOST_STANDBYS = "corten-standby", 8
-"""Two monitors stand by for a start, with launcher and init, and one with a launcher for an exec; they come and go."""
+"""Two monitors stand by for a start, with starter and init, and one with a starter for an exec; they come and go."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

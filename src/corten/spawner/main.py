@@ -128,7 +128,7 @@ class Spawner:
 def _start(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.NAMES[CONTAINER])
     spec, plan = message["monitor"], message["plan"]
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.start(spec, plan))
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.start(spec, plan))
     return 0
 
 
@@ -136,14 +136,14 @@ def _exec(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.NAMES[EXEC])
     spec, plan, own_pids = message["monitor"], message["plan"], bool(message["own_pids"])
     channel, pidfd = socket.socket(fileno=descriptors[0]), descriptors[1]
-    monitors.watch(channel, lambda launcher: launcher.execute(spec, plan, pidfd, own_pids=own_pids))
+    monitors.watch(channel, lambda starter: starter.execute(spec, plan, pidfd, own_pids=own_pids))
     return 0
 
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
     ahead, likely = message["ahead"], message["likely"]
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda launcher: launcher.stand_by(ahead, likely))
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.stand_by(ahead, likely))
     return 0
 
 

@@ -15,7 +15,7 @@ from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import InitProcess, Monitor, listen, unlisten
 from corten.monitor.streams import Streams
 from corten.runtime.cgroups import detect
-from corten.spawner.launcher import Launcher
+from corten.spawner.starter import Starter
 from corten.spec.monitor import LISTENER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
 from corten.sys import messages, process, signals
 
@@ -32,13 +32,13 @@ def detach(name: str) -> None:
     process.set_name(name)
 
 
-def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
-    """Have a launcher start something, and stand by it to its end. What cannot be started, the launcher tells the
+def watch(channel: socket.socket, launch: Callable[[Starter], None]) -> None:
+    """Have a starter start something, and stand by it to its end. What cannot be started, the starter tells the
     engine."""
     ours, theirs = messages.pair()
     monitor = os.getpid()
-    launcher = os.fork()
-    if launcher == 0:
+    starter = os.fork()
+    if starter == 0:
         ours.close()
         _launch(launch, channel, theirs, monitor)
     theirs.close()
@@ -53,19 +53,19 @@ def watch(channel: socket.socket, launch: Callable[[Launcher], None]) -> None:
     named = dict(zip(message["fds"], descriptors, strict=True))
     listener = socket.socket(fileno=named.pop(LISTENER)) if LISTENER in named else None
     if listener is not None:
-        listener.listen(1)  # again: who knocks is shown the process that did (SO_PEERCRED), and the launcher is gone
+        listener.listen(1)  # again: who knocks is shown the process that did (SO_PEERCRED), and the starter is gone
     init = _init(message, named, child=True)
-    _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(launcher, 0))
+    _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(starter, 0))
 
 
 def _launch(
-    launch: Callable[[Launcher], None], channel: socket.socket, line: socket.socket, monitor: int
+    launch: Callable[[Starter], None], channel: socket.socket, line: socket.socket, monitor: int
 ) -> None:
     """In the fork: launch, and never return into the monitor. Without that, nothing is to be started."""
     try:
         process.die_with_parent()
         if os.getppid() == monitor:
-            launch(Launcher(channel, line))
+            launch(Starter(channel, line))
     except BaseException:  # noqa: BLE001  whatever happened
         traceback.print_exc()
     finally:
@@ -74,7 +74,7 @@ def _launch(
 
 
 def _reap() -> None:
-    """The launcher, and an init that did not come to execute anything."""
+    """The starter, and an init that did not come to execute anything."""
     try:
         while True:
             os.wait()

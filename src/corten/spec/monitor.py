@@ -50,7 +50,7 @@ PIDFD, STDIN, STDOUT, STDERR, MASTER, LOG = "pidfd", "stdin", "stdout", "stderr"
 be read; ``master`` is the terminal's; ``log`` is the current generation of the log, open for reading."""
 
 LISTENER, MOUNTS = "listener", "mounts"
-"""Names of what a launcher hands to its monitor besides: where a later engine knocks; the mount namespace."""
+"""Names of what a starter hands to its monitor besides: where a later engine knocks; the mount namespace."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ def _follow(order: Order, staging: Staging, context: InitContext, channel: socke
     most = len(order.sources) + len(order.writes)
     word, given, _, _ = socket.recv_fds(channel, 64, most, socket.MSG_CMSG_CLOEXEC)
     if word != BEGIN:
-        os._exit(1)  # the launcher has failed, and knows why
+        os._exit(1)  # the starter has failed, and knows why
     context.bring(order.sources, given[: len(order.sources)])
     context.bring_files(order.writes, given[len(order.sources) :])
     linked = False

@@ -33,7 +33,7 @@ class _Abandoned(Exception):
     """The engine has thought better of it, or is gone."""
 
 
-class Launcher:
+class Starter:
     """Starts one thing. ``channel`` is the monitor's line to the engine, ``line`` the one to the monitor."""
 
     def __init__(self, channel: socket.socket, line: socket.socket) -> None:
