@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import logging
 
 from corten.engine.channel import Message
 from corten.engine.monitors import Monitor
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
+from corten.runtime.operations.identity import Execute
 from corten.sys import messages
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,9 @@ class Standbys:
         self._spawner = spawner
         self._waiting: list[_Standby] = []
         self._ahead = ""
-        self._likely: Message = {}
+        self._start: Message = {}
+        self._exec: Message = {}
+        """Earlier requests, to rehearse with."""
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
@@ -68,11 +72,14 @@ class Standbys:
         return any(one.ready and one.ahead == ahead for one in self._waiting)
 
     def _learn(self, ahead: str, request: Message) -> None:
+        if request["do"] == "exec" and not self._exec:
+            self._exec = _without_command(request)
         if not ahead or ahead in self._failed:
             return
         self._others = 0 if ahead == self._ahead else self._others + 1
         if ahead != self._ahead and (not self._ahead or self._others >= _PATIENCE):
-            self._ahead, self._likely, self._others = ahead, request, 0
+            self._ahead, self._others = ahead, 0
+            self._start = _without_command(request)
             self._let_go([one for one in self._waiting if one.ahead])
 
     def _start_over(self) -> None:
@@ -104,7 +111,8 @@ class Standbys:
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
         with theirs:
             try:
-                self._spawner.tell({"do": "stand-by", "ahead": ahead, "likely": self._likely}, [theirs.fileno()])
+                likely = self._start if ahead else self._exec
+                self._spawner.tell({"do": "stand-by", "ahead": ahead, "likely": likely}, [theirs.fileno()])
             except CortenError:  # it is being started again: so will this be
                 self._let_go([one])
 
@@ -135,3 +143,10 @@ class Standbys:
         if self._due is not None:
             self._due.cancel()
         self._let_go(list(self._waiting))
+
+
+def _without_command(request: Message) -> Message:
+    """A request as others may see it: a command and its environment are their container's own business."""
+    order = request["order"]
+    steps = [step for step in json.loads(order["inside"]) if step["kind"] != Execute.kind]
+    return {**request, "order": {**order, "inside": json.dumps(steps)}}

@@ -237,6 +237,11 @@ class Monitor:
             self._engine_reads = False
             self.say_hello(RUNNING if self._end is None else EXITED)
 
+    def say_log(self) -> None:
+        """Hand the engine the log, if there is one."""
+        if self._log is not None:
+            self._say_grown(rotated=True)
+
     def say_running(self) -> None:
         """Tell the engine that the command runs."""
         self._say_with_descriptors({"event": "running", **self._init_message()})

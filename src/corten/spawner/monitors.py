@@ -55,7 +55,8 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None]) -> None:
     if listener is not None:
         listener.listen(1)  # again: who knocks is shown the process that did (SO_PEERCRED), and the starter is gone
     init = _init(message, named, child=True)
-    _watch(spec, init, named, EngineLink(channel), listener, lambda: os.waitpid(starter, 0))
+    engine = EngineLink(channel)
+    _watch(spec, init, named, engine, listener, told=message["told"], then=lambda: os.waitpid(starter, 0))
 
 
 def _launch(
@@ -90,10 +91,10 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
-    then: Callable[[], object] = lambda: None,
+    *, told: bool = False, then: Callable[[], object] = lambda: None,
 ) -> None:  # fmt: skip
-    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``then`` comes
-    when the engine has been told that it runs."""
+    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``told``: the
+    engine knows that it runs. ``then`` comes when the engine has what it is to have."""
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
@@ -108,7 +109,10 @@ def _watch(
             oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
             clean=clean,
         )  # fmt: skip
-        monitor.say_running()
+        if told:
+            monitor.say_log()
+        else:
+            monitor.say_running()
         then()
         monitor.run()
     finally:

@@ -69,6 +69,8 @@ class Starter:
             if ahead:
                 self._stand_by_with_init(ahead, likely)
             else:
+                if likely:
+                    _read(likely)
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel))
 
@@ -115,24 +117,38 @@ class Starter:
                 except OperationFailed as failure:
                     engine.send({"event": "failed", **failure.encode()})
                     return
-            self._hand_over(spec, init, {**streams.held, LISTENER: listener.fileno() if listener else -1})
+            self._hand_over(spec, init, engine, streams.held, listener.fileno() if listener else -1)
         finally:
             unlisten(listener, spec.socket)
             engine.close()
 
-    def _hand_over(self, spec: MonitorSpec, init: Init, held: dict[str, int]) -> NoReturn:
-        """From here on it is the monitor's. Whatever this process still has of it goes with its end."""
-        everything = {PIDFD: init.pidfd, MASTER: init.master, MOUNTS: init.mounts, **held}
-        named = {name: descriptor for name, descriptor in everything.items() if descriptor >= 0}
-        report = {
-            "monitor": spec.encode(), "init": {"pid": init.pid, "start_time": init.start_time},
-            "started_at": time.time_ns(), "fds": list(named),
-        }  # fmt: skip
+    def _hand_over(
+        self, spec: MonitorSpec, init: Init, engine: EngineLink, streams: dict[str, int], listener: int
+    ) -> NoReturn:
+        """Tell the engine that it runs; from here on it is the monitor's. Whatever this process still has of it goes
+        with its end."""
+        shared = _open({PIDFD: init.pidfd, MASTER: init.master, **streams})
+        what = {"init": {"pid": init.pid, "start_time": init.start_time}, "started_at": time.time_ns()}
+        engine.send({"event": "running", **what, "log": None, "fds": list(shared)}, list(shared.values()))
+        named = {**shared, **_open({MOUNTS: init.mounts, LISTENER: listener})}
+        # One that the engine did not take at once would be lost with this process.
+        report = {"monitor": spec.encode(), **what, "told": not engine.congested, "fds": list(named)}
         messages.send(self._line, report, list(named.values()))
         os._exit(0)
 
 
+def _open(named: dict[str, int]) -> dict[str, int]:
+    return {name: descriptor for name, descriptor in named.items() if descriptor >= 0}
+
+
 def _rehearse(likely: Mapping[str, Any]) -> None:
+    context = LaunchContext()
+    for step in Plan.decode(_read(likely).outside).steps:
+        with contextlib.suppress(OSError):
+            step.rehearse(context)
+
+
+def _read(likely: Mapping[str, Any]) -> Order:
     """Read a request as the next one will be read: the pages that it takes are this process's own then."""
     ours, theirs = messages.pair()
     with ours, theirs, open(os.devnull) as null:
@@ -141,10 +157,10 @@ def _rehearse(likely: Mapping[str, Any]) -> None:
         for descriptor in descriptors:
             os.close(descriptor)
     MonitorSpec.decode(message["monitor"])
-    context = LaunchContext()
-    for step in Plan.decode(Order.decode(message["order"]).outside).steps:
-        with contextlib.suppress(OSError):
-            step.rehearse(context)
+    order = Order.decode(message["order"])
+    if not order.ahead:
+        order.plan()
+    return order
 
 
 def _is_wanted(channel: socket.socket, waiting: Waiting) -> bool:
