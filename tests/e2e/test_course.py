@@ -169,7 +169,7 @@ LESSONS = {
         run -d --name host --hostname shared busybox sleep 1000
         run --rm --network container:host busybox hostname
         run --rm --network container:host busybox sh -c 'grep -c shared /etc/hosts'
-        run --rm --pid container:host busybox sh -c 'ps | grep -c "sleep 1000"'
+        run --rm --pid container:host busybox sh -c 'ps | grep -c "[s]leep 1000"'
         125 run --rm --network container:host --hostname own busybox hostname
         125 run --rm --network container:host -p 80:80 busybox true
         run --rm --network host --hostname own busybox hostname

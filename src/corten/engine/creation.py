@@ -82,7 +82,7 @@ class Creation:
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
-        return container, [*warnings, *self._warnings(container, request, image, platform)]
+        return container, [*warnings, *self._warnings(container, image, platform)]
 
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
@@ -101,7 +101,9 @@ class Creation:
         config = merge.merge(request.config(), image.config)
         host, placed = self.means.place(request.host_config or _DEFAULT)
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
-        host, left_out = self.means.settle(_settled_host(honoured.settle(host), config))
+        host, left_out = self.means.settle(host)
+        discarded = list(honoured.warnings(host))
+        host = _settled_host(honoured.settle(host), config)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -117,7 +119,7 @@ class Creation:
             args=argv[1:],
             layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],
         )
-        return container, [*placed, *left_out]
+        return container, [*placed, *left_out, *discarded]
 
     async def _furnish(self, container: Container, wanted: list[Wanted], undo: contextlib.ExitStack) -> Container:
         """Make the container's directory and volumes; ``undo`` takes them back."""
@@ -181,10 +183,7 @@ class Creation:
                     self.volumes.discard_unused(name)
             self.graveyard.bury(directory)
 
-    def _warnings(
-        self, container: Container, request: CreateRequest, image: Image, platform: str | None
-    ) -> Iterator[str]:
-        yield from honoured.warnings(request.host_config or _DEFAULT)
+    def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
         if not platform and platforms.choose([image.platform], self.machine) is None:
             yield (
                 f"The requested image's platform ({image.platform}) does not match the detected host platform "

@@ -78,14 +78,16 @@ class Updating:
         life = self.lifecycle
         async with life.lives.of(container).lock:
             container = life.records.get(container.id)
-            host, warnings = self.means.settle(honoured.settle(updated(container.host, request)))
+            host, warnings = self.means.settle(updated(container.host, request))
+            warnings += honoured.warnings(msgspec.structs.replace(host, mounts=None))
+            host = honoured.settle(host)
             if container.host.auto_remove and host.restart_policy.name != "no":
                 raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             if container.state.running:
                 self._apply(container, host)
             container = life.records.change(container.id, host=host)
         life.publish(container, "update")
-        return [*warnings, *honoured.warnings(msgspec.structs.replace(host, mounts=None))]
+        return warnings
 
     def _apply(self, container: Container, host: HostConfig) -> None:
         """Only what changed is written: the kernel refuses some values that it would not refuse to keep."""

@@ -57,7 +57,7 @@ def client(listener: Listener) -> Iterator[Client]:
 def test_a_request_is_sent_before_its_answer_is_there(listener: Listener, client: Client) -> None:
     response = client.send("GET", "/a")
     peer = listener.accept()
-    assert peer.recv(1000).startswith(b"GET /a HTTP/1.1\r\n")
+    assert peer.recv(1000).startswith(b"GET /v1.50/a HTTP/1.1\r\n")
     peer.sendall(ANSWER)
     assert checked(response).json() == 42
 
@@ -118,7 +118,7 @@ def test_a_connection_whose_answer_nobody_read_is_not_used_again(listener: Liste
     assert abandoned.recv(1000)
     assert abandoned.recv(1000) == b""
     client.send("GET", "/b")
-    assert listener.accept().recv(1000).startswith(b"GET /b ")
+    assert listener.accept().recv(1000).startswith(b"GET /v1.50/b ")
 
 
 def test_where_nothing_listens_the_first_request_says_so(tmp_path: Path) -> None:
