@@ -135,7 +135,7 @@ def client(bench: Bench) -> Iterator[Row]:
 def first_command(bench: Bench) -> Iterator[Row]:
     """A command that finds no engine, and starts one."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        engine = Engine(Path(directory) / "root")
+        engine = Engine(Path(directory) / "root", judged=False)
         environment = {**engine.environment(), "CORTEN_ROOT": str(engine.root)}
         del environment["CORTEN_HOST"], environment["DOCKER_HOST"]
         start = command([*corten_command(), "ps"], environment)
@@ -159,7 +159,7 @@ def memory(bench: Bench) -> Iterator[Row]:
 def many(bench: Bench) -> Iterator[Row]:
     """Containers that run at the same time."""
     with tempfile.TemporaryDirectory(prefix="bench-") as directory:
-        engine = Engine(Path(directory) / "root")
+        engine = Engine(Path(directory) / "root", judged=False)
         try:
             engine.start().load(bench.archive)
             samples, pids = _start_many(engine)

@@ -117,7 +117,7 @@ def corten_command() -> list[str]:
 @contextmanager
 def corten(archive: Path, directory: Path) -> Iterator[tuple[CommandLine, Engine]]:
     """Corten's engine on a data root of its own, warm."""
-    engine = Engine(directory / "corten")
+    engine = Engine(directory / "corten", judged=False)
     engine.root.mkdir()
     try:
         engine.start().load(archive)
