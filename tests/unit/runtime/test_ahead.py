@@ -8,7 +8,7 @@ from corten.network.link import Address, Loopback
 from corten.runtime.ahead import Order, ahead
 from corten.runtime.operations.files import BindMount, DeviceLinks, DeviceNodes, MaskPaths, Mount, ReadOnlyPaths
 from corten.runtime.operations.identity import Session
-from corten.runtime.operations.namespaces import Hostname, JoinNamespace, NewNamespaces, UserMap
+from corten.runtime.operations.namespaces import EnterContainer, Hostname, JoinNamespace, NewNamespaces, UserMap
 from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
 from corten.spec.operation import Operation
 from corten.spec.plan import Plan
@@ -62,6 +62,10 @@ def test_what_works_in_the_image_waits_for_it() -> None:
 def test_who_needs_the_host_or_its_namespaces_is_not_waited_for() -> None:
     assert kinds(JoinNamespace("network", "/proc/7/ns/net"), ROOT, PROC) == []
     assert ahead(Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))) == ()
+
+
+def test_nothing_is_done_ahead_of_an_exec() -> None:
+    assert Order.of(Plan((EnterContainer(("mount",)), Session()))).ahead == ""
 
 
 def test_an_order_has_the_whole_plan() -> None:

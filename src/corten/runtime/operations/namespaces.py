@@ -113,6 +113,7 @@ class EnterContainer(Operation):
 
     kind: ClassVar[str] = "namespace.enter"
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
 
     names: tuple[str, ...]
 
