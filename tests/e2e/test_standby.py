@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,20 @@ def test_a_source_that_is_gone_is_said(standing: Engine, cli: Cli, busybox: str,
 
 def test_a_command_that_is_missing_is_said(standing: Engine, cli: Cli, busybox: str) -> None:
     assert cli("run", "--rm", busybox, "missing").code == 127
+
+
+def test_many_short_ones_at_once(engine: Engine, busybox: str) -> None:
+    """Of both kinds, so that some find somebody who stands by and others end before anyone looks at them."""
+
+    def live(number: int) -> tuple[int, bytes]:
+        host = {"NetworkMode": "none" if number % 2 else "bridge"}
+        body = {"Image": busybox, "Cmd": ["sh", "-c", f"echo {number}; exit 3"], "HostConfig": host}
+        path = f"/containers/{engine.api('POST', '/containers/create', body).check().json['Id']}"
+        engine.api("POST", f"{path}/start").check()
+        code = engine.api("POST", f"{path}/wait").check().json["StatusCode"]
+        said = engine.api("GET", f"{path}/logs?stdout=1").check().body[8:]
+        engine.api("DELETE", path).check()
+        return code, said
+
+    with ThreadPoolExecutor(8) as clients:
+        assert list(clients.map(live, range(40))) == [(3, b"%d\n" % number) for number in range(40)]

@@ -91,8 +91,10 @@ class Init:
         return self
 
     def keep_mounts(self) -> None:
-        """Hold its mount namespace open: its end need not wait until everything is unmounted. Raises OSError."""
-        self.mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        """Hold its mount namespace open: its end need not wait until everything is unmounted. If it has ended already,
+        the next look says why."""
+        with contextlib.suppress(OSError):
+            self.mounts = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
 
     def tell(self, word: bytes) -> None:
         """Say a word to the init; if it is gone, the next look says why."""
