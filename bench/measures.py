@@ -15,7 +15,9 @@ from bench.peers import SLEEPER, CommandLine, Peer, corten_command
 from bench.sampling import Samples, command, faults, interleave, timed
 from tests.support.engine import Engine
 from tests.support.http import UnixConnection
-from tests.support.process import NotReady, wait_until
+from tests.support.leaks import STANDBY, name_of
+from tests.support.process import NotReady, descendants, wait_until
+from tests.support.standby import await_standby
 
 CommandFailed = subprocess.CalledProcessError
 
@@ -151,9 +153,12 @@ def first_command(bench: Bench) -> Iterator[Row]:
 
 
 def memory(bench: Bench) -> Iterator[Row]:
-    """What the engine and its spawner hold; what each running container's monitor adds."""
+    """What the engine and its spawner hold, and who stands by for the next starts."""
     processes = [bench.engine.pid, bench.engine.spawner]
+    await_standby(bench.engine)
+    standing = [pid for pid in descendants(bench.engine.spawner) if name_of(pid) == STANDBY]
     yield Row("engine + spawner, idle", f"{sum(map(_pss_kb, processes)) / 1024:.1f} MB PSS", goal="< 60 MB")
+    yield Row(f"{len(standing)} processes that stand by", f"{sum(map(_pss_kb, standing)) / 1024:.1f} MB PSS")
 
 
 def many(bench: Bench) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from tests.support.names import Names
 from tests.support.process import command_line, descendants
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_STANDBY, _MOST_STANDBYS = "corten-standby", 8
+STANDBY, _MOST_STANDBYS = "corten-standby", 8
 """Two monitors stand by for a start, with starter and init, and one with a starter for an exec; they come and go."""
 
 
@@ -40,7 +40,7 @@ class Footprint:
 def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
     """What an engine has on the machine now; ``ancestor`` is the process that its orphans fall to."""
     family = descendants(ancestor)
-    tree = {pid for pid in family if _name(pid) != _STANDBY}
+    tree = {pid for pid in family if name_of(pid) != STANDBY}
     too_many = {f"{len(family - tree)} stand by"} if len(family - tree) > _MOST_STANDBYS else set()
     return Footprint(
         processes=frozenset({*(f"{pid} {command_line(pid)}" for pid in tree), *too_many}),
@@ -51,7 +51,8 @@ def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
     )
 
 
-def _name(pid: int) -> str:
+def name_of(pid: int) -> str:
+    """What a process calls itself; '' when it is gone."""
     try:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except OSError:
