@@ -107,9 +107,10 @@ class Launcher:
             standby.employ(message, descriptors, tty=tty, feed=feed)
             return standby
         ours, theirs = messages.pair()
-        monitor = Monitor(ours, tty=tty, feed=feed)
+        monitor = Monitor(ours)
         with theirs:
-            self._spawner.tell(message, [theirs.fileno(), *descriptors])
+            self._spawner.tell({"do": "stand-by", "ahead": "", "likely": {}}, [theirs.fileno()])
+        monitor.employ(message, descriptors, tty=tty, feed=feed)  # it waits in the socket until somebody stands by
         return monitor
 
     async def adopt(self, container: Container, feed: LogFeed) -> Monitor:

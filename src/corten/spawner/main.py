@@ -25,9 +25,8 @@ import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups
-from corten.runtime.ahead import Order
 from corten.spawner import monitors, workers
-from corten.spec.monitor import CONTAINER, EXEC, MonitorSpec
+from corten.spec.monitor import CONTAINER
 from corten.sys import capabilities, messages, process, signals
 
 Message = dict[str, Any]
@@ -96,10 +95,6 @@ class Spawner:
 
     def _fork(self, message: Message, descriptors: list[int]) -> int:
         """A process that does what the message asks for; its pid."""
-        # Decoded here, where the pages are this process's own already: in the fork, each costs a fault.
-        if "order" in message:
-            plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
-            message = {**message, "plan": plan, "monitor": spec}
         pid = os.fork()
         if pid == 0:
             self._become(message, descriptors)
@@ -125,21 +120,6 @@ class Spawner:
             os._exit(status)
 
 
-def _start(message: Message, descriptors: list[int]) -> int:
-    monitors.detach(monitors.NAMES[CONTAINER])
-    spec, plan = message["monitor"], message["plan"]
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.start(spec, plan))
-    return 0
-
-
-def _exec(message: Message, descriptors: list[int]) -> int:
-    monitors.detach(monitors.NAMES[EXEC])
-    spec, plan, own_pids = message["monitor"], message["plan"], bool(message["own_pids"])
-    channel, pidfd = socket.socket(fileno=descriptors[0]), descriptors[1]
-    monitors.watch(channel, lambda starter: starter.execute(spec, plan, pidfd, own_pids=own_pids))
-    return 0
-
-
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
     ahead, likely = message["ahead"], message["likely"]
@@ -159,7 +139,7 @@ def _work(message: Message, descriptors: list[int]) -> int:
 
 
 _ROLES: dict[str, Callable[[Message, list[int]], int]] = {
-    "start": _start, "exec": _exec, "stand-by": _stand_by, "replace": _replace, "work": _work,
+    "stand-by": _stand_by, "replace": _replace, "work": _work,
 }  # fmt: skip
 
 

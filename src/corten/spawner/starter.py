@@ -40,24 +40,6 @@ class Starter:
         self._channel = channel
         self._line = line
 
-    def start(self, spec: MonitorSpec, plan: Plan) -> None:
-        """Start a container."""
-
-        def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
-            clone = cloning(plan, stdio, sibling=True)
-
-            def go_and_clone() -> Init:
-                go()
-                return clone()
-
-            return launch(plan, go_and_clone, keep_mounts=spec.mounts_linger)
-
-        self._begin(spec, begin)
-
-    def execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool) -> None:
-        """Run one more command in a container."""
-        self._begin(spec, lambda stdio, go: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
-
     def stand_by(self, ahead: str, likely: Mapping[str, Any]) -> None:
         """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, nobody needs this
         one.
@@ -86,9 +68,27 @@ class Starter:
     def _do(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
         plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
         if message["do"] == "exec":
-            self.execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
+            self._execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
         else:
-            self.start(spec, plan)
+            self._start(spec, plan)
+
+    def _start(self, spec: MonitorSpec, plan: Plan) -> None:
+        """Start a container."""
+
+        def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
+            clone = cloning(plan, stdio, sibling=True)
+
+            def go_and_clone() -> Init:
+                go()
+                return clone()
+
+            return launch(plan, go_and_clone, keep_mounts=spec.mounts_linger)
+
+        self._begin(spec, begin)
+
+    def _execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool) -> None:
+        """Run one more command in a container."""
+        self._begin(spec, lambda stdio, go: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
 
     def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting) -> None:
         order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])

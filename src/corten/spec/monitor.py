@@ -8,8 +8,6 @@ Every message is a JSON object over a SOCK_SEQPACKET socket, some with descripto
 =========  ==================================================================  ==============================
 do         members                                                             descriptors
 =========  ==================================================================  ==============================
-start      seq, order (runtime.ahead.Order), monitor (MonitorSpec)             the monitor's end of a socket
-exec       seq, order, monitor, own_pids                                       the monitor's end, init pidfd
 stand-by   seq, ahead (operations as JSON, '' none), likely (an earlier start)     the monitor's end of a socket
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
@@ -18,8 +16,8 @@ work       seq, work (kind), args                                              a
 **Spawner to engine**, unasked: ``{"event": "exited", "pid": p, "status": wait status}``: a worker that it forked has
 ended, or an orphan: the init of a container whose monitor was killed.
 
-**Engine to a monitor that stands by**: ``start`` or ``exec`` as above, without the monitor's end of a socket: it is the
-one that this comes by.
+**Engine to a monitor that stands by** (``do``): ``start`` (order: runtime.ahead.Order; monitor: MonitorSpec) or
+``exec`` (order, monitor, own_pids; the init's pidfd). Where nobody stands by, one is asked for, and given it at once.
 
 **Monitor to engine** (``event``): ``standing`` (it stands by), ``hello`` (version, id, pid, start_time, phase, init,
 log; descriptors named in ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation,
