@@ -11,9 +11,10 @@ from corten.engine.filters import Filters, check_filters, is_true
 from corten.engine.pull import credentials_of
 from corten.errors import DataCorrupt, InvalidInput
 from corten.registry import search as hub
-from corten.registry.client import Repository, hub_host
+from corten.registry.client import Repository
 from corten.registry.credentials import Credentials
 from corten.registry.search import Hit
+from corten.registry.session import hub_host
 from corten.registry.upload import check_login
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests

@@ -9,16 +9,15 @@ from typing import Protocol
 from urllib3.exceptions import HTTPError
 
 from corten.errors import AccessDenied, CortenError, DataCorrupt, NotFound
-from corten.registry.auth import Authorizer
 from corten.registry.credentials import Credentials
-from corten.registry.transport import Response, Transport, Wait, closing
+from corten.registry.session import Session
+from corten.registry.transport import Response, Wait, closing
 from corten.spec import digest as digests
 from corten.spec.descriptor import INDEXES, MANIFESTS, MAX_MANIFEST, Descriptor
 from corten.spec.digest import Digest
 from corten.spec.document import Document
-from corten.spec.reference import DOCKER_HUB, Reference
+from corten.spec.reference import Reference
 
-_HUB_HOST = "registry-1.docker.io"
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
 _CHUNK = 1 << 17
 _MAX_ERROR = 1 << 16
@@ -47,29 +46,13 @@ class Fetched:
     digest: Digest
 
 
-class Repository:
+class Repository(Session):
     """One repository of a registry. Methods may be called from several threads."""
 
     def __init__(
         self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None
     ) -> None:
-        self._reference = reference
-        self._transport = Transport(hub_host(reference), wait)
-        self._authorizer = Authorizer(self._transport, f"repository:{reference.path}:pull", credentials)
-
-    def __enter__(self) -> Repository:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._transport.close()
-
-    def ping(self) -> None:
-        """Find the registry, and what it wants to see. Raises Unavailable, AccessDenied."""
-        with closing(self._transport.probe()) as response:
-            if response.status == 401:
-                self._authorizer.answer(response, self._authorizer.headers)
-            elif response.status != 200:
-                raise CortenError(f"request {self._transport.base}/v2/: {response.status}: not a registry")
+        super().__init__(reference, "pull", credentials, wait)
 
     def manifest(self, identifier: str) -> Fetched:
         """The manifest of a tag or digest, verified. Raises NotFound in Docker's words, DataCorrupt."""
@@ -155,11 +138,6 @@ class Repository:
                 hint=f"asked {self._transport.base}",
             )
         return CortenError(f"request {self._transport.base}: {response.status} {words}".rstrip())
-
-
-def hub_host(reference: Reference) -> str:
-    """The host of a reference's registry: the hub's is not its name."""
-    return _HUB_HOST if reference.domain == DOCKER_HUB else reference.domain
 
 
 def _start(response: Response) -> int:

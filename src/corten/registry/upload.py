@@ -10,8 +10,9 @@ from urllib3.exceptions import HTTPError
 
 from corten.errors import AccessDenied, CortenError
 from corten.registry.auth import Authorizer
-from corten.registry.client import hub_host, registry_error
+from corten.registry.client import registry_error
 from corten.registry.credentials import Credentials
+from corten.registry.session import Session
 from corten.registry.transport import Response, Transport, Wait, closing
 from corten.spec.descriptor import Descriptor
 from corten.spec.reference import Reference
@@ -20,29 +21,13 @@ _ATTEMPTS = 5
 _STEP = 1 << 16
 
 
-class Uploads:
+class Uploads(Session):
     """One repository of a registry, to push to. Methods may be called from several threads."""
 
     def __init__(
         self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None
     ) -> None:
-        self._reference = reference
-        self._transport = Transport(hub_host(reference), wait)
-        self._authorizer = Authorizer(self._transport, f"repository:{reference.path}:pull,push", credentials)
-
-    def __enter__(self) -> Uploads:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._transport.close()
-
-    def ping(self) -> None:
-        """Find the registry, and what it wants to see. Raises Unavailable, AccessDenied."""
-        with closing(self._transport.probe()) as response:
-            if response.status == 401:
-                self._authorizer.answer(response, self._authorizer.headers)
-            elif response.status != 200:
-                raise CortenError(f"request {self._transport.base}/v2/: {response.status}: not a registry")
+        super().__init__(reference, "pull,push", credentials, wait)
 
     def has(self, blob: Descriptor) -> bool:
         """Whether the registry has a blob. Raises AccessDenied, Unavailable."""
