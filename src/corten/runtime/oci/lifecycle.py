@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import signal
 import socket
 import sys
@@ -230,9 +231,8 @@ def delete(states: States, id: str, *, force: bool = False) -> None:
 def run(states: States, id: str, bundle: Bundle, console: str, pid_file: str, *, detach: bool) -> int:
     """create and start; in the foreground also wait, forward signals and delete: the exit code."""
     create(states, id, bundle, console, pid_file)
+    woken = -1 if detach else _forward_signals(states, id)
     try:
-        if not detach:
-            _forward_signals(states, id)
         start(states, id)
     except BaseException:
         delete(states, id, force=True)
@@ -241,18 +241,37 @@ def run(states: States, id: str, bundle: Bundle, console: str, pid_file: str, *,
         return 0
     state = states.read(id)
     try:
-        return shell_code(os.waitpid(state.pid, 0)[1])
+        return shell_code(_await_end(state.pid, woken))
     finally:
         delete(states, id, force=True)
 
 
-def _forward_signals(states: States, id: str) -> None:
+def _forward_signals(states: States, id: str) -> int:
+    """From now on; a descriptor that is readable when one came (the process has it to its end)."""
+
     def forward(number: int, _: object) -> None:
         with contextlib.suppress(CortenError):
             kill(states, id, number)
 
+    woken, wakes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wakes, warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, forward)
+    return woken
+
+
+def _await_end(pid: int, woken: int) -> int:
+    """The wait status of a child. Not by a blocking waitpid(2): a signal that comes just before it would be forwarded
+    when that returns."""
+    poll, pidfd = select.poll(), process.pidfd_open(pid)
+    try:
+        poll.register(pidfd, select.POLLIN)
+        poll.register(woken, select.POLLIN)
+        while pidfd not in dict(poll.poll()):
+            os.read(woken, 4096)  # its handler has run by now
+    finally:
+        os.close(pidfd)
+    return os.waitpid(pid, 0)[1]
 
 
 def shell_code(status: int) -> int:
