@@ -80,24 +80,23 @@ class Launcher:
         order = Order.of(plan)
         message: Message = {"do": do, "order": order.encode(), "monitor": spec.encode(), **members}
         for last in (False, True):
-            monitor = self._ask(message, descriptors, order.ahead, tty=spec.terminal, feed=feed)
-            try:
-                if prepare is not None:
-                    prepare()
-                    monitor.go()
-                await monitor.launched
-            except MonitorLost:
-                said_hello = monitor.pid != 0
-                monitor.close()
-                if said_hello or last:
+            with self._standbys.under_way():
+                monitor = self._ask(message, descriptors, order.ahead, tty=spec.terminal, feed=feed)
+                try:
+                    if prepare is not None:
+                        prepare()
+                        monitor.go()
+                    await monitor.launched
+                except MonitorLost:
+                    said_hello = monitor.pid != 0
+                    monitor.close()
+                    if said_hello or last:
+                        raise
+                except BaseException:
+                    monitor.close()
                     raise
-            except BaseException:
-                monitor.close()
-                raise
-            else:
-                return monitor
-            finally:
-                self._standbys.came_through()
+                else:
+                    return monitor
         raise Unavailable("start a monitor: the spawner died twice")
 
     def _ask(

@@ -8,9 +8,12 @@ with nothing done, for an exec.
 from __future__ import annotations
 
 import asyncio
+import collections
+import contextlib
 import dataclasses
 import json
 import logging
+from collections.abc import Iterator
 
 from corten.engine.channel import Message
 from corten.engine.monitors import Monitor
@@ -25,6 +28,8 @@ SIZE = 2
 _QUIET = 0.01
 """Seconds after a start has come through before another one is made to stand by: it would take the processor from
 what somebody waits for."""
+_TRIES = 3
+"""Of preparing one kind, before that is given up."""
 _PATIENCE = 2
 """Starts of another kind, one after the other, before those who stand by for the earlier kind are let go."""
 
@@ -37,7 +42,7 @@ class _Standby:
 
 
 class Standbys:
-    """Those of one engine. Each start and exec asks :meth:`take`, and says :meth:`came_through` when it has."""
+    """Those of one engine. Each start and exec is made within :meth:`under_way`, and asks :meth:`take`."""
 
     def __init__(self, spawner: Spawner) -> None:
         self._spawner = spawner
@@ -49,23 +54,28 @@ class Standbys:
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
-        self._failed: set[str] = set()
+        self._closed = False
+        self._failed: collections.Counter[str] = collections.Counter()
         spawner.restarted = self._start_over
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Nobody is made to stand by while a start is under way; when it has come through, or failed, it is time."""
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+            self._later()
 
     def take(self, ahead: str, request: Message) -> Monitor | None:
         """The monitor of one who stands by with just ``ahead`` done ('' nothing); None when there is none."""
-        self._under_way += 1
         self._learn(ahead, request)
         for one in self._waiting:
             if one.ready and one.ahead == ahead:
                 self._waiting.remove(one)
                 return one.monitor
         return None
-
-    def came_through(self) -> None:
-        """What was begun with :meth:`take` is done, or has failed."""
-        self._under_way -= 1
-        self._later()
 
     def stands(self, ahead: str) -> bool:
         """Whether somebody stands by with ``ahead`` done."""
@@ -74,7 +84,7 @@ class Standbys:
     def _learn(self, ahead: str, request: Message) -> None:
         if request["do"] == "exec" and not self._exec:
             self._exec = _without_command(request)
-        if not ahead or ahead in self._failed:
+        if not ahead or self._failed[ahead] >= _TRIES:
             return
         self._others = 0 if ahead == self._ahead else self._others + 1
         if ahead != self._ahead and (not self._ahead or self._others >= _PATIENCE):
@@ -88,6 +98,8 @@ class Standbys:
         self._later()
 
     def _later(self) -> None:
+        if self._closed:
+            return
         if self._due is not None:
             self._due.cancel()
         self._due = asyncio.get_running_loop().call_later(_QUIET, self._refill)
@@ -122,13 +134,14 @@ class Standbys:
             self._later()
 
     def _left(self, one: _Standby) -> None:
-        """Its monitor is gone: what could not be prepared once is not tried again, unless the spawner died over it."""
+        """Its monitor is gone. What could not be prepared some times is not tried again."""
         if one not in self._waiting:
             return
         if not one.ready and one.ahead:
-            _log.warning("stand by for a start: it could not be prepared, starts take the long way")
-            self._failed.add(one.ahead)
-            self._ahead = "" if self._ahead == one.ahead else self._ahead
+            self._failed[one.ahead] += 1
+            if self._failed[one.ahead] == _TRIES and self._ahead == one.ahead:
+                _log.warning("stand by for a start: it cannot be prepared, starts take the long way")
+                self._ahead = ""
         self._let_go([one])
         self._later()
 
@@ -139,7 +152,8 @@ class Standbys:
                 one.monitor.close()
 
     def close(self) -> None:
-        """Hang up on all of them: they leave."""
+        """Hang up on all of them: they leave, and no others are made."""
+        self._closed = True
         if self._due is not None:
             self._due.cancel()
         self._let_go(list(self._waiting))
