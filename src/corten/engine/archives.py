@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from corten.engine.lifecycle import Lifecycle
@@ -148,7 +149,7 @@ class Archives:
                     handed.append(live.run.monitor.pidfd)
                 args = {**args, **view, "running": running}
                 answer = await self.spawner.request({"do": "work", "work": work, "args": args}, handed)
-            worker.status = self.spawner.status_of(int(answer["pid"]))
+            worker.status = functools.partial(self.spawner.status_of, int(answer["pid"]))
             yield worker
 
 
@@ -167,7 +168,8 @@ class _Worker:
         self._report = report
         self._output: PipeReader | None = None
         self._input: PipeWriter | None = None
-        self.status: Coroutine[Any, Any, int] | None = None
+        self.status: Callable[[], Awaitable[int]] | None = None
+        """Asks how it ended."""
 
     def use(self, data: int, *, reads: bool) -> Callable[[], None]:
         """Take our end of the data; what closes it."""
@@ -194,7 +196,7 @@ class _Worker:
         async with stack:
             while self._output is not None and (data := await self._output.read()):
                 yield data
-            if self.status is not None and await self.status:
+            if self.status is not None and await self.status():
                 raise Unavailable("read the container's files: the worker broke off")
 
     async def write(self, data: bytes) -> None:

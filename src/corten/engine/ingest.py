@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,28 @@ from corten.store.layers import Layer
 
 Report = Callable[[dict[str, Any]], None]
 """Takes progress in the form of Docker's JSON stream. May be called from any thread."""
+_REPORT_EVERY = 1 << 20
+"""Bytes of a blob between two lines of progress."""
+
+
+class Cancelled(Exception):
+    """The client is gone: the threads of a transfer stop at their next chunk."""
+
+
+def progress_of(blob: Descriptor, status: str, report: Report, cancelled: threading.Event) -> Callable[[int], None]:
+    """Takes the bytes that are done of a blob, and reports them now and then. It raises Cancelled."""
+    told = 0
+
+    def progress(done: int) -> None:
+        nonlocal told
+        if cancelled.is_set():
+            raise Cancelled
+        if done - told >= _REPORT_EVERY or done == blob.size:
+            told = done
+            detail = {"current": done, "total": blob.size}
+            report({"status": status, "progressDetail": detail, "id": digests.short(blob.digest)})
+
+    return progress
 
 
 class Ingest:

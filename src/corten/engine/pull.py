@@ -9,7 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from corten.engine.ingest import Ingest, Report
+from corten.engine.ingest import Ingest, Report, progress_of
 from corten.errors import DataCorrupt, NotFound
 from corten.registry.credentials import Credentials
 from corten.spec import descriptor as descriptors
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from corten.registry.client import Fetched, Repository
 
 _DOWNLOADS = 4
-_REPORT_EVERY = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -38,10 +37,6 @@ class _Found:
     descriptor: Descriptor
     named: Fetched
     content: bytes
-
-
-class _Cancelled(Exception):
-    """The client is gone: the threads stop at their next chunk."""
 
 
 class Puller:
@@ -141,17 +136,7 @@ class Puller:
         if self._store.blobs.has(blob.digest):
             report({"status": "Already exists", "id": name, "progressDetail": {}})
             return
-        told = 0
-
-        def progress(done: int) -> None:
-            nonlocal told
-            if cancelled.is_set():
-                raise _Cancelled
-            if done - told >= _REPORT_EVERY or done == blob.size:
-                told = done
-                detail = {"current": done, "total": blob.size}
-                report({"status": "Downloading", "id": name, "progressDetail": detail})
-
+        progress = progress_of(blob, "Downloading", report, cancelled)
         with self._store.blobs.writer(blob.digest, blob.size) as writer:
             repository.blob(blob, writer, progress)
             report({"status": "Verifying Checksum", "id": name, "progressDetail": {}})

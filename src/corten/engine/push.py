@@ -8,7 +8,7 @@ import functools
 import threading
 from collections.abc import Mapping
 
-from corten.engine.ingest import Report
+from corten.engine.ingest import Report, progress_of
 from corten.engine.pull import credentials_of
 from corten.registry.upload import Uploads
 from corten.spec import digest as digests
@@ -19,11 +19,6 @@ from corten.spec.reference import Reference
 from corten.store.images import ImageStore
 
 _UPLOADS = 4
-_REPORT_EVERY = 1 << 19
-
-
-class _Cancelled(Exception):
-    """The client is gone: the threads stop at their next chunk."""
 
 
 class Pusher:
@@ -72,16 +67,7 @@ class Pusher:
         if uploads.has(blob):
             report({"status": "Layer already exists", "progressDetail": {}, "id": name})
             return
-        told = 0
-
-        def progress(done: int) -> None:
-            nonlocal told
-            if cancelled.is_set():
-                raise _Cancelled
-            if done - told >= _REPORT_EVERY or done == blob.size:
-                told = done
-                report({"status": "Pushing", "progressDetail": {"current": done, "total": blob.size}, "id": name})
-
+        progress = progress_of(blob, "Pushing", report, cancelled)
         uploads.blob(blob, lambda: self._store.blobs.open(blob.digest), progress)
         report({"status": "Pushed", "progressDetail": {}, "id": name})
 

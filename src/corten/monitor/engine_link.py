@@ -9,7 +9,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from corten.sys import messages
+from corten.spec.monitor import STARTING, VERSION
+from corten.sys import messages, process
 
 Message = dict[str, Any]
 _MOST_WAITING = 256
@@ -90,6 +91,13 @@ class EngineLink:
         for descriptor in descriptors:  # an engine has none to give to a monitor
             os.close(descriptor)
         return message
+
+    def hello(self, id: str, monitor: int) -> None:
+        """Introduce the monitor of something that is about to start, or to be taken over. Raises OSError."""
+        self.send({
+            "event": "hello", "version": VERSION, "id": id, "phase": STARTING,
+            "pid": monitor, "start_time": process.start_time(monitor), "fds": [],
+        })  # fmt: skip
 
     def await_go(self) -> bool:
         """Wait until the engine says that its part is done; False when it hangs up instead."""

@@ -20,10 +20,10 @@ from corten.spec.plan import Plan
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Order:
-    """A plan on its way to the spawner, in the parts that its processes read."""
+    """A plan on its way to who starts it, in the parts that the processes of a start read."""
 
     outside: list[dict[str, Any]]
-    """The operations of the monitor, and the clone."""
+    """The operations of the starter, and the clone."""
     inside: str
     """Those of the init, as JSON: an init that stands by decodes no more of them than it has to do."""
     ahead: str = ""

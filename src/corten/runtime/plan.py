@@ -1,6 +1,6 @@
 """From a configuration to the list of operations that makes it true.
 
-It is pure: the plan is computed in the engine, printed by ``--explain``, sent to the spawner, and executed there as it
+It is pure: the plan is computed in the engine, printed by ``--explain``, sent to a starter, and executed there as it
 stands.
 """
 

@@ -16,10 +16,10 @@ from corten.monitor.monitor import InitProcess, Monitor, listen, unlisten
 from corten.monitor.streams import Streams
 from corten.runtime.cgroups import detect
 from corten.spawner.starter import Starter
-from corten.spec.monitor import LISTENER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
+from corten.spec.monitor import CONTAINER, EXEC, LISTENER, MOUNTS, PIDFD, MonitorSpec
 from corten.sys import messages, process, signals
 
-NAMES = {"container": "corten-monitor", "exec": "corten-exec"}
+NAMES = {CONTAINER: "corten-monitor", EXEC: "corten-exec"}
 STANDBY = "corten-standby"
 _REMOVAL_TRIES = 200
 _REMOVAL_PAUSE = 0.005
@@ -55,8 +55,15 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None]) -> None:
     if listener is not None:
         listener.listen(1)  # again: who knocks is shown the process that did (SO_PEERCRED), and the starter is gone
     init = _init(message, named, child=True)
-    engine = EngineLink(channel)
-    _watch(spec, init, named, engine, listener, told=message["told"], then=lambda: os.waitpid(starter, 0))
+
+    def say(monitor: Monitor) -> None:
+        if message["told"]:
+            monitor.say_log()
+        else:
+            monitor.say_running()
+        os.waitpid(starter, 0)
+
+    _watch(spec, init, named, EngineLink(channel), listener, say)
 
 
 def _launch(
@@ -91,10 +98,10 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
-    *, told: bool = False, then: Callable[[], object] = lambda: None,
+    say: Callable[[Monitor], None] = Monitor.say_running,
 ) -> None:  # fmt: skip
-    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``told``: the
-    engine knows that it runs. ``then`` comes when the engine has what it is to have."""
+    """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``say`` comes
+    first: the engine waits for it."""
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
@@ -109,11 +116,7 @@ def _watch(
             oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
             clean=clean,
         )  # fmt: skip
-        if told:
-            monitor.say_log()
-        else:
-            monitor.say_running()
-        then()
+        say(monitor)
         monitor.run()
     finally:
         unlisten(listener, spec.socket)
@@ -139,9 +142,5 @@ def replace(message: Mapping[str, Any], channel: socket.socket, descriptors: Seq
     spec = MonitorSpec.decode(message["monitor"])
     named = dict(zip(message["fds"], descriptors, strict=True))
     engine = EngineLink(channel)
-    pid = os.getpid()
-    engine.send({
-        "event": "hello", "version": VERSION, "id": spec.id, "phase": STARTING,
-        "pid": pid, "start_time": process.start_time(pid), "fds": [],
-    })  # fmt: skip
+    engine.hello(spec.id, os.getpid())
     _watch(spec, _init(message, named, child=False), named, engine, listen(spec.socket))

@@ -24,9 +24,9 @@ from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.join import join
 from corten.runtime.stages.launch import Init, Stdio, Waiting, cloning, end, launch, prepared
-from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, STARTING, VERSION, MonitorSpec
+from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, MonitorSpec
 from corten.spec.plan import Plan
-from corten.sys import messages, process
+from corten.sys import messages
 
 
 class _Abandoned(Exception):
@@ -104,11 +104,7 @@ class Starter:
         engine = EngineLink(self._channel)
         listener = listen(spec.socket)
         try:
-            monitor = os.getppid()
-            engine.send({
-                "event": "hello", "version": VERSION, "id": spec.id, "phase": STARTING,
-                "pid": monitor, "start_time": process.start_time(monitor), "fds": [],
-            })  # fmt: skip
+            engine.hello(spec.id, os.getppid())
             with opened_streams(spec) as (streams, theirs):
                 try:
                     init = begin(Stdio(*theirs), lambda: _await_go(engine))
@@ -181,9 +177,12 @@ def _begun(init: Init, order: Order, go: Callable[[], None]) -> Init:
     try:
         go()
         return init.begin()
-    except BaseException as error:
+    except OSError as error:
         end(init)
-        raise _missing(order, error) if isinstance(error, OSError) else error from error
+        raise _missing(order, error) from error
+    except BaseException:
+        end(init)
+        raise
 
 
 def _missing(order: Order, error: OSError) -> OperationFailed:

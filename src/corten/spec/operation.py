@@ -2,13 +2,13 @@
 
 A plan is a list of operations. ``--explain`` prints the list, a stage of the runtime executes it: the same
 values serve both, so that what is said and what is done cannot part. An operation crosses the socket to the
-spawner as ``{"kind": …, field: value, …}``; each class registers its kind here on import.
+starter as ``{"kind": …, field: value, …}``; each class registers its kind here on import.
 
 Stages, in the order of time:
 
-- ``host``: in the monitor, before the container's init exists (cgroups and their limits).
+- ``host``: in the starter, before the container's init exists (cgroups and their limits).
 - ``clone``: the namespaces that the init is cloned into: described here, performed by the launch itself.
-- ``parent``: in the monitor, after the clone, while the init already mounts (user maps, the host's end of links).
+- ``parent``: in the starter, after the clone, while the init already mounts (user maps, the host's end of links).
 - ``init``: in the container's init, in order, down to the last one, which executes the command.
 """
 
@@ -106,7 +106,7 @@ class Operation:
         raise NotImplementedError
 
     def undo(self, context: Context) -> None:
-        """Take back what would outlive the container. Called in the monitor, for stages host and parent."""
+        """Take back what would outlive the container. Called in the starter, for stages host and parent."""
 
 
 _KINDS: dict[str, type[Operation]] = {}

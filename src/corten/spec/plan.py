@@ -1,6 +1,6 @@
 """A plan: the list of operations that starts a container, or one more command in it.
 
-It is computed once, printed by ``--explain``, sent to the spawner as JSON, and executed there as it stands. Its digest
+It is computed once, printed by ``--explain``, sent to a starter as JSON, and executed there as it stands. Its digest
 names it, so that what was shown and what is executed can be compared.
 """
 
@@ -21,7 +21,7 @@ class Plan:
     steps: tuple[Operation, ...]
 
     def encode(self) -> list[dict[str, Any]]:
-        """The JSON form that the spawner takes."""
+        """The JSON form."""
         return [encode(step) for step in self.steps]
 
     @classmethod

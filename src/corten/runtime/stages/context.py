@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from corten.sys import mounts
 
 READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
-"""The words that are said besides reports of failure. Init to monitor: ``prepared`` (it stands by), ``ready``. Monitor
+"""The words that are said besides reports of failure. Init to starter: ``prepared`` (it stands by), ``ready``. Starter
 to init: ``begin`` (to one that stood by: the groups are made), ``linked``. Whoever opens the gate to the init:
 ``execute``."""
 HOOKS = b"hooks"
@@ -20,7 +20,7 @@ _STATES = 1 << 16
 
 
 class LaunchContext:
-    """Implements :class:`corten.spec.operation.Context` for the monitor's operations."""
+    """Implements :class:`corten.spec.operation.Context` for the starter's operations."""
 
     def __init__(self) -> None:
         self.init_pid = 0
@@ -71,7 +71,7 @@ class InitContext(LaunchContext):
         self._files: dict[str, int] = {}
 
     def bring(self, sources: Sequence[tuple[str, bool]], trees: Sequence[int]) -> None:
-        """What the monitor has opened for an init that has left the host's tree."""
+        """What the starter has opened for an init that has left the host's tree."""
         for (path, recursive), tree in zip(sources, trees, strict=True):
             self._sources.setdefault((path, recursive), []).append(tree)
 

@@ -1,8 +1,8 @@
-"""The monitor's side of a start: host operations, the clone, the links, and the word to execute.
+"""The starter's side of a start: host operations, the clone, the links, and the word to execute.
 
 ::
 
-    monitor                               init
+    starter                               init
     host operations (cgroups)
     clone3 ────────────────────────────►  joins its groups, mounts …
     parent operations (links) ─ linked ►  … configures its links, pivots, drops privileges
