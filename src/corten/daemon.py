@@ -30,9 +30,10 @@ from corten.engine.commit import Commits
 from corten.engine.containers import Containers
 from corten.engine.creation import Creation
 from corten.engine.database import Database
-from corten.engine.events import Events
+from corten.engine.events import Event, Events
 from corten.engine.exec import Execs
 from corten.engine.health import Healths
+from corten.engine.homes import Homes
 from corten.engine.images import Images
 from corten.engine.launching import Launcher
 from corten.engine.lifecycle import Lifecycle
@@ -247,21 +248,24 @@ class Engine:
             name_of=lambda id: records.find(id).name, privileged=means.standing.network,
         )  # fmt: skip
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
-        self._standbys = Standbys(self._spawner)
-        launcher = Launcher(self._spawner, self._standbys, paths)
+        homes = Homes(paths, self._graveyard)
+        self._standbys = standbys = Standbys(self._spawner, homes)
+        launcher = Launcher(self._spawner, standbys, paths)
         lives = Lives(self._log_path)
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
+        standbys.clear_group = life.clear_group
+        events.listeners.append(self._heard)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
-        archives = Archives(life, self._spawner, paths, means.standing)
+        archives = Archives(life, self._spawner, paths, means.standing, standbys)
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
         events.listeners.append(self._healths.heard)
-        removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
+        removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
-        creation = Creation(records, images, volumes, self._graveyard, paths, means, archives.populate)
+        creation = Creation(records, images, volumes, homes, paths, means, standbys, archives.populate)
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
@@ -281,6 +285,10 @@ class Engine:
 
     def _log_path(self, container: Container) -> str:
         return str(self._paths.log(container.id)) if container.host.log_config.type == "json-file" else ""
+
+    def _heard(self, event: Event) -> None:
+        if event.type == "image" and event.action == "delete":
+            self._standbys.images_changed()
 
     def leave(self, stop_containers: bool) -> None:
         """End :meth:`run`; with ``stop_containers`` every container is stopped first."""
@@ -332,11 +340,11 @@ class Engine:
         self._life.leaving = True
         self._events.close()
         await self._server.close()
+        await self._standbys.close()
         await self._graveyard.settle()
         if not any(container.state.running for container in self._records):
             self._networks.remove_from_host()
         self._networks.close()
-        self._standbys.close()
         self._spawner.stop()
         self._database.close()
 

@@ -72,7 +72,7 @@ def test_what_lost_its_monitor_is_ended_whoever_it_ran_as(ordinary_user: User) -
     init = ordinary_user.init("lost")
     for pid in (ordinary_user.engine, ordinary_user.monitor("lost")):
         os.kill(pid, signal.SIGKILL)
-    assert cli("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "lost").out == "exited 137\n"
+    assert cli("inspect", "-f", "{{.State.Status}} {{.State.ExitCode}}", "lost").check().out == "exited 137\n"
     wait_until(lambda: state(init) in "ZX", "the end of the container")
     cli("rm", "lost").check()
 

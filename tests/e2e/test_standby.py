@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import images
 from tests.support.command import Cli
 from tests.support.engine import Engine
+from tests.support.process import wait_until
 from tests.support.standby import await_standby, inits, mount_points
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.usefixtures("no_leaks")]
@@ -73,17 +75,84 @@ def test_it_keeps_nothing_of_the_host(standing: Engine) -> None:
     for pid in inits(standing):
         points = mount_points(pid)
         assert not {"/tmp", "/sys", "/run", "/home"} & set(points)
-        assert {os.readlink(f"/proc/{pid}/fd/{number}").partition(":")[0] for number in range(3, 64)
-                if os.path.lexists(f"/proc/{pid}/fd/{number}")} <= {"socket", "/ahead"}  # fmt: skip
+        held = {
+            os.readlink(f"/proc/{pid}/fd/{number}").partition(":")[0] for number in range(3, 64)
+            if os.path.lexists(f"/proc/{pid}/fd/{number}")
+        }  # fmt: skip
+        own = {path for path in held if path.startswith(f"{standing.root}/containers/") and path.endswith("/merged")}
+        assert held - own <= {"socket", "/ahead"}
 
 
 def test_explain_marks_what_is_done(standing: Engine, cli: Cli, busybox: str) -> None:
     document = json.loads(cli("run", "--rm", "--explain=json", busybox, "true").check().out)
     ready = {step["kind"] for step in document["steps"] if step["ready"]}
     assert {"namespace.clone", "mount", "device.nodes", "mount.mask", "process.session"} <= ready
-    assert not {"root.overlay", "uts.hostname", "process.execute", "cgroup.join"} & ready
+    assert {"cgroup.create", "cgroup.join", "namespace.cgroup", "mount.cgroup", "root.overlay", "mount.bind"} <= ready
+    assert not {"uts.hostname", "network.address", "root.pivot", "process.execute"} & ready
     await_standby(standing)
     assert "(ready: done ahead)" in cli("run", "--rm", "--explain", busybox, "true").check().out
+
+
+def test_who_is_created_next_is_waited_for(standing: Engine, cli: Cli, busybox: str) -> None:
+    """A group and a root are a container's own: they bear its ID."""
+    groups = [Path(f"/proc/{pid}/cgroup").read_text() for pid in inits(standing)]
+    expected = set(re.findall(r"[0-9a-f]{64}", "".join(groups)))
+    first, second = (cli("create", busybox, "echo", name).check().out.strip() for name in ("a", "b"))
+    assert {first, second} == expected
+    wait_until(lambda: len(inits(standing)) == 4, "two more that stand by")
+    before = set(inits(standing))
+    assert cli("start", "-a", second).check().out == "b\n"
+    assert len(before & set(inits(standing))) == 3
+    assert cli("start", "-a", first).check().out == "a\n"
+    assert cli("start", "-a", first).check().out == "a\n"
+    cli("rm", first, second).check()
+
+
+def test_another_image_than_was_guessed(standing: Engine, cli: Cli, busybox: str, tmp_path: Path) -> None:
+    layers = [images.busybox_layer(tmp_path), images.layer({"other": b"here\n", "etc/hosts": b"image\n"})]
+    standing.load(images.docker_archive(tmp_path / "other.tar", "other:latest", layers, Cmd=["cat", "/other"]))
+    for _ in range(2):
+        await_standby(standing)
+        assert cli("run", "--name", "other", "other").check().out == "here\n"
+        assert not cli("diff", "other").check().out
+        cli("rm", "other").check()
+        assert cli("run", "--rm", busybox, "ls", "/other").code == 1
+
+
+def test_an_image_that_was_removed_and_came_back(
+    standing: Engine, cli: Cli, busybox: str, busybox_archive: Path
+) -> None:
+    """Its layers are at the same place, and are other directories."""
+    cli("rmi", busybox).check()
+    standing.load(busybox_archive)
+    assert cli("run", "--rm", busybox, "echo", "here").check().out == "here\n"
+
+
+def test_what_was_copied_in_before_the_start(standing: Engine, cli: Cli, busybox: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts").write_text("copied\n")
+    cli("create", "--name", "filled", busybox, "cat", "/tmp/hosts").check()
+    cli("cp", f"{tmp_path}/hosts", "filled:/tmp/hosts").check()
+    assert cli("diff", "filled").check().out.split() == ["C", "/tmp", "A", "/tmp/hosts"]
+    assert cli("start", "-a", "filled").check().out == "copied\n"
+    cli("rm", "filled").check()
+
+
+def test_more_are_created_than_stand_by(standing: Engine, cli: Cli, busybox: str) -> None:
+    names = [f"n{number}" for number in range(6)]
+    for name in names:
+        cli("create", "--name", name, busybox, "echo", name).check()
+    cli("rm", names.pop()).check()
+    for name in names:
+        assert cli("start", "-a", name).check().out == f"{name}\n"
+    cli("rm", *names).check()
+
+
+def test_a_create_that_fails_leaves_nothing(standing: Engine, cli: Cli, busybox: str) -> None:
+    there = set(os.listdir(standing.root / "containers"))
+    for _ in range(3):
+        assert cli("create", "--hostname", "h", "--network", "container:none", busybox).code != 0
+    await_standby(standing)
+    assert len(os.listdir(standing.root / "containers")) <= len(there)
 
 
 def test_one_that_was_killed_is_not_missed(standing: Engine, cli: Cli, busybox: str) -> None:

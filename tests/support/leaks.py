@@ -14,8 +14,9 @@ from tests.support.names import Names
 from tests.support.process import command_line, descendants
 
 _CGROUPS = Path("/sys/fs/cgroup")
-STANDBY, _MOST_STANDBYS = "corten-standby", 8
-"""Two monitors stand by for a start, with starter and init, and one with a starter for an exec; they come and go."""
+STANDBY, _MOST_STANDBYS = "corten-standby", 14
+"""Two monitors stand by for a start, with starter and init, and one with a starter for an exec; two more for containers
+that were created and not started. They come and go, and so do the control groups that they alone are in."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,11 +42,12 @@ def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
     """What an engine has on the machine now; ``ancestor`` is the process that its orphans fall to."""
     family = descendants(ancestor)
     tree = {pid for pid in family if name_of(pid) != STANDBY}
-    too_many = {f"{len(family - tree)} stand by"} if len(family - tree) > _MOST_STANDBYS else set()
+    standing = {str(pid) for pid in family - tree}
+    too_many = {f"{len(standing)} stand by"} if len(standing) > _MOST_STANDBYS else set()
     return Footprint(
         processes=frozenset({*(f"{pid} {command_line(pid)}" for pid in tree), *too_many}),
         mounts=frozenset(_mounts(root, names)),
-        cgroups=frozenset(str(path) for path in cgroups(names.cgroup)),
+        cgroups=frozenset(str(path) for path in cgroups(names.cgroup) if not _stands_by(path, standing)),
         namespaces=frozenset().union(*(_network_namespaces(pid) for pid in tree)),
         links=frozenset(links(names.bridge)),
     )
@@ -69,6 +71,15 @@ def cgroups(parent: str) -> list[Path]:
     """Every cgroup below those named ``parent``, deepest first, in every hierarchy."""
     tops = [top for top in (*_CGROUPS.glob(parent), *_CGROUPS.glob(f"*/{parent}")) if top.is_dir()]
     return [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False) if Path(path) != top]
+
+
+def _stands_by(group: Path, standing: set[str]) -> bool:
+    """Whether only those who stand by are in a group."""
+    try:
+        members = (group / "cgroup.procs").read_text().split()
+    except OSError:
+        return False
+    return bool(members) and standing.issuperset(members)
 
 
 def _network_namespaces(pid: int) -> set[str]:

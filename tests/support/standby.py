@@ -13,7 +13,7 @@ def inits(engine: Engine) -> list[int]:
     """The inits that stand by, and are ready: they have left the host's tree."""
     found = []
     for monitor in engine.children(engine.spawner):
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just left
+        with contextlib.suppress(OSError):  # it has just left
             if Path(f"/proc/{monitor}/comm").read_text().strip() == "corten-standby":
                 found += [pid for pid in engine.children(monitor) if _is_ready(pid)]
     return found

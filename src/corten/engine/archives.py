@@ -19,6 +19,7 @@ from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.pipes import PipeReader, PipeWriter
 from corten.engine.spawning import Spawner
+from corten.engine.standbys import Standbys
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
 from corten.sys.standing import Standing
 
@@ -52,6 +53,7 @@ class Archives:
     spawner: Spawner
     paths: Paths
     standing: Standing
+    standbys: Standbys
 
     async def changes(self, container: Container) -> list[Change]:
         """What it changed of its image's files, by path."""
@@ -136,6 +138,7 @@ class Archives:
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:
                 await ours.enter_async_context(live.lock)
+                await self.standbys.forget(container.id)  # nobody else is to have this root mounted
             with contextlib.ExitStack() as theirs:
                 report, *handed = _pipe(theirs, reads=True)
                 ours.callback(os.close, report)

@@ -14,6 +14,7 @@ import msgspec
 from corten.engine import health, honoured, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
+from corten.engine.homes import Homes
 from corten.engine.limits import settle
 from corten.engine.means import Means
 from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
@@ -22,7 +23,7 @@ from corten.engine.paths import Paths
 from corten.engine.records import Records
 from corten.engine.refusals import refuse
 from corten.engine.runtime_config import shared_container, validate_modes
-from corten.engine.trees import Graveyard
+from corten.engine.standbys import Standbys
 from corten.engine.volumes import Volumes
 from corten.errors import CortenError, InvalidInput, NotFound
 from corten.network import files
@@ -57,9 +58,10 @@ class Creation:
     records: Records
     images: Images
     volumes: Volumes
-    graveyard: Graveyard
+    homes: Homes
     paths: Paths
     means: Means
+    standbys: Standbys
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
@@ -72,12 +74,13 @@ class Creation:
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
         image = self._image(request.image, platform)
-        id = names.new_id()
         name = names.container_name(name) if name else names.random_name(self.records.names())
-        container, warnings = self._container(id, name, request, image)
-        wanted = mounts.wanted(container.config, container.host, lambda ref: self.records.find(ref).mounts)
-        self.records.reserve(name, id)
         with contextlib.ExitStack() as undo:
+            id = self.standbys.reserve()
+            undo.callback(self.standbys.release, id)
+            container, warnings = self._container(id, name, request, image)
+            wanted = mounts.wanted(container.config, container.host, lambda ref: self.records.find(ref).mounts)
+            self.records.reserve(name, id)
             undo.callback(self.records.release, name)
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
@@ -124,9 +127,9 @@ class Creation:
     async def _furnish(self, container: Container, wanted: list[Wanted], undo: contextlib.ExitStack) -> Container:
         """Make the container's directory and volumes; ``undo`` takes them back."""
         directory = self.paths.container(container.id)
-        undo.callback(self.graveyard.bury, directory)
+        undo.callback(self.homes.bury, container.id)
         try:
-            make_directories(self.paths, container.id)
+            self.homes.make(container.id)
         except OSError as error:
             raise CortenError.from_os("create", str(directory), error) from error
         fresh: list[tuple[str, str]] = []
@@ -181,7 +184,7 @@ class Creation:
             with contextlib.suppress(FileNotFoundError):
                 for name in (directory / _NEW_VOLUMES).read_text().split():
                     self.volumes.discard_unused(name)
-            self.graveyard.bury(directory)
+            self.homes.bury(id)
 
     def _warnings(self, container: Container, image: Image, platform: str | None) -> Iterator[str]:
         if not platform and platforms.choose([image.platform], self.machine) is None:
@@ -191,16 +194,6 @@ class Creation:
             )
         if container.host.network_mode == "host" and container.host.port_bindings:
             yield "Published ports are discarded when using host network mode"
-
-
-def make_directories(paths: Paths, id: str) -> None:
-    """The directories of a container. Raises OSError."""
-    directory = paths.container(id)
-    os.makedirs(directory, mode=0o710, exist_ok=True)
-    # The upper directory gives the container's root its mode.
-    for name, mode in (("upper", 0o755), ("work", 0o700), ("merged", 0o700)):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(directory / name, mode)
 
 
 def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:

@@ -47,14 +47,19 @@ class Launcher:
         spec = MonitorSpec(id, EXEC, terminal=tty, open_stdin=stdin, durable=False, taken=take)
         return await self._launch("exec", plan, spec, [init], own_pids=own_pids)
 
-    def has_ready(self, plan: Plan) -> frozenset[int]:
-        """The places of a plan's operations that one who stands by has done already."""
+    def has_ready(self, id: str, plan: Plan) -> frozenset[int]:
+        """The places of a plan's operations that one who stands by has done already for a container."""
         order = Order.of(plan)
-        if not order.ahead or not self._standbys.stands(order.ahead):
+        fits, placed = self._standbys.ready_for(id, order)
+        if not fits:
             return frozenset()
-        inside = [place for place, step in enumerate(plan.steps) if step.stage == INIT]
-        clone = [place for place, step in enumerate(plan.steps) if step.stage == CLONE]
-        return frozenset([*clone, *(inside[place] for place in order.ready)])
+        order = Order.of(plan, placed=placed)
+        outside, inside, clone = list[int](), list[int](), list[int]()
+        for place, step in enumerate(plan.steps):
+            (inside if step.stage == INIT else outside).append(place)
+            if step.stage == CLONE:
+                clone.append(place)
+        return frozenset([*clone, *(outside[one] for one in order.made), *(inside[one] for one in order.ready)])
 
     def _spec(self, container: Container, cgroup: str, *, taken: bool = False) -> MonitorSpec:
         return MonitorSpec(
@@ -77,11 +82,10 @@ class Launcher:
         feed: LogFeed | None = None, prepare: Callable[[], None] | None = None, **members: object,
     ) -> Monitor:  # fmt: skip
         """Once more when the monitor died before its first word, or the spawner: nothing was started then."""
-        order = Order.of(plan)
-        message: Message = {"do": do, "order": order.encode(), "monitor": spec.encode(), **members}
+        message: Message = {"do": do, "monitor": spec.encode(), **members}
         for last in (False, True):
             with self._standbys.under_way():
-                monitor = self._ask(message, descriptors, order.ahead, tty=spec.terminal, feed=feed)
+                monitor = await self._ask(message, plan, descriptors, tty=spec.terminal, feed=feed)
                 try:
                     if prepare is not None:
                         prepare()
@@ -99,17 +103,26 @@ class Launcher:
                     return monitor
         raise Unavailable("start a monitor: the spawner died twice")
 
-    def _ask(
-        self, message: Message, descriptors: Sequence[int], ahead: str, *, tty: bool, feed: LogFeed | None
+    async def _ask(
+        self, message: Message, plan: Plan, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None
     ) -> Monitor:
-        if (standby := self._standbys.take(ahead, message)) is not None:
-            standby.employ(message, descriptors, tty=tty, feed=feed)
-            return standby
+        order = Order.of(plan)
+        message["order"] = order.encode()
+        id = message["monitor"]["id"] if message["do"] == "start" else ""
+        monitor, placed = await self._standbys.take(id, order, message)
+        if monitor is None:
+            monitor = self._forked()  # the request waits in the socket until it stands by
+        elif placed:
+            message["order"] = Order.of(plan, placed=True).encode()
+        monitor.employ(message, descriptors, tty=tty, feed=feed)
+        return monitor
+
+    def _forked(self) -> Monitor:
         ours, theirs = messages.pair()
         monitor = Monitor(ours)
         with theirs:
-            self._spawner.tell({"do": "stand-by", "ahead": "", "likely": {}}, [theirs.fileno()])
-        monitor.employ(message, descriptors, tty=tty, feed=feed)  # it waits in the socket until somebody stands by
+            request: Message = {"do": "stand-by", "ahead": "", "foreseen": "", "likely": {}}
+            self._spawner.tell(request, [theirs.fileno()])
         return monitor
 
     async def adopt(self, container: Container, feed: LogFeed) -> Monitor:

@@ -206,13 +206,13 @@ class Lifecycle:
         """What the monitor would have done: kill what is left in the group and remove it."""
         self.clear_group(self.planner.cgroup(container))
 
-    def clear_group(self, path: str) -> None:
-        """Kill what is in a control group, and remove it."""
+    def clear_group(self, path: str) -> asyncio.Task[None]:
+        """Kill what is in a control group, and remove it: the removal may take a while."""
         try:
             self.planner.cgroups.kill(path)
         except OSError as error:
             _log.warning("control group %s: kill its processes: %s", path, error)
-        self.spawn(self._remove_cgroup(path))
+        return self.spawn(self._remove_cgroup(path))
 
     async def _remove_cgroup(self, path: str) -> None:
         for pause in (0.001, 0.01, 0.1, 1.0):

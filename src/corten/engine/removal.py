@@ -10,13 +10,15 @@ from collections.abc import Callable
 from corten.engine.clock import parse_time
 from corten.engine.exec import Execs
 from corten.engine.filters import Filters, check_filters, has_labels
+from corten.engine.homes import Homes
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import REMOVED, Exit
 from corten.engine.model import Container
 from corten.engine.paths import Paths
+from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
 from corten.engine.timestamps import parse_timestamp
-from corten.engine.trees import Graveyard, size_of
+from corten.engine.trees import size_of
 from corten.engine.volumes import Pruned, Volumes
 from corten.errors import Conflict, CortenError, NotFound
 
@@ -29,8 +31,9 @@ class Removal:
     stopping: Stopping
     volumes: Volumes
     execs: Execs
-    graveyard: Graveyard
+    homes: Homes
     paths: Paths
+    standbys: Standbys
 
     async def remove(self, container: Container, *, force: bool = False, volumes: bool = False) -> None:
         """Remove a container, killed first with ``force``. Raises Conflict when it runs, NotFound when it is gone."""
@@ -49,6 +52,7 @@ class Removal:
                 _refuse_running(container, force=False)
             if live.cleaned is not None:  # resolved when its monitor is gone, at the latest
                 await asyncio.shield(live.cleaned)
+            await self.standbys.forget(container.id)
             self._remove(container, volumes=volumes or container.host.auto_remove)
         live.feed.end()
         live.resolve((REMOVED, "not-running", "next-exit"), Exit(container.state.exit_code))
@@ -60,7 +64,7 @@ class Removal:
         if volumes:
             names = (mount.name for mount in container.mounts if mount.type == "volume")
             self.volumes.discard_anonymous(names, of=container.id)
-        self.graveyard.bury(self.paths.container(container.id))
+        self.homes.bury(container.id)
         life.records.delete(container.id)
         life.lives.forget(container.id)
         self.execs.forget(container.id)

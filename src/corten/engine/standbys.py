@@ -1,8 +1,9 @@
 """Monitors that stand by for the next start, so that it finds done what nearly every start has.
 
-What that is, the last start tells: its order names the operations that could have been done ahead. A start that one
-who stands by fits is his; every other one takes the long way, by a fork of the spawner. One more monitor stands by
-with nothing done, for an exec.
+What that is, the last start tells: its order names the operations that could have been done ahead. Each stands by for a
+container that is to be: the next one that is created gets its ID (:meth:`Standbys.reserve`), and finds its control
+group joined, and its root mounted if its image is the one that was started last. A start that nobody fits takes the
+long way, by a fork of the spawner. One more monitor stands by with nothing done, for an exec.
 """
 
 from __future__ import annotations
@@ -13,18 +14,22 @@ import contextlib
 import dataclasses
 import json
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Awaitable, Callable, Iterator
 
 from corten.engine.channel import Message
+from corten.engine.homes import Homes
 from corten.engine.monitors import Monitor
+from corten.engine.names import new_id
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
+from corten.runtime.ahead import Order
 from corten.runtime.operations.identity import Execute
 from corten.sys import messages
 
 _log = logging.getLogger(__name__)
 SIZE = 2
-"""How many stand by for a start."""
+"""How many stand by for a start; and how many more for containers that were created and not yet started."""
 _QUIET = 0.01
 """Seconds after a start has come through before another one is made to stand by: it would take the processor from
 what somebody waits for."""
@@ -32,30 +37,56 @@ _TRIES = 3
 """Of preparing one kind, before that is given up."""
 _PATIENCE = 2
 """Starts of another kind, one after the other, before those who stand by for the earlier kind are let go."""
+_FAREWELL = 2.0
+"""Seconds that a leaving engine gives them to take back what they have done."""
+_ANY = "@"
+"""In the place of an ID."""
 
 
-@dataclasses.dataclass(slots=True)
+@dataclasses.dataclass(slots=True, eq=False)
 class _Standby:
     monitor: Monitor
-    ahead: str
-    ready: bool = False
+    id: str = ""
+    """Of the container that is to be; '' for an exec."""
+    ahead: str = ""
+    foreseen: str = ""
+    """What was done, operations as JSON."""
+    group: str = ""
+    is_ready: bool = False
+    is_reserved: bool = False
+
+    def fits(self, id: str, order: Order) -> bool:
+        """Whether a container's start, or an exec ('' for ``id``), is for this one."""
+        return self.is_ready and self.ahead == order.ahead and (self.id == id or not self.is_reserved)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Kind:
+    """What is done ahead, with ``_ANY`` for the ID, and an earlier request to rehearse with."""
+
+    ahead: str = ""
+    foreseen: str = ""
+    group: str = ""
+    likely: Message = dataclasses.field(default_factory=dict)
 
 
 class Standbys:
     """Those of one engine. Each start and exec is made within :meth:`under_way`, and asks :meth:`take`."""
 
-    def __init__(self, spawner: Spawner) -> None:
+    def __init__(self, spawner: Spawner, homes: Homes) -> None:
         self._spawner = spawner
+        self._homes = homes
         self._waiting: list[_Standby] = []
-        self._ahead = ""
-        self._start: Message = {}
-        self._exec: Message = {}
-        """Earlier requests, to rehearse with."""
+        self._leaving: dict[str, asyncio.Future[None]] = {}
+        """By ID, those who have yet to take back what they did for it."""
+        self._start, self._exec = _Kind(), _Kind()
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
         self._closed = False
         self._failed: collections.Counter[str] = collections.Counter()
+        self.clear_group: Callable[[str], Awaitable[None]] | None = None
+        """Removes a control group of one who was killed; set by the composition."""
         spawner.restarted = self._start_over
 
     @contextlib.contextmanager
@@ -68,29 +99,77 @@ class Standbys:
             self._under_way -= 1
             self._later()
 
-    def take(self, ahead: str, request: Message) -> Monitor | None:
-        """The monitor of one who stands by with just ``ahead`` done ('' nothing); None when there is none."""
-        self._learn(ahead, request)
+    def reserve(self) -> str:
+        """The ID for a new container: of one who stands by, if there is one."""
+        kept = [one for one in self._waiting if one.is_reserved]
         for one in self._waiting:
-            if one.ready and one.ahead == ahead:
-                self._waiting.remove(one)
-                return one.monitor
-        return None
+            if one.is_ready and one.id and not one.is_reserved:
+                one.is_reserved = True
+                self._let_go(kept[: max(0, len(kept) + 1 - SIZE)])
+                self._later()
+                return one.id
+        return new_id()
 
-    def stands(self, ahead: str) -> bool:
-        """Whether somebody stands by with ``ahead`` done."""
-        return any(one.ready and one.ahead == ahead for one in self._waiting)
+    def release(self, id: str) -> None:
+        """No container came to have this ID."""
+        for one in self._waiting:
+            if one.id == id:
+                one.is_reserved = False
+                self._let_go([one])
+                return
 
-    def _learn(self, ahead: str, request: Message) -> None:
-        if request["do"] == "exec" and not self._exec:
-            self._exec = _without_command(request)
+    async def take(self, id: str, order: Order, request: Message) -> tuple[Monitor | None, bool]:
+        """The monitor of one who fits, and whether that has done what was foreseen, too. Without one, nobody has
+        anything of the container's in his hands any more. ``id`` is '' for an exec."""
+        self._learn(id, order, request)
+        fitting = self._fitting(id, order)
+        if fitting is None:
+            if id:
+                await self.forget(id)
+            return None, False
+        self._waiting.remove(fitting)
+        placed = fitting.foreseen != "" and fitting.foreseen == order.foreseen
+        if fitting.id not in ("", id):  # without control groups, they are all alike
+            self._homes.bury(fitting.id)
+        elif fitting.foreseen and not placed:
+            self._homes.renew(id)
+        return fitting.monitor, placed
+
+    def ready_for(self, id: str, order: Order) -> tuple[bool, bool]:
+        """Whether somebody fits, and has done what was foreseen."""
+        fitting = self._fitting(id, order) if order.ahead else None
+        return fitting is not None, fitting is not None and "" != fitting.foreseen == order.foreseen
+
+    def _fitting(self, id: str, order: Order) -> _Standby | None:
+        fitting = [one for one in self._waiting if one.fits(id, order)]
+        return min(fitting, key=lambda one: one.id != id, default=None)
+
+    async def forget(self, id: str) -> None:
+        """Let go who stands by for a container; returns when he has taken back what he did."""
+        self._let_go([one for one in self._waiting if one.id == id])
+        if (leaving := self._leaving.get(id)) is not None:
+            await asyncio.shield(leaving)
+
+    def _learn(self, id: str, order: Order, request: Message) -> None:
+        if not id:
+            self._exec = self._exec if self._exec.likely else _Kind(likely=_without_command(request))
+            return
+        ahead, foreseen = order.ahead.replace(id, _ANY), order.foreseen.replace(id, _ANY)
         if not ahead or self._failed[ahead] >= _TRIES:
             return
-        self._others = 0 if ahead == self._ahead else self._others + 1
-        if ahead != self._ahead and (not self._ahead or self._others >= _PATIENCE):
-            self._ahead, self._others = ahead, 0
-            self._start = _without_command(request)
-            self._let_go([one for one in self._waiting if one.ahead])
+        self._others = 0 if ahead == self._start.ahead else self._others + 1
+        if ahead == self._start.ahead:
+            self._start = dataclasses.replace(self._start, foreseen=foreseen)
+        elif not self._start.ahead or self._others >= _PATIENCE:
+            group = request["monitor"]["cgroup"].replace(id, _ANY)
+            self._start, self._others = _Kind(ahead, foreseen, group, _without_command(request)), 0
+            self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
+
+    def images_changed(self) -> None:
+        """Layers were removed: nobody is to have a root of them."""
+        self._start = dataclasses.replace(self._start, foreseen="")
+        self._let_go([one for one in self._waiting if one.foreseen])
+        self._later()
 
     def _start_over(self) -> None:
         """Those of a spawner that died have nobody above them who would learn how a container ended."""
@@ -107,56 +186,102 @@ class Standbys:
     def _refill(self) -> None:
         """Make one more stand by. Its being ready, or its end, is the time for the next."""
         self._due = None
-        if self._under_way or not all(one.ready for one in self._waiting):
+        free = [one for one in self._waiting if not one.is_reserved]
+        if self._under_way or not all(one.is_ready for one in free):
             return
-        of_kind = sum(one.ahead != "" for one in self._waiting)
-        if self._ahead and of_kind < SIZE:
-            self._make(self._ahead)
-        elif of_kind == len(self._waiting):
-            self._make("")
+        if self._start.ahead and sum(one.id != "" for one in free) < SIZE:
+            self._make_for_start(self._start)
+        elif all(one.id for one in free):
+            ours, theirs = messages.pair()
+            self._make(_Standby(Monitor(ours)), theirs, self._exec.likely)
 
-    def _make(self, ahead: str) -> None:
+    def _make_for_start(self, kind: _Kind) -> None:
+        id = new_id()
+        try:
+            self._homes.make_ahead(id)
+        except OSError as error:  # a start will say so, if it is still so by then
+            _log.warning("stand by for a start: make a container's directory: %s", error)
+            self._homes.bury(id)
+            return
         ours, theirs = messages.pair()
-        one = _Standby(Monitor(ours), ahead)
+        ahead, foreseen, group = (text.replace(_ANY, id) for text in (kind.ahead, kind.foreseen, kind.group))
+        self._make(_Standby(Monitor(ours), id, ahead, foreseen, group), theirs, kind.likely)
+
+    def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
         self._waiting.append(one)
         one.monitor.standing.add_done_callback(lambda done: self._stands(one, done))
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
+        request = {"do": "stand-by", "ahead": one.ahead, "foreseen": one.foreseen, "likely": likely}
         with theirs:
             try:
-                likely = self._start if ahead else self._exec
-                self._spawner.tell({"do": "stand-by", "ahead": ahead, "likely": likely}, [theirs.fileno()])
+                self._spawner.tell(request, [theirs.fileno()])
             except CortenError:  # it is being started again: so will this be
                 self._let_go([one])
 
     def _stands(self, one: _Standby, done: asyncio.Future[None]) -> None:
         if not done.cancelled() and done.exception() is None:
-            one.ready = True
+            one.is_ready = True
             self._later()
 
     def _left(self, one: _Standby) -> None:
-        """Its monitor is gone. What could not be prepared some times is not tried again."""
+        """Its monitor is gone, uncalled. What could not be prepared some times is not tried again."""
         if one not in self._waiting:
             return
-        if not one.ready and one.ahead:
-            self._failed[one.ahead] += 1
-            if self._failed[one.ahead] == _TRIES and self._ahead == one.ahead:
-                _log.warning("stand by for a start: it cannot be prepared, starts take the long way")
-                self._ahead = ""
-        self._let_go([one])
+        if one.id and not one.is_ready:
+            self._note_failure(one)
+        self._waiting.remove(one)
+        one.monitor.close()
+        if one.group and self.clear_group is not None:
+            self._see_off(one, asyncio.ensure_future(self.clear_group(one.group)))
+        elif one.id:
+            self._see_off(one, one.monitor.gone)
         self._later()
 
+    def _note_failure(self, one: _Standby) -> None:
+        if one.foreseen and self._start.foreseen:
+            self._start = dataclasses.replace(self._start, foreseen="")  # its image may be gone
+            return
+        ahead = one.ahead.replace(one.id, _ANY)
+        self._failed[ahead] += 1
+        if self._failed[ahead] == _TRIES and self._start.ahead == ahead:
+            _log.warning("stand by for a start: it cannot be prepared, starts take the long way")
+            self._start = _Kind()
+
     def _let_go(self, some: list[_Standby]) -> None:
+        """Have them take back what they did, and leave."""
         for one in some:
             if one in self._waiting:
                 self._waiting.remove(one)
-                one.monitor.close()
+                one.monitor.dismiss()
+                self._see_off(one, one.monitor.gone)
 
-    def close(self) -> None:
-        """Hang up on all of them: they leave, and no others are made."""
+    def _see_off(self, one: _Standby, gone: asyncio.Future[None]) -> None:
+        def over(_: object) -> None:
+            self._leaving.pop(one.id, None)
+            one.monitor.close()
+            if one.id and not one.is_reserved:
+                self._homes.bury(one.id)
+            elif one.foreseen:
+                self._renew(one.id)
+
+        self._leaving[one.id] = gone
+        gone.add_done_callback(over)
+
+    def _renew(self, id: str) -> None:
+        """To whoever mounts it next, it is to be as new."""
+        try:
+            self._homes.renew(id)
+        except (OSError, CortenError) as error:  # its start will fail, and say why
+            _log.warning("container %s: make its directories anew: %s", id[:12], error)
+
+    async def close(self) -> None:
+        """Let go of all of them; no others are made."""
         self._closed = True
         if self._due is not None:
             self._due.cancel()
         self._let_go(list(self._waiting))
+        if self._leaving:
+            await asyncio.wait(self._leaving.values(), timeout=_FAREWELL)
 
 
 def _without_command(request: Message) -> Message:

@@ -122,8 +122,8 @@ class Spawner:
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    ahead, likely = message["ahead"], message["likely"]
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.stand_by(ahead, likely))
+    ahead, foreseen, likely = message["ahead"], message["foreseen"], message["likely"]
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.stand_by(ahead, foreseen, likely))
     return 0
 
 

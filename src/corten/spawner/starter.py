@@ -40,32 +40,37 @@ class Starter:
         self._channel = channel
         self._line = line
 
-    def stand_by(self, ahead: str, likely: Mapping[str, Any]) -> None:
-        """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, nobody needs this
-        one.
+    def stand_by(self, ahead: str, foreseen: str, likely: Mapping[str, Any]) -> None:
+        """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, or says ``bye``,
+        nobody needs this one.
 
-        With ``ahead``, operations as JSON, an init has done these already, and only a start that fits will come.
-        ``likely`` is the request of an earlier start, to rehearse with. The working directory is the data root.
+        With ``ahead`` and ``foreseen``, operations as JSON, an init has done these already, and only a start that fits
+        will come. ``likely`` is the request of an earlier start, to rehearse with. The working directory is the data
+        root.
         """
         with contextlib.suppress(messages.Closed):
             if ahead:
-                self._stand_by_with_init(ahead, likely)
+                self._stand_by_with_init(ahead, foreseen, likely)
             else:
                 if likely:
                     _read(likely)
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel))
 
-    def _stand_by_with_init(self, ahead: str, likely: Mapping[str, Any]) -> None:
+    def _stand_by_with_init(self, ahead: str, foreseen: str, likely: Mapping[str, Any]) -> None:
         inside = likely["order"]["inside"]
-        with prepared(Plan.decode(json.loads(ahead)), os.getcwd(), inside, sibling=True) as waiting:
+        steps, further = (Plan.decode(json.loads(text or "[]")) for text in (ahead, foreseen))
+        with prepared(steps, os.getcwd(), foreseen=further, likely=inside, sibling=True) as waiting:
             _rehearse(likely)
             messages.send(self._channel, {"event": "standing"})
             if _is_wanted(self._channel, waiting):
                 message, _ = messages.receive(self._channel)
-                self._start_waiting(message, waiting)
+                if message["do"] != "bye":
+                    self._start_waiting(message, waiting)
 
     def _do(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        if message["do"] == "bye":
+            return
         plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
         if message["do"] == "exec":
             self._execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
@@ -96,7 +101,10 @@ class Starter:
         def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
             init = waiting.take()
             init.hand_over(order, stdio)
-            return launch(Plan.decode(order.outside), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger)
+            return launch(
+                order.left_outside(), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger,
+                made=waiting.made,
+            )  # fmt: skip
 
         self._begin(spec, begin)
 

@@ -40,9 +40,6 @@ class Context(Protocol):
 
     def source(self, path: str, *, recursive: bool) -> int:
         """A detached copy of what the host has mounted at ``path``; the caller closes it. Raises OSError."""
-
-    def file(self, path: str) -> int:
-        """A file of the host's, open for writing; the caller closes it. Raises OSError."""
     state: bytes
     """The container's state for hooks while it is created (runtime.md, "State"), once :meth:`await_hooks` has it."""
     state_at_start: bytes
@@ -85,6 +82,11 @@ class Operation:
         """Whether it can be done before its container is known: no image, name or address has a say in it."""
         return False
 
+    def foreseen(self, own: str) -> bool:
+        """Whether it can be done ahead for the very container whose directory is ``own``, if the image is guessed
+        right: it needs nothing of the host but the data root."""
+        return False
+
     def rehearse(self, context: Context) -> None:
         """Go through the motions of :meth:`run`, as far as they leave nothing: who stands by does, with the operations
         of an earlier start, so that the pages it needs are its own already when somebody waits."""
@@ -95,10 +97,6 @@ class Operation:
 
     def sources(self) -> tuple[tuple[str, bool], ...]:
         """What of the host it shows inside: (path, with all that is mounted below)."""
-        return ()
-
-    def writes(self) -> tuple[str, ...]:
-        """The files of the host's that it writes in stage ``init``."""
         return ()
 
     def run(self, context: Context) -> None:

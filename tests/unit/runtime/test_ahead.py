@@ -5,16 +5,24 @@ from __future__ import annotations
 import json
 
 from corten.network.link import Address, Loopback
-from corten.runtime.ahead import Order, ahead
+from corten.runtime.ahead import Order, Ready, ahead
+from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite
 from corten.runtime.operations.files import BindMount, DeviceLinks, DeviceNodes, MaskPaths, Mount, ReadOnlyPaths
 from corten.runtime.operations.identity import Session
-from corten.runtime.operations.namespaces import EnterContainer, Hostname, JoinNamespace, NewNamespaces, UserMap
+from corten.runtime.operations.namespaces import (
+    CgroupNamespace,
+    EnterContainer,
+    Hostname,
+    JoinNamespace,
+    NewNamespaces,
+    UserMap,
+)
 from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
 from corten.spec.operation import Operation
 from corten.spec.plan import Plan
 
 CLONE = NewNamespaces(("mount", "pid", "network"))
-ROOT = OverlayMount("/data", ("l",), "u", "w", "m")
+ROOT = OverlayMount("/data", ("l",), "c/7/upper", "c/7/work", "c/7/merged")
 PROC = Mount("proc", "proc", "/proc", ("nosuid",))
 DEV = Mount("tmpfs", "tmpfs", "/dev", ("mode=755",))
 NODES = DeviceNodes((("/dev/null", "c", 1, 3, 0o666, 0, 0),))
@@ -22,7 +30,13 @@ NODES = DeviceNodes((("/dev/null", "c", 1, 3, 0o666, 0, 0),))
 
 def kinds(*steps: Operation) -> list[str]:
     plan = Plan((CLONE, *steps))
-    return [steps[place].kind for place in ahead(plan)]
+    return [steps[place].kind for place in ahead(plan).inside]
+
+
+def foreseen(*steps: Operation) -> list[str]:
+    """What is done ahead for one container besides, by what it acts on."""
+    plan = Plan((CLONE, *steps))
+    return [steps[place].what() for place in ahead(plan).foreseen]
 
 
 def test_what_no_container_has_a_say_in() -> None:
@@ -61,7 +75,35 @@ def test_what_works_in_the_image_waits_for_it() -> None:
 
 def test_who_needs_the_host_or_its_namespaces_is_not_waited_for() -> None:
     assert kinds(JoinNamespace("network", "/proc/7/ns/net"), ROOT, PROC) == []
-    assert ahead(Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))) == ()
+    assert ahead(Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))) == Ready()
+
+
+def test_a_group_is_made_and_joined_before_it_is_limited() -> None:
+    join, limit = CgroupJoin(("/cg/tasks",)), CgroupWrite("/cg/c/memory.max", "1", "")
+    plan = Plan((CgroupCreate("/cg", "c"), limit, CLONE, join, CgroupNamespace(), ROOT, PROC))
+    assert ahead(plan).outside == (0,)
+    assert kinds(join, CgroupNamespace(), ROOT, PROC) == ["cgroup.join", "namespace.cgroup", "mount"]
+    order = Order.of(plan)
+    assert [step.kind for step in order.left_outside().steps] == ["cgroup.write", "namespace.clone"]
+
+
+def test_one_container_s_own_root_and_files_are_foreseen() -> None:
+    own = BindMount("/data/c/7/hosts", "/etc/hosts", ("rbind",))
+    steps = (PrivateMounts(), ROOT, PROC, own, BindMount("/x", "/y"), PivotRoot())
+    assert foreseen(*steps) == [ROOT.what(), own.what()]
+    order = Order.of(Plan((CLONE, *steps)), placed=True)
+    assert order.ready == (0, 2, 1, 3)
+    assert order.sources == (("/x", False),)
+
+
+def test_what_hides_a_file_of_its_own_is_not_put_under_it() -> None:
+    own = BindMount("/data/c/7/hosts", "/etc/hosts", ("rbind",))
+    assert foreseen(ROOT, BindMount("/x", "/etc"), own, PROC) == [ROOT.what()]
+
+
+def test_a_file_in_another_container_s_directory_is_not_its_own() -> None:
+    theirs = BindMount("/data/c/77/hosts", "/etc/hosts", ("rbind",))
+    assert foreseen(ROOT, theirs, PROC) == [ROOT.what()]
 
 
 def test_nothing_is_done_ahead_of_an_exec() -> None:

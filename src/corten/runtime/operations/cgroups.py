@@ -39,6 +39,9 @@ class CgroupCreate(Operation):
     def shell(self) -> str:
         return f"mkdir -p {self.what()}"
 
+    def ahead(self) -> bool:
+        return True
+
     def run(self, context: Context) -> None:
         # The usual case: everything above stands as it must, and one system call makes the group.
         try:
@@ -236,17 +239,14 @@ class CgroupJoin(Operation):
     def shell(self) -> str:
         return " && ".join(f"echo 0 > {file}" for file in self.files) or "# no control group"
 
-    def writes(self) -> tuple[str, ...]:
-        return self.files
+    def ahead(self) -> bool:
+        return True
 
     def run(self, context: Context) -> None:
         for file in self.files:
-            descriptor = context.file(file)
             try:
-                os.write(descriptor, b"0")
+                write(file, "0")
             except OSError as error:
                 if error.errno == errno.ENOSPC:  # cpuset without cpus: say which file
                     raise OSError(error.errno, "no cpus or memory nodes in the group", file) from error
                 raise
-            finally:
-                os.close(descriptor)

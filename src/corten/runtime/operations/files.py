@@ -126,6 +126,9 @@ class BindMount(Operation):
     def sources(self) -> tuple[tuple[str, bool], ...]:
         return ((self.source, parse(self.options, "bind").recursive),)
 
+    def foreseen(self, own: str) -> bool:
+        return self.source.startswith(f"{own}/")
+
     def rehearse(self, context: Context) -> None:
         os.close(context.source("/", recursive=parse(self.options, "bind").recursive))
         with target(context.root, "/proc", directory=True):
@@ -218,6 +221,9 @@ class CgroupMounts(Operation):
             how = f"--bind {self.groups[index]}" if self.groups else f"-t cgroup cgroup -o {data}"
             lines.append(f'mkdir "$ROOT{self.target}/{name}" && mount {how} "$ROOT{self.target}/{name}"')
         return " && ".join(lines)
+
+    def ahead(self) -> bool:
+        return not self.groups
 
     def places(self) -> tuple[str, ...]:
         return (self.target,)

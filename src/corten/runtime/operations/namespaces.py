@@ -150,6 +150,9 @@ class CgroupNamespace(Operation):
     def shell(self) -> str:
         return "unshare --cgroup"
 
+    def ahead(self) -> bool:
+        return True
+
     def run(self, context: Context) -> None:
         process.unshare(process.CLONE_NEWCGROUP)
 

@@ -81,6 +81,14 @@ class OverlayMount(Operation):
     def shell(self) -> str:
         return f"cd {self.base} && mount -t overlay overlay -o {self._options()} {self.merged}"
 
+    def foreseen(self, own: str) -> bool:
+        return True
+
+    @property
+    def own(self) -> str:
+        """The container's own directory."""
+        return f"{self.base}/{os.path.dirname(self.upper)}"
+
     def rehearse(self, context: Context) -> None:
         self._options()
 

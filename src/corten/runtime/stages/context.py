@@ -11,7 +11,7 @@ from corten.sys import mounts
 
 READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
 """The words that are said besides reports of failure. Init to starter: ``prepared`` (it stands by), ``ready``. Starter
-to init: ``begin`` (to one that stood by: the groups are made), ``linked``. Whoever opens the gate to the init:
+to init: ``begin`` (to one that stood by: the engine has done its part), ``linked``. Whoever opens the gate to the init:
 ``execute``."""
 HOOKS = b"hooks"
 """Init to monitor: run the runtime's hooks. The answer is a JSON list: the container's state for those in the
@@ -44,10 +44,6 @@ class LaunchContext:
         finally:
             os.close(descriptor)
 
-    def file(self, path: str) -> int:
-        """From the host's tree, which is in sight."""
-        return os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-
     def ready(self) -> None:
         """Only an init becomes ready."""
         raise NotImplementedError
@@ -68,20 +64,11 @@ class InitContext(LaunchContext):
         self._channel = channel
         self._is_released = False
         self._sources: dict[tuple[str, bool], list[int]] = {}
-        self._files: dict[str, int] = {}
 
     def bring(self, sources: Sequence[tuple[str, bool]], trees: Sequence[int]) -> None:
         """What the starter has opened for an init that has left the host's tree."""
         for (path, recursive), tree in zip(sources, trees, strict=True):
             self._sources.setdefault((path, recursive), []).append(tree)
-
-    def bring_files(self, paths: Sequence[str], files: Sequence[int]) -> None:
-        """As :meth:`bring`: files to write."""
-        self._files.update(zip(paths, files, strict=True))
-
-    def file(self, path: str) -> int:
-        """What was brought, else from the host's tree."""
-        return self._files.pop(path) if path in self._files else LaunchContext.file(self, path)
 
     def source(self, path: str, *, recursive: bool) -> int:
         """What was brought, else from the host's tree."""

@@ -14,6 +14,7 @@ from typing import NoReturn
 from corten.errors import CortenError
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
+from corten.runtime.operations.root import OverlayMount
 from corten.runtime.stages.context import BEGIN, LINKED, PREPARED, InitContext
 from corten.runtime.stages.staging import Staging
 from corten.spec.operation import INIT, PARENT, Operation, decode
@@ -39,9 +40,11 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
 
 
 def stand_by(
-    steps: Sequence[Operation], base: str, likely: str, context: InitContext, channel: socket.socket
-) -> NoReturn:
-    """Do the operations that nearly every start has, wait for a container, and do the rest of its own.
+    steps: Sequence[Operation], foreseen: Sequence[Operation], base: str, likely: str,
+    context: InitContext, channel: socket.socket,
+) -> NoReturn:  # fmt: skip
+    """Do the operations that nearly every start has, and those that are ``foreseen``, wait for a container, and do the
+    rest of its own.
 
     ``base`` is the data root; ``likely`` are the operations of an earlier start, as JSON. An end of file on the
     channel, instead of an order, ends it.
@@ -54,6 +57,11 @@ def stand_by(
         for step in steps:
             _one(step, context)
         staging.enter()
+        context.root = -1
+        for step in foreseen:
+            _one(step, context)
+            if isinstance(step, OverlayMount):
+                staging.place_all(context.root)
         _rehearse(likely, context)
         channel.send(PREPARED)
         message, descriptors = messages.receive(channel)
@@ -64,9 +72,14 @@ def stand_by(
 
 
 def _rehearse(likely: str, context: InitContext) -> None:
-    for value in json.loads(likely):
-        with contextlib.suppress(OSError, CortenError):
-            decode(value).rehearse(context)
+    root, context.root = context.root, os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for value in json.loads(likely):
+            with contextlib.suppress(OSError, CortenError):
+                decode(value).rehearse(context)
+    finally:
+        os.close(context.root)
+        context.root = root
 
 
 def _follow(order: Order, staging: Staging, context: InitContext, channel: socket.socket) -> None:
@@ -74,20 +87,20 @@ def _follow(order: Order, staging: Staging, context: InitContext, channel: socke
     turn."""
     values, ready = json.loads(order.inside), frozenset(order.ready)
     steps = [decode(value) for value in values]
-    most = len(order.sources) + len(order.writes)
-    word, given, _, _ = socket.recv_fds(channel, 64, most, socket.MSG_CMSG_CLOEXEC)
+    if context.root >= 0 and not order.is_placed:
+        staging.take_back(context.root)
+    word, given, _, _ = socket.recv_fds(channel, 64, len(order.sources), socket.MSG_CMSG_CLOEXEC)
     if word != BEGIN:
         os._exit(1)  # the starter has failed, and knows why
-    context.bring(order.sources, given[: len(order.sources)])
-    context.bring_files(order.writes, given[len(order.sources) :])
+    context.bring(order.sources, given)
     linked = False
     for place, step in enumerate(steps):
         if step.group == _NETWORK and place not in ready and not linked:
             linked = _await(channel)
-        if place in ready:
-            staging.place(step, context.root)
-        else:
+        if place not in ready:
             _one(step, context)
+        elif not order.is_placed:
+            staging.place(step, context.root)
 
 
 def _reporting(context: InitContext, execute: Callable[[], None], *, dumpable: bool = False) -> NoReturn:

@@ -34,6 +34,7 @@ from corten.spec.plan import Plan
 from corten.sys import messages, process
 
 _REPORT = 1 << 16
+_NOTHING = Plan(())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,24 +68,21 @@ class Init:
             self._hear()
 
     def hand_over(self, order: Order, stdio: Stdio) -> None:
-        """Give an init that stands by its part of a plan, and its stdio: it reads while the groups are made."""
+        """Give an init that stands by its part of a plan, and its stdio: it reads while the engine does its part."""
         self._order = order
-        given = [] if stdio.stdin < 0 else list(dataclasses.astuple(stdio))
-        inner = {**order.encode(), "outside": [], "ahead": ""}
+        given = [] if stdio.stdin < 0 else [stdio.stdin, stdio.stdout, stdio.stderr]
+        inner = {**order.encode(), "outside": [], "ahead": "", "foreseen": ""}
         with contextlib.suppress(messages.Closed):  # it is gone: the next look says why
             messages.send(self._channel, {"order": inner}, given)
 
     def begin(self) -> Init:
-        """Tell an init that stood by that its groups are made: here is what it needs of the host, opened. Raises
-        OSError for what is not there."""
+        """Tell an init that stood by to begin: here is what it needs of the host, opened. Raises OSError for what is
+        not there."""
         assert self._order is not None
         with contextlib.ExitStack() as opened:
             context, given = LaunchContext(), list[int]()
             for path, recursive in self._order.sources:
                 given.append(context.source(path, recursive=recursive))
-                opened.callback(os.close, given[-1])
-            for path in self._order.writes:
-                given.append(context.file(path))
                 opened.callback(os.close, given[-1])
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(self._channel, [BEGIN], given)
@@ -147,18 +145,18 @@ class Init:
 
 def launch(
     plan: Plan, begin: Callable[[], Init], *, held: bool = False, keep_mounts: bool = False,
-    hooks: Callable[[int], bytes] | None = None,
+    hooks: Callable[[int], bytes] | None = None, made: Sequence[Operation] = (),
 ) -> Init:  # fmt: skip
     """Start a container; returns when its command runs, or, when it is ``held``, when all is ready for it: the init
     waits at its gate then, for :func:`open_gate`.
 
     ``begin`` gives the init when the groups are made: :func:`cloning`, or :meth:`Init.begin` of one that stands by. A
-    plan of what that has still to do is enough then.
+    plan of what that has still to do is enough then, and ``made`` is what was done for it.
 
     Raises OperationFailed; nothing is left then: the init is reaped, host and parent operations are undone.
     """
     context = LaunchContext()
-    done: list[Operation] = []
+    done = list(made)
     started: Init | None = None
     try:
         _run(plan.stage(HOST), context, done)
@@ -229,9 +227,16 @@ def cloning(plan: Plan, stdio: Stdio, *, gate: int = -1, sibling: bool = False) 
 class Waiting:
     """An init that stands by. Whoever takes it is to end it."""
 
-    def __init__(self, init: Init) -> None:
+    def __init__(self, init: Init, made: Sequence[Operation]) -> None:
         self._init: Init | None = init
         self.pidfd = init.pidfd
+        self.made = made
+        """What was done for it on the host."""
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether it is somebody else's to end, with what was made for it."""
+        return self._init is None
 
     def take(self) -> Init:
         """The init, once."""
@@ -246,21 +251,30 @@ class Waiting:
 
 
 @contextlib.contextmanager
-def prepared(steps: Plan, base: str, likely: str = "[]", *, sibling: bool = False) -> Iterator[Waiting]:
-    """An init that stands by: in namespaces of its own, with the operations ``steps`` done. ``base`` is the data root,
-    ``likely`` the operations of an earlier start, as JSON, which it rehearses.
+def prepared(
+    steps: Plan, base: str, *, foreseen: Plan = _NOTHING, likely: str = "[]", sibling: bool = False
+) -> Iterator[Waiting]:
+    """An init that stands by: in namespaces of its own, with the operations ``steps`` and ``foreseen`` done. ``base``
+    is the data root, ``likely`` the operations of an earlier start, as JSON, which it rehearses.
 
-    Raises OperationFailed; nothing is left then.
+    Raises OperationFailed. What was done on the host for one that nobody took is undone.
     """
     (namespaces,) = (step for step in steps.stage(CLONE) if isinstance(step, NewNamespaces))
 
     def stand_by(channel: socket.socket) -> NoReturn:
-        init.stand_by(steps.stage(INIT), base, likely, InitContext(channel, gate=-1, target=-1), channel)
+        context = InitContext(channel, gate=-1, target=-1)
+        init.stand_by(steps.stage(INIT), foreseen.steps, base, likely, context, channel)
 
-    started = _fork(namespaces.flags(), stand_by, sibling=sibling)
-    with contextlib.closing(Waiting(started)) as waiting:
-        started.await_prepared()
-        yield waiting
+    made: list[Operation] = []
+    with contextlib.ExitStack() as left:
+        left.callback(lambda: undo(made))
+        _run(steps.stage(HOST), LaunchContext(), made)
+        started = _fork(namespaces.flags(), stand_by, sibling=sibling)
+        with contextlib.closing(Waiting(started, made)) as waiting:
+            started.await_prepared()
+            yield waiting
+            if waiting.is_taken:
+                left.pop_all()
 
 
 def fork_init(

@@ -4,7 +4,7 @@
 
     /proc              of the container's own pid namespace, for the runtime's eyes
     /ahead/proc …      what was mounted ahead, to be moved into the container's root
-    <data root>        where the layers are
+    <data root>        where the layers are, and the container's root once it is mounted
 
 The host's tree is let go of, so that an idle init neither keeps a disk busy that the host unmounts nor knows of one
 that it mounted before: bind sources are looked up by the monitor, which sees the host as it is.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from corten.runtime.ahead import closed
 from corten.runtime.operations.files import Mount
@@ -32,6 +33,7 @@ class Staging:
 
     def __init__(self, base: str, steps: Sequence[Operation]) -> None:
         self._base = base
+        self._steps = steps
         trees = [closed(step.target) for step in steps if isinstance(step, Mount)]
         self._tops = {path for path in trees if not any(path.startswith(tree) and path != tree for tree in trees)}
         self._top = self._ahead = -1
@@ -62,10 +64,25 @@ class Staging:
     def place(self, step: Operation, root: int) -> None:
         """Move into the container's root what ``step`` had mounted; what lies below another tree goes with that.
         Raises OSError."""
-        if not isinstance(step, Mount) or closed(step.target) not in self._tops:
-            return
-        with opened(self._ahead, step.target) as tree, step.place(root) as place:
-            mounts.move_mount(tree, place)
+        if self._is_top(step):
+            with opened(self._ahead, step.target) as tree, step.place(root) as place:
+                mounts.move_mount(tree, place)
+
+    def place_all(self, root: int) -> None:
+        """Place what every step had mounted. Raises OSError."""
+        for step in self._steps:
+            self.place(step, root)
+
+    def take_back(self, root: int) -> None:
+        """Undo :meth:`place_all`, and let go of ``root``: it is not what is wanted. Raises OSError."""
+        for step in filter(self._is_top, self._steps):
+            with opened(root, step.target) as tree, opened(self._ahead, step.target) as place:
+                mounts.move_mount(tree, place)
+        mounts.umount(link(root), mounts.MNT_DETACH)
+        os.close(root)
+
+    def _is_top(self, step: Operation) -> TypeGuard[Mount]:
+        return isinstance(step, Mount) and closed(step.target) in self._tops
 
 
 def _tree(path: str) -> int:
