@@ -15,9 +15,8 @@ from corten.engine.paths import Paths
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.errors import CortenError, Unavailable
-from corten.runtime.ahead import Order
+from corten.runtime.ahead import Forecast
 from corten.spec.monitor import EXEC, MonitorSpec
-from corten.spec.operation import CLONE, INIT
 from corten.spec.plan import Plan
 from corten.sys import messages
 
@@ -49,17 +48,9 @@ class Launcher:
 
     def has_ready(self, id: str, plan: Plan) -> frozenset[int]:
         """The places of a plan's operations that one who stands by has done already for a container."""
-        order = Order.of(plan)
-        fits, placed = self._standbys.ready_for(id, order)
-        if not fits:
-            return frozenset()
-        order = Order.of(plan, placed=placed)
-        outside, inside, clone = list[int](), list[int](), list[int]()
-        for place, step in enumerate(plan.steps):
-            (inside if step.stage == INIT else outside).append(place)
-            if step.stage == CLONE:
-                clone.append(place)
-        return frozenset([*clone, *(outside[one] for one in order.made), *(inside[one] for one in order.ready)])
+        forecast = Forecast.of(plan)
+        fits, placed = self._standbys.ready_for(id, forecast)
+        return forecast.done(placed=placed) if fits else frozenset()
 
     def _spec(self, container: Container, cgroup: str, *, taken: bool = False) -> MonitorSpec:
         return MonitorSpec(
@@ -106,14 +97,11 @@ class Launcher:
     async def _ask(
         self, message: Message, plan: Plan, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None
     ) -> Monitor:
-        order = Order.of(plan)
-        message["order"] = order.encode()
+        forecast = Forecast.of(plan)
         id = message["monitor"]["id"] if message["do"] == "start" else ""
-        monitor, placed = await self._standbys.take(id, order, message)
-        if monitor is None:
-            monitor = self._forked()  # the request waits in the socket until it stands by
-        elif placed:
-            message["order"] = Order.of(plan, placed=True).encode()
+        monitor, placed = await self._standbys.take(id, forecast, message)
+        message["order"] = forecast.order(stands=monitor is not None and id != "", placed=placed).encode()
+        monitor = monitor or self._forked()  # there, the request waits in the socket until it stands by
         monitor.employ(message, descriptors, tty=tty, feed=feed)
         return monitor
 

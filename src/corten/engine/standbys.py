@@ -12,7 +12,6 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
-import json
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,8 +22,9 @@ from corten.engine.monitors import Monitor
 from corten.engine.names import new_id
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
-from corten.runtime.ahead import Order
+from corten.runtime.ahead import Forecast
 from corten.runtime.operations.identity import Execute
+from corten.spec.plan import Plan
 from corten.sys import messages
 
 _log = logging.getLogger(__name__)
@@ -55,9 +55,9 @@ class _Standby:
     is_ready: bool = False
     is_reserved: bool = False
 
-    def fits(self, id: str, order: Order) -> bool:
+    def fits(self, id: str, forecast: Forecast) -> bool:
         """Whether a container's start, or an exec ('' for ``id``), is for this one."""
-        return self.is_ready and self.ahead == order.ahead and (self.id == id or not self.is_reserved)
+        return self.is_ready and self.ahead == forecast.ahead and (self.id == id or not self.is_reserved)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,30 +118,30 @@ class Standbys:
                 self._let_go([one])
                 return
 
-    async def take(self, id: str, order: Order, request: Message) -> tuple[Monitor | None, bool]:
+    async def take(self, id: str, forecast: Forecast, request: Message) -> tuple[Monitor | None, bool]:
         """The monitor of one who fits, and whether that has done what was foreseen, too. Without one, nobody has
         anything of the container's in his hands any more. ``id`` is '' for an exec."""
-        self._learn(id, order, request)
-        fitting = self._fitting(id, order)
+        self._learn(id, forecast, request)
+        fitting = self._fitting(id, forecast)
         if fitting is None:
             if id:
                 await self.forget(id)
             return None, False
         self._waiting.remove(fitting)
-        placed = fitting.foreseen != "" and fitting.foreseen == order.foreseen
+        placed = fitting.foreseen != "" and fitting.foreseen == forecast.foreseen
         if fitting.id not in ("", id):  # without control groups, they are all alike
             self._homes.bury(fitting.id)
         elif fitting.foreseen and not placed:
             self._homes.renew(id)
         return fitting.monitor, placed
 
-    def ready_for(self, id: str, order: Order) -> tuple[bool, bool]:
+    def ready_for(self, id: str, forecast: Forecast) -> tuple[bool, bool]:
         """Whether somebody fits, and has done what was foreseen."""
-        fitting = self._fitting(id, order) if order.ahead else None
-        return fitting is not None, fitting is not None and "" != fitting.foreseen == order.foreseen
+        fitting = self._fitting(id, forecast) if forecast.ahead else None
+        return fitting is not None, fitting is not None and "" != fitting.foreseen == forecast.foreseen
 
-    def _fitting(self, id: str, order: Order) -> _Standby | None:
-        fitting = [one for one in self._waiting if one.fits(id, order)]
+    def _fitting(self, id: str, forecast: Forecast) -> _Standby | None:
+        fitting = [one for one in self._waiting if one.fits(id, forecast)]
         return min(fitting, key=lambda one: one.id != id, default=None)
 
     async def forget(self, id: str) -> None:
@@ -150,11 +150,11 @@ class Standbys:
         if (leaving := self._leaving.get(id)) is not None:
             await asyncio.shield(leaving)
 
-    def _learn(self, id: str, order: Order, request: Message) -> None:
+    def _learn(self, id: str, forecast: Forecast, request: Message) -> None:
         if not id:
-            self._exec = self._exec if self._exec.likely else _Kind(likely=_without_command(request))
+            self._exec = self._exec if self._exec.likely else _Kind(likely=_rehearsal(request, forecast))
             return
-        ahead, foreseen = order.ahead.replace(id, _ANY), order.foreseen.replace(id, _ANY)
+        ahead, foreseen = forecast.ahead.replace(id, _ANY), forecast.foreseen.replace(id, _ANY)
         if not ahead or self._failed[ahead] >= _TRIES:
             return
         self._others = 0 if ahead == self._start.ahead else self._others + 1
@@ -162,7 +162,7 @@ class Standbys:
             self._start = dataclasses.replace(self._start, foreseen=foreseen)
         elif not self._start.ahead or self._others >= _PATIENCE:
             group = request["monitor"]["cgroup"].replace(id, _ANY)
-            self._start, self._others = _Kind(ahead, foreseen, group, _without_command(request)), 0
+            self._start, self._others = _Kind(ahead, foreseen, group, _rehearsal(request, forecast)), 0
             self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
     def images_changed(self) -> None:
@@ -284,8 +284,8 @@ class Standbys:
             await asyncio.wait(self._leaving.values(), timeout=_FAREWELL)
 
 
-def _without_command(request: Message) -> Message:
+def _rehearsal(request: Message, forecast: Forecast) -> Message:
     """A request as others may see it: a command and its environment are their container's own business."""
-    order = request["order"]
-    steps = [step for step in json.loads(order["inside"]) if step["kind"] != Execute.kind]
-    return {**request, "order": {**order, "inside": json.dumps(steps)}}
+    steps = tuple(step for step in forecast.plan.steps if not isinstance(step, Execute))
+    order = dataclasses.replace(forecast, plan=Plan(steps)).order()
+    return {**request, "order": order.encode()}

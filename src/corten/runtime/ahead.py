@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import json
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from corten.runtime.operations.files import Mount
 from corten.runtime.operations.root import OverlayMount
@@ -41,38 +41,12 @@ class Order:
     """The operations of the starter, and the clone."""
     inside: str
     """Those of the init, as JSON: an init that stands by decodes no more of them than it has to do."""
-    ahead: str = ""
-    """What an init that stands by has done when it fits this plan, as JSON; '' where none can fit."""
-    foreseen: str = ""
-    """What it has done besides if its image was guessed right, as JSON."""
-    made: tuple[int, ...] = ()
-    """The places of what is done ahead in ``outside``."""
     ready: tuple[int, ...] = ()
-    """The same in ``inside``."""
+    """The places in ``inside`` of what an init that stands by has done, and has yet to put into the root."""
     is_placed: bool = False
-    """Whether ``foreseen`` counts among it: the container's root is there, and all that is ready in its place."""
+    """Whether it has a root already, and everything in its place: what was done for that is not in the order."""
     sources: tuple[tuple[str, bool], ...] = ()
-    """What of the host the other ones show: (path, with all that is mounted below)."""
-
-    @classmethod
-    def of(cls, plan: Plan, *, placed: bool = False) -> Order:
-        """The order of a plan, for one that nobody or just anybody stands by for; with ``placed``, for one who has done
-        what was foreseen."""
-        can = ahead(plan)
-        inside = plan.stage(INIT)
-        outside = [step for step in plan.steps if step.stage != INIT]
-        ready = (*can.inside, *can.foreseen) if placed else can.inside
-        early = (*plan.stage(CLONE), *_at(can.outside, outside), *_at(can.inside, inside))
-        return cls(
-            [encode(step) for step in outside],
-            _json(inside),
-            _json(early) if ready else "",
-            _json(_at(can.foreseen, inside)) if can.foreseen else "",
-            can.outside,
-            ready,
-            placed,
-            tuple(source for place, step in enumerate(inside) if place not in ready for source in step.sources()),
-        )
+    """What of the host the operations that are left show: (path, with all that is mounted below)."""
 
     def encode(self) -> dict[str, Any]:
         """The JSON form."""
@@ -87,85 +61,141 @@ class Order:
         """The whole plan, for a start that nobody stands by for."""
         return Plan.decode([*self.outside, *json.loads(self.inside)])
 
-    def left_outside(self) -> Plan:
-        """What the starter of one who stands by has still to do."""
-        return Plan.decode([value for place, value in enumerate(self.outside) if place not in self.made])
-
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Order))
 
 
-def _at(places: Iterable[int], steps: Sequence[Operation]) -> list[Operation]:
-    return [steps[place] for place in places]
+class _Facts(NamedTuple):
+    """What an operation says of itself."""
+
+    text: str
+    ahead: bool
+    of_host: bool
+    is_tree: bool
+    paths: tuple[str, ...]
+    sources: tuple[tuple[str, bool], ...]
 
 
-def _json(steps: Iterable[Operation]) -> str:
-    return f"[{','.join(map(_text, steps))}]"
+@dataclasses.dataclass(frozen=True, slots=True)
+class Forecast:
+    """What of a plan can be done ahead, by whom it is to be given to."""
+
+    plan: Plan
+    outside: Sequence[Operation]
+    inside: Sequence[_Facts]
+    places: Ready
+    ahead: str
+    """What an init that stands by has done when it fits this plan, as JSON; '' where none can fit."""
+    foreseen: str
+    """What it has done besides if its image was guessed right, as JSON."""
+
+    @classmethod
+    def of(cls, plan: Plan) -> Forecast:
+        """The forecast of a plan."""
+        outside = [step for step in plan.steps if step.stage != INIT]
+        steps = plan.stage(INIT)
+        inside = [_facts(step) for step in steps]
+        can = _ready(outside, steps, inside)
+        early = (*map(_facts, plan.stage(CLONE)), *map(_facts, _at(can.outside, outside)), *_at(can.inside, inside))
+        ahead = _json(early) if can.inside else ""
+        return cls(plan, outside, inside, can, ahead, _json(_at(can.foreseen, inside)))
+
+    def order(self, *, stands: bool = False, placed: bool = False) -> Order:
+        """The order for one who has done nothing; or who ``stands`` by, and has foreseen it (``placed``) or not."""
+        done = (*self.places.inside, *(self.places.foreseen if placed else ())) if stands else ()
+        made = self.places.outside if stands else ()
+        left = [facts for place, facts in enumerate(self.inside) if place not in done]
+        return Order(
+            [encode(step) for place, step in enumerate(self.outside) if place not in made],
+            _json(left if placed else self.inside) or "[]",
+            self.places.inside if stands and not placed else (),
+            placed,
+            tuple(source for facts in left for source in facts.sources),
+        )
+
+    def done(self, *, placed: bool) -> frozenset[int]:
+        """The places in the whole plan of what one who stands by has done."""
+        outside = [place for place, step in enumerate(self.plan.steps) if step.stage != INIT]
+        inside = [place for place, step in enumerate(self.plan.steps) if step.stage == INIT]
+        clone = (place for place, step in enumerate(self.plan.steps) if step.stage == CLONE)
+        ready = (*self.places.inside, *(self.places.foreseen if placed else ()))
+        return frozenset((*clone, *_at(self.places.outside, outside), *_at(ready, inside)))
+
+
+T = TypeVar("T")
 
 
 @functools.lru_cache(maxsize=256)  # most steps are the same in every plan
-def _text(step: Operation) -> str:
-    return json.dumps(encode(step), separators=(",", ":"))
+def _facts(step: Operation) -> _Facts:
+    paths = tuple(closed(path) for path in step.places())
+    return _Facts(
+        json.dumps(encode(step), separators=(",", ":")), step.ahead(), step.of_host,
+        isinstance(step, Mount) and paths != ("/",), paths, step.sources(),
+    )  # fmt: skip
 
 
-def ahead(plan: Plan) -> Ready:
-    """What of a plan can be done ahead.
+def _at(places: Iterable[int], steps: Sequence[T]) -> list[T]:
+    return [steps[place] for place in places]
 
-    Nothing where an operation that is left needs the host's tree; and none that would come before another one which it
-    has to follow: what is mounted last at a path is what is seen there.
-    """
-    outside = [step for step in plan.steps if step.stage != INIT]
-    inside, trees = _of_every_container(plan.stage(INIT))
-    left = [step for place, step in enumerate(plan.stage(INIT)) if place not in inside]
-    if not inside or any(step.of_host for step in (*outside, *left)):
+
+def _json(steps: Iterable[_Facts]) -> str:
+    texts = ",".join(facts.text for facts in steps)
+    return f"[{texts}]" if texts else ""
+
+
+def _ready(outside: Sequence[Operation], steps: Sequence[Operation], inside: Sequence[_Facts]) -> Ready:
+    """Nothing where an operation that is left needs the host's tree; and none that would come before another one which
+    it has to follow: what is mounted last at a path is what is seen there."""
+    found, trees = _of_every_container(inside)
+    left = any(facts.of_host for place, facts in enumerate(inside) if place not in found)
+    if not found or left or any(step.of_host for step in outside):
         return Ready()
     made = tuple(place for place, step in enumerate(outside) if step.stage != PARENT and step.ahead())
-    return Ready(made, inside, _of_one_container(plan.stage(INIT), inside, trees))
+    return Ready(made, found, _of_one_container(steps, inside, found, trees))
 
 
-def _of_every_container(steps: Sequence[Operation]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _of_every_container(known: Sequence[_Facts]) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """The places, and the trees that are mounted by what is there."""
     found: list[int] = []
     trees: tuple[str, ...] = ()
     later: tuple[str, ...] = ()
-    for place, step in enumerate(steps):
-        paths = _paths(step)
-        is_tree = isinstance(step, Mount) and paths != ("/",)
-        if step.ahead() and (is_tree or all(path.startswith(trees) for path in paths)) and not _meet(paths, later):
+    for place, facts in enumerate(known):
+        paths = facts.paths
+        if not facts.ahead or _meet(paths, later):
+            later += paths
+        elif facts.is_tree or all(path.startswith(trees) for path in paths):
             found.append(place)
-            trees += paths if is_tree else ()
+            trees += paths if facts.is_tree else ()
         else:
             later += paths
     return tuple(found), trees
 
 
 def _of_one_container(
-    steps: Sequence[Operation], ready: Sequence[int], trees: tuple[str, ...]
+    steps: Sequence[Operation], known: Sequence[_Facts], ready: Sequence[int], trees: tuple[str, ...]
 ) -> tuple[int, ...]:
     """The places of the root, and of what goes into it beside ``trees``, which were placed there before."""
     roots = [(place, step) for place, step in enumerate(steps) if isinstance(step, OverlayMount)]
     if len(roots) != 1:
         return ()
     first, root = roots[0]
-    found = [first]
-    later = trees
-    for place, step in enumerate(steps):
-        if place <= first or place in ready:
+    own = root.own
+    found, later = [first], trees
+    for place in range(first + 1, len(steps)):
+        if place in ready:
             continue
-        if step.foreseen(root.own) and not _meet(_paths(step), later):
+        paths = known[place].paths
+        if paths and steps[place].foreseen(own) and not _meet(paths, later):
             found.append(place)
         else:
-            later += _paths(step)
+            later += paths
     return tuple(found)
 
 
-@functools.lru_cache(maxsize=256)
-def _paths(step: Operation) -> tuple[str, ...]:
-    return tuple(closed(path) for path in step.places())
-
-
 def _meet(paths: tuple[str, ...], others: tuple[str, ...]) -> bool:
-    return any(path.startswith(others) for path in paths) or any(other.startswith(paths) for other in others)
+    return bool(paths and others) and (
+        any(path.startswith(others) for path in paths) or any(other.startswith(paths) for other in others)
+    )
 
 
 def closed(path: str) -> str:

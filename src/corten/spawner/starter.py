@@ -102,7 +102,7 @@ class Starter:
             init = waiting.take()
             init.hand_over(order, stdio)
             return launch(
-                order.left_outside(), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger,
+                Plan.decode(order.outside), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger,
                 made=waiting.made,
             )  # fmt: skip
 
@@ -162,7 +162,7 @@ def _read(likely: Mapping[str, Any]) -> Order:
             os.close(descriptor)
     MonitorSpec.decode(message["monitor"])
     order = Order.decode(message["order"])
-    if not order.ahead:
+    if message["do"] == "exec":
         order.plan()
     return order
 

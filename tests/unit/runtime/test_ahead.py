@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from corten.network.link import Address, Loopback
-from corten.runtime.ahead import Order, Ready, ahead
+from corten.runtime.ahead import Forecast, Order, Ready
 from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite
 from corten.runtime.operations.files import BindMount, DeviceLinks, DeviceNodes, MaskPaths, Mount, ReadOnlyPaths
 from corten.runtime.operations.identity import Session
@@ -30,13 +30,13 @@ NODES = DeviceNodes((("/dev/null", "c", 1, 3, 0o666, 0, 0),))
 
 def kinds(*steps: Operation) -> list[str]:
     plan = Plan((CLONE, *steps))
-    return [steps[place].kind for place in ahead(plan).inside]
+    return [steps[place].kind for place in Forecast.of(plan).places.inside]
 
 
 def foreseen(*steps: Operation) -> list[str]:
     """What is done ahead for one container besides, by what it acts on."""
     plan = Plan((CLONE, *steps))
-    return [steps[place].what() for place in ahead(plan).foreseen]
+    return [steps[place].what() for place in Forecast.of(plan).places.foreseen]
 
 
 def test_what_no_container_has_a_say_in() -> None:
@@ -75,24 +75,26 @@ def test_what_works_in_the_image_waits_for_it() -> None:
 
 def test_who_needs_the_host_or_its_namespaces_is_not_waited_for() -> None:
     assert kinds(JoinNamespace("network", "/proc/7/ns/net"), ROOT, PROC) == []
-    assert ahead(Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))) == Ready()
+    plan = Plan((CLONE, UserMap(((0, 1000, 1),), ((0, 1000, 1),)), ROOT, PROC))
+    assert Forecast.of(plan).places == Ready()
 
 
 def test_a_group_is_made_and_joined_before_it_is_limited() -> None:
     join, limit = CgroupJoin(("/cg/tasks",)), CgroupWrite("/cg/c/memory.max", "1", "")
     plan = Plan((CgroupCreate("/cg", "c"), limit, CLONE, join, CgroupNamespace(), ROOT, PROC))
-    assert ahead(plan).outside == (0,)
+    assert Forecast.of(plan).places.outside == (0,)
     assert kinds(join, CgroupNamespace(), ROOT, PROC) == ["cgroup.join", "namespace.cgroup", "mount"]
-    order = Order.of(plan)
-    assert [step.kind for step in order.left_outside().steps] == ["cgroup.write", "namespace.clone"]
+    order = Forecast.of(plan).order(stands=True)
+    assert [step["kind"] for step in order.outside] == ["cgroup.write", "namespace.clone"]
 
 
 def test_one_container_s_own_root_and_files_are_foreseen() -> None:
     own = BindMount("/data/c/7/hosts", "/etc/hosts", ("rbind",))
     steps = (PrivateMounts(), ROOT, PROC, own, BindMount("/x", "/y"), PivotRoot())
     assert foreseen(*steps) == [ROOT.what(), own.what()]
-    order = Order.of(Plan((CLONE, *steps)), placed=True)
-    assert order.ready == (0, 2, 1, 3)
+    order = Forecast.of(Plan((CLONE, *steps))).order(stands=True, placed=True)
+    assert Plan.decode(json.loads(order.inside)).steps == steps[4:]
+    assert order.ready == ()
     assert order.sources == (("/x", False),)
 
 
@@ -107,15 +109,18 @@ def test_a_file_in_another_container_s_directory_is_not_its_own() -> None:
 
 
 def test_nothing_is_done_ahead_of_an_exec() -> None:
-    assert Order.of(Plan((EnterContainer(("mount",)), Session()))).ahead == ""
+    assert Forecast.of(Plan((EnterContainer(("mount",)), Session()))).ahead == ""
 
 
 def test_an_order_has_the_whole_plan() -> None:
     bind = BindMount("/x", "/y", ("rbind",))
     plan = Plan((CLONE, ROOT, PROC, bind, PivotRoot()))
-    order = Order.of(plan)
+    forecast = Forecast.of(plan)
+    assert [step["kind"] for step in json.loads(forecast.ahead)] == ["namespace.clone", "mount"]
+    order = forecast.order()
     assert order.plan() == plan
-    assert [step["kind"] for step in json.loads(order.ahead)] == ["namespace.clone", "mount"]
-    assert order.ready == (1,)
-    assert order.sources == (("/x", True),)
     assert Order.decode(json.loads(json.dumps(order.encode()))).plan() == plan
+    standing = forecast.order(stands=True)
+    assert standing.inside == order.inside
+    assert standing.ready == (1,)
+    assert standing.sources == (("/x", True),)

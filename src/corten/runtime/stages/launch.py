@@ -71,7 +71,7 @@ class Init:
         """Give an init that stands by its part of a plan, and its stdio: it reads while the engine does its part."""
         self._order = order
         given = [] if stdio.stdin < 0 else [stdio.stdin, stdio.stdout, stdio.stderr]
-        inner = {**order.encode(), "outside": [], "ahead": "", "foreseen": ""}
+        inner = {**order.encode(), "outside": []}
         with contextlib.suppress(messages.Closed):  # it is gone: the next look says why
             messages.send(self._channel, {"order": inner}, given)
 
