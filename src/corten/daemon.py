@@ -27,6 +27,7 @@ from corten.api.services import Services
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
+from corten.engine.connecting import Connecting
 from corten.engine.containers import Containers
 from corten.engine.creation import Creation
 from corten.engine.database import Database
@@ -265,7 +266,7 @@ class Engine:
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
-            execs=execs, made_ahead=steps_of(means.standing),
+            execs=execs, connecting=Connecting(life, self._spawner), made_ahead=steps_of(means.standing),
         )  # fmt: skip
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(

@@ -20,7 +20,7 @@ from pathlib import Path
 from corten.engine.database import Database
 from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding
 from corten.engine.networks import Networks
-from corten.network.endpoint import Endpoint
+from corten.network.endpoint import Endpoint, operations
 from corten.runtime.stages.context import LaunchContext
 from corten.spec.operation import INIT, Operation
 from corten.sys import process
@@ -141,14 +141,14 @@ class World:
 
     def place(self, container: Container) -> tuple[Space, Endpoint]:
         """A container before its operations."""
-        endpoint = self.networks.attach(container)
-        assert endpoint
-        return self._space(), self.networks.publish(container, endpoint)
+        endpoints = self.networks.attach(container)
+        assert endpoints
+        return self._space(), self.networks.publish(container, endpoints)[0]
 
     def start(self, container: Container) -> tuple[Space, Endpoint]:
         """A running container."""
         space, endpoint = self.place(container)
-        execute(endpoint.operations, space)
+        execute(operations(self.networks.endpoints_of(container.id)), space)
         return space, endpoint
 
     def close(self) -> None:

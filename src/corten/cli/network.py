@@ -7,7 +7,7 @@ from corten.errors import NotFound
 from . import notation
 from .context import Context
 from .lifecycle import each
-from .options import FLAG, LIST, MAP, STRING, Command, Option
+from .options import FLAG, INT, LIST, MAP, STRING, Command, Option
 from .ps import FORMAT
 from .table import Listing, filters
 
@@ -129,6 +129,8 @@ def connect(context: Context, values: Values, names: list[str]) -> int:
     }
     if any(addresses.values()):
         endpoint["IPAMConfig"] = {name: value for name, value in addresses.items() if value}
+    if values.gw_priority:
+        endpoint["GwPriority"] = values.gw_priority
     request = {"Container": names[1], "EndpointConfig": endpoint}
     context.client.post(f"/networks/{names[0]}/connect", None, request)
     return 0
@@ -187,6 +189,10 @@ CONNECT = Command(
     (
         Option("--alias", "strings", "Add network-scoped alias for the container"),
         Option("--driver-opt", "strings", "driver options for the network"),
+        Option(
+            "--gw-priority", INT,
+            "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
+        ),
         Option("--ip", STRING, 'IPv4 address (e.g., "172.30.100.104")'),
         Option("--ip6", STRING, 'IPv6 address (e.g., "2001:db8::33")'),
         Option("--link", LIST, "Add link to another container"),

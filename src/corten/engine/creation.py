@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import health, honoured, log_config, merge, mounts, names, privileges, signals
+from corten.engine import health, honoured, legacy_links, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
-from corten.engine.container_network import requested_ports
+from corten.engine.container_network import requested_ports, settled_networking
 from corten.engine.limits import settle
 from corten.engine.means import Means
 from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
@@ -104,6 +104,7 @@ class Creation:
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
         host = _settled_host(honoured.settle(host), config)
+        host = legacy_links.settled(host, name, self.records.find)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -114,7 +115,7 @@ class Creation:
             image=image.id,
             config=config,
             host=host,
-            networking=request.networking_config or NetworkingConfig(),
+            networking=settled_networking(host, request.networking_config or NetworkingConfig()),
             path=argv[0],
             args=argv[1:],
             layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],

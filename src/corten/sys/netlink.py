@@ -41,6 +41,11 @@ class Netlink:
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
 
+    @property
+    def port(self) -> int:
+        """Its number among the sockets of its protocol, which the kernel gives with the first message."""
+        return int(self._socket.getsockname()[0])
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

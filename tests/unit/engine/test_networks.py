@@ -112,7 +112,7 @@ def test_an_ordinary_user_has_no_bridges(networks: Networks) -> None:
     with pytest.raises(Unsupported, match="bridge networks need root"):
         networks.create(NetworkCreate("mine"))
     for mode in ("host", "none", "container:x"):
-        assert networks.attach(_container(network_mode=mode)) is None
+        assert networks.attach(_container(network_mode=mode)) == ()
     networks.release("3" * 64)
 
 
@@ -123,9 +123,9 @@ def test_predefined_networks_stay(networks: Networks) -> None:
 
 
 def test_operations_by_mode() -> None:
-    assert operations(_container(network_mode="none"), None) == LOOPBACK_ONLY
-    assert operations(_container(network_mode="host"), None) == ()
-    assert operations(_container(), ENDPOINT) == ENDPOINT.operations
+    assert operations(_container(network_mode="none"), ()) == LOOPBACK_ONLY
+    assert operations(_container(network_mode="host"), ()) == ()
+    assert operations(_container(), (ENDPOINT,)) == ENDPOINT.operations
 
 
 def test_ports_asked_for() -> None:
@@ -137,17 +137,18 @@ def test_ports_asked_for() -> None:
 
 
 def test_the_port_map_shows_what_is_exposed_too() -> None:
-    ports = port_map(_container().config, ENDPOINT)
+    ports = port_map(_container().config, (ENDPOINT,))
     assert ports == {"80/tcp": [PortBinding("0.0.0.0", "8080")], "53/udp": None}
     assert Binding("tcp", "0.0.0.0", 8080, 80) in ENDPOINT.ports
 
 
 def test_settings_of_an_inspect() -> None:
-    running = network_settings(_container(), "bridge", ENDPOINT)
+    networks = {"bridge": EndpointRequest()}
+    running = network_settings(_container(), networks, (ENDPOINT,))
     assert (running.ip_address, running.networks["bridge"].ip_address) == ("172.17.0.2", "172.17.0.2")
-    stopped = network_settings(_container(), "bridge", None)
+    stopped = network_settings(_container(), networks, ())
     assert (stopped.ip_address, stopped.networks["bridge"].ip_address, stopped.ports) == ("", "", {})
-    assert network_settings(_container(network_mode="container:x"), "", None).networks == {}
+    assert network_settings(_container(network_mode="container:x"), {}, ()).networks == {}
 
 
 def test_names_in_a_network_of_a_users() -> None:

@@ -1,0 +1,227 @@
+"""Several networks a container, and networks that change while it runs: by the API, docker's command and Corten's."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.command import Cli
+from tests.support.engine import Engine
+
+pytestmark = [pytest.mark.network, pytest.mark.root]
+RUN = ("run", "-d", "--init")
+
+
+@pytest.fixture(params=["docker", "corten"])
+def command(request: pytest.FixtureRequest, shared_engine: Engine) -> Cli:
+    """Both command lines are to do the same."""
+    return shared_engine.docker if request.param == "docker" else shared_engine.cli
+
+
+@pytest.fixture(autouse=True)
+def _clean(shared_engine: Engine) -> Iterator[None]:
+    """Containers and networks go after each test, also after one that failed."""
+    yield
+    if ids := shared_engine.cli("ps", "-aq").check().lines:
+        shared_engine.cli("rm", "-f", *ids).check()
+    shared_engine.cli("network", "prune", "-f").check()
+
+
+def _shown(engine: Engine, container: str) -> dict[str, Any]:
+    shown: dict[str, Any] = engine.inspect(container)["NetworkSettings"]["Networks"]
+    return shown
+
+
+def _inside(cli: Cli, container: str, *argv: str) -> str:
+    return cli("exec", container, *argv).check().out
+
+
+def test_several_networks_from_the_start(shared_engine: Engine, command: Cli) -> None:
+    """The way out is that of the first name, or of the highest priority; eth0 is of the first network that is named."""
+    for name, subnet in (("beta", "10.81.1.0/24"), ("alpha", "10.81.2.0/24"), ("gamma", "10.81.3.0/24")):
+        command("network", "create", "--subnet", subnet, name).check()
+    command(
+        *RUN, "--name", "one", "--network", "name=beta,alias=bee,ip=10.81.1.77,mac-address=02:42:00:00:00:77",
+        "--network", "alpha", "busybox", "sleep", "1h",
+    ).check()  # fmt: skip
+    shown = _shown(shared_engine, "one")
+    assert (shown["beta"]["IPAddress"], shown["beta"]["MacAddress"]) == ("10.81.1.77", "02:42:00:00:00:77")
+    assert (shown["alpha"]["IPAddress"], shown["alpha"]["Gateway"]) == ("10.81.2.2", "10.81.2.1")
+    assert shown["beta"]["Aliases"] == ["bee"]
+    assert shown["beta"]["DNSNames"][:2] == ["one", "bee"]
+    addresses = _inside(command, "one", "ip", "-4", "address")
+    assert "10.81.1.77/24 brd 10.81.1.255 scope global eth0" in addresses
+    assert "10.81.2.2/24 brd 10.81.2.255 scope global eth1" in addresses
+    assert "default via 10.81.2.1 dev eth1" in _inside(command, "one", "ip", "route")
+    name = shared_engine.inspect("one")["Config"]["Hostname"]
+    assert f"10.81.1.77\t{name}\n10.81.2.2\t{name}\n" in _inside(command, "one", "cat", "/etc/hosts")
+    command(
+        *RUN, "--name", "two", "--network", "alpha", "--network", "name=gamma,gw-priority=5", "busybox", "sleep", "1h"
+    ).check()
+    assert "default via 10.81.3.1 dev eth1" in _inside(command, "two", "ip", "route")
+    assert shared_engine.inspect("two")["NetworkSettings"]["Networks"]["gamma"]["GwPriority"] == 5
+
+
+def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cli) -> None:
+    """Its connections go on; the way out and the published ports follow the gateway."""
+    command("network", "create", "--subnet", "10.82.1.0/24", "front").check()
+    command("network", "create", "--subnet", "10.82.2.0/24", "back").check()
+    echo = ("nc", "-ll", "-p", "80", "-e", "cat")
+    command(*RUN, "--name", "server", "--network", "back", "busybox", *echo).check()
+    command(*RUN, "--name", "web", "-p", "18321:80", "--network", "front", "busybox", *echo).check()
+    ask = ("exec", "-i", "web", "nc", "-w", "1", "10.82.2.2", "80")
+    assert command(*ask, stdin=b"hello").code != 0
+    with _answering(18321) as stream:
+        command("network", "connect", "--alias", "store", "--ip", "10.82.2.50", "back", "web").check()
+        shown = _shown(shared_engine, "web")
+        assert (shown["back"]["IPAddress"], shown["back"]["Aliases"]) == ("10.82.2.50", ["store"])
+        assert "10.82.2.50\t" in _inside(command, "web", "cat", "/etc/hosts")
+        assert command(*ask, stdin=b"hello").check().out == "hello"
+        assert "default via 10.82.2.1 dev eth1" in _inside(command, "web", "ip", "route")
+        assert _echo(stream) == b"ping"
+        with _answering(18321):
+            pass
+        command("network", "disconnect", "back", "web").check()
+        assert _echo(stream) == b"ping"
+    assert "eth1" not in _inside(command, "web", "ip", "link")
+    assert "default via 10.82.1.1 dev eth0" in _inside(command, "web", "ip", "route")
+    assert "10.82.2.50" not in _inside(command, "web", "cat", "/etc/hosts")
+    assert list(_shown(shared_engine, "web")) == ["front"]
+    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    command("network", "disconnect", "front", "web").check()
+    assert _shown(shared_engine, "web") == {}
+    assert command("port", "web").check().out == ""
+    command("network", "connect", "back", "web").check()
+    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    assert "eth0" in _inside(command, "web", "ip", "link")
+    with _answering(18321):
+        pass
+
+
+@contextlib.contextmanager
+def _answering(port: int) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as stream:
+        assert _echo(stream) == b"ping"
+        yield stream
+
+
+def _echo(stream: socket.socket) -> bytes:
+    stream.sendall(b"ping")
+    return stream.recv(100)
+
+
+def test_a_stopped_container_joins_and_leaves(shared_engine: Engine, command: Cli) -> None:
+    """It is recorded, and so by its next start; its first network may be left, too."""
+    command("network", "create", "later").check()
+    command("create", "--name", "still", "busybox", "sleep", "1h").check()
+    command("network", "connect", "later", "still").check()
+    assert {name: one["IPAddress"] for name, one in _shown(shared_engine, "still").items()} == {
+        "bridge": "", "later": "",
+    }  # fmt: skip
+    command("network", "disconnect", "bridge", "still").check()
+    command("start", "still").check()
+    (place,) = _shown(shared_engine, "still").values()
+    assert place["IPAddress"]
+    assert "eth1" not in _inside(command, "still", "ip", "link")
+
+
+def test_networks_changed_survive_the_engine(shared_engine: Engine) -> None:
+    cli = shared_engine.cli
+    cli("network", "create", "--subnet", "10.83.0.0/24", "kept").check()
+    cli(*RUN, "--name", "long", "busybox", "sleep", "1h").check()
+    cli("network", "connect", "kept", "long").check()
+    before = _shown(shared_engine, "long")
+    shared_engine.kill()
+    shared_engine.start()
+    assert _shown(shared_engine, "long") == before
+    cli(*RUN, "--name", "next", "--network", "kept", "busybox", "sleep", "1h").check()
+    assert _shown(shared_engine, "next")["kept"]["IPAddress"] == "10.83.0.3"
+    cli("network", "disconnect", "kept", "long").check()
+    assert "eth1" not in _inside(cli, "long", "ip", "link")
+
+
+@pytest.mark.parametrize(
+    ("action", "network", "body", "status", "message"),
+    [
+        ("connect", "nowhere", {}, 404, "network nowhere not found"),
+        ("connect", "mesh", {"Container": "ghost"}, 404, "No such container: ghost"),
+        ("connect", "bridge", {}, 403, "endpoint with name busy already exists in network bridge"),
+        ("connect", "host", {}, 400, "cannot connect container to host network"),
+        ("connect", "none", {}, 400, "one of the networks in private (none) mode"),
+        ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.9.9.9"}}}, 400,
+         "no configured subnet or ip-range contain the IP address 10.9.9.9"),
+        ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "10.84.0.1"}}}, 403,
+         "Address already in use"),
+        ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "ten"}}}, 400, "invalid IPv4 address"),
+        ("connect", "mesh", {"EndpointConfig": {"MacAddress": "ff:00"}}, 400, "invalid MAC address"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"speed": "high"}}}, 501, "driver options speed"),
+        ("disconnect", "mesh", {}, 500, "is not connected to network mesh"),
+        ("disconnect", "mesh", {"Container": "ghost", "Force": True}, 404, "No such container: ghost"),
+    ],
+)  # fmt: skip
+def test_refusals(
+    shared_engine: Engine, action: str, network: str, body: dict[str, Any], status: int, message: str
+) -> None:
+    shared_engine.cli("network", "create", "--subnet", "10.84.0.0/24", "mesh").check()
+    shared_engine.cli(*RUN, "--name", "busy", "busybox", "sleep", "1h").check()
+    answer = shared_engine.api("POST", f"/networks/{network}/{action}", {"Container": "busy", **body})
+    assert (answer.status, message in json.loads(answer.body)["message"]) == (status, True), answer.body
+    assert list(_shown(shared_engine, "busy")) == ["bridge"]
+    assert "eth1" not in _inside(shared_engine.cli, "busy", "ip", "link")
+
+
+def test_events_and_the_networks_view(shared_engine: Engine) -> None:
+    cli = shared_engine.cli
+    cli("network", "create", "--subnet", "10.85.0.0/24", "seen").check()
+    cli(*RUN, "--name", "guest", "busybox", "sleep", "1h").check()
+    cli("network", "connect", "seen", "guest").check()
+    network = json.loads(cli("network", "inspect", "seen").check().out)[0]
+    ((id, place),) = network["Containers"].items()
+    assert (place["Name"], place["IPv4Address"]) == ("guest", "10.85.0.2/24")
+    assert "has active endpoints" in cli("network", "rm", "seen").err
+    cli("network", "disconnect", "-f", "seen", "guest").check()
+    window = ("--since", "1", "--until", f"{time.time():.9f}")
+    told = cli("events", *window, "--filter", "type=network", "--format", "{{json .}}").check()
+    about = [json.loads(line) for line in told.lines]
+    mine = [one for one in about if one["Actor"]["Attributes"].get("name") == "seen"]
+    assert [one["Action"] for one in mine] == ["create", "connect", "disconnect"]
+    assert [one["Actor"]["Attributes"].get("container") for one in mine] == [None, id, id]
+
+
+def test_what_is_asked_of_an_interface(shared_engine: Engine, command: Cli) -> None:
+    command(
+        "network", "create", "-o", "com.docker.network.container_iface_prefix=lan", "-o",
+        "com.docker.network.driver.mtu=1280", "wired",
+    ).check()  # fmt: skip
+    option = "driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1"
+    command(*RUN, "--name", "own", "--network", f"name=wired,{option}", "busybox", "sleep", "1h").check()
+    assert "mtu 1280" in _inside(command, "own", "ip", "link", "show", "lan0")
+    assert _inside(command, "own", "cat", "/proc/sys/net/ipv4/conf/lan0/log_martians") == "1\n"
+    named = "name=wired,driver-opt=com.docker.network.endpoint.ifname=foo7"
+    command(*RUN, "--name", "named", "--network", named, "busybox", "sleep", "1h").check()
+    assert "foo7" in _inside(command, "named", "ip", "link")
+
+
+def test_links_on_the_default_bridge(shared_engine: Engine, command: Cli) -> None:
+    """/etc/hosts and the variables, as dockerd's."""
+    command(*RUN, "--name", "db", "--expose", "5432", "-e", "MODE=fast", "busybox", "sleep", "1h").check()
+    address = _shown(shared_engine, "db")["bridge"]["IPAddress"]
+    said = command("run", "--rm", "--link", "db:the-store", "busybox", "sh", "-c", "cat /etc/hosts; env").check().lines
+    name = shared_engine.inspect("db")["Config"]["Hostname"]
+    assert f"{address}\tthe-store {name} db" in said
+    assert f"THE_STORE_PORT_5432_TCP_ADDR={address}" in said
+    assert f"THE_STORE_PORT=tcp://{address}:5432" in said
+    assert "THE_STORE_ENV_MODE=fast" in said
+    assert not [line for line in said if line.startswith("THE_STORE_ENV_PATH")]
+    command("create", "--name", "user", "--link", "db", "busybox", "true").check()
+    assert shared_engine.inspect("user")["HostConfig"]["Links"] == ["/db:/user/db"]
+    command("stop", "-t", "0", "db").check()
+    refused = command("start", "user")
+    assert "Cannot link to a non running container: /db AS /user/db" in refused.err
+    assert "could not get container for ghost" in command("create", "--link", "ghost", "busybox").err
