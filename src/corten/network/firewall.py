@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import socket
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Network, IPv6Network
@@ -237,9 +238,18 @@ def _guard(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
     containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
     yield nft.base_chain(table, "guard", "filter", nft.PREROUTING, nft.RAW)
     for network in networks:
-        comes_from = nft.interface(nft.IIFNAME, network.bridge)
-        to_loopback = nft.destination(table.family, *_LOOPBACK[table.family])
-        yield nft.rule(table, "guard", comes_from, to_loopback, nft.verdict(nft.DROP))
+        yield _guarded(table, network)
+
+
+# A network's rules are made anew with each network that comes or goes: with a hundred, most of the time of that.
+_remembered = functools.lru_cache(maxsize=2048)
+
+
+@_remembered
+def _guarded(table: nft.Table, network: Inside) -> Request:
+    comes_from = nft.interface(nft.IIFNAME, network.bridge)
+    to_loopback = nft.destination(table.family, *_LOOPBACK[table.family])
+    return nft.rule(table, "guard", comes_from, to_loopback, nft.verdict(nft.DROP))
 
 
 def _published(table: nft.Table) -> Iterator[Request]:
@@ -260,40 +270,51 @@ def _published(table: nft.Table) -> Iterator[Request]:
 def _way_out(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
     """Containers leave with the host's address. A container that reaches its own bridge's published port,
     and a client on the host's loopback, get the bridge's: the answer must come back by the host."""
-    family = table.family
     yield nft.base_chain(table, "postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
     for network in networks:
-        subnet = network.of(family)
-        if subnet is None:
-            continue
-        inside = nft.source(family, subnet.network_address.packed, subnet.prefixlen)
-        to_bridge = nft.interface(nft.OIFNAME, network.bridge)
-        elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
-        if network.masquerade:
-            yield nft.rule(table, "postrouting", inside, elsewhere, nft.masquerade())
-        turned_round = nft.destination_translated()
-        yield nft.rule(table, "postrouting", inside, to_bridge, turned_round, nft.masquerade())
-        from_loopback = nft.source(family, *_LOOPBACK[family])
-        yield nft.rule(table, "postrouting", from_loopback, to_bridge, nft.masquerade())
+        yield from _masqueraded(table, network)
+
+
+@_remembered
+def _masqueraded(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+    family, subnet = table.family, network.of(table.family)
+    if subnet is None:
+        return ()
+    inside = nft.source(family, subnet.network_address.packed, subnet.prefixlen)
+    to_bridge = nft.interface(nft.OIFNAME, network.bridge)
+    elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+    from_loopback = nft.source(family, *_LOOPBACK[family])
+    conditions = [(inside, to_bridge, nft.destination_translated()), (from_loopback, to_bridge)]
+    if network.masquerade:
+        conditions.insert(0, (inside, elsewhere))
+    return tuple(nft.rule(table, "postrouting", *condition, nft.masquerade()) for condition in conditions)
 
 
 def _walls(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
     """Into a network: answers, published ports, and neighbours on the same bridge; nothing else."""
     yield nft.base_chain(table, "forward", "filter", nft.FORWARD, nft.FILTER)
-    accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
     for network in networks:
-        comes = nft.interface(nft.IIFNAME, network.bridge)
-        goes = nft.interface(nft.OIFNAME, network.bridge)
-        if network.internal:
-            elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
-            yield nft.rule(table, "forward", comes, elsewhere, drop)
-        if network.open:
-            yield nft.rule(table, "forward", comes, goes, accept)
-    answer = nft.connection_state(nft.ESTABLISHED | nft.RELATED)
+        yield from _from_inside(table, network)
+    answer, accept = nft.connection_state(nft.ESTABLISHED | nft.RELATED), nft.verdict(nft.ACCEPT)
     yield nft.rule(table, "forward", answer, accept)
     yield nft.rule(table, "forward", nft.destination_translated(), accept)
     for network in networks:
-        yield nft.rule(table, "forward", nft.interface(nft.OIFNAME, network.bridge), drop)
+        yield _walled(table, network)
+
+
+@_remembered
+def _from_inside(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+    comes = nft.interface(nft.IIFNAME, network.bridge)
+    elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+    goes = nft.interface(nft.OIFNAME, network.bridge)
+    out = nft.rule(table, "forward", comes, elsewhere, nft.verdict(nft.DROP))
+    among = nft.rule(table, "forward", comes, goes, nft.verdict(nft.ACCEPT))
+    return (*((out,) if network.internal else ()), *((among,) if network.open else ()))
+
+
+@_remembered
+def _walled(table: nft.Table, network: Inside) -> Request:
+    return nft.rule(table, "forward", nft.interface(nft.OIFNAME, network.bridge), nft.verdict(nft.DROP))
 
 
 Elements = dict[str, list[tuple[bytes, bytes]]]
