@@ -40,6 +40,7 @@ from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
 from corten.engine.model import Container
+from corten.engine.network_watch import NetworkWatch
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
@@ -85,6 +86,7 @@ class Settings:
     table: str
     cgroup_parent: str
     pools: tuple[Pool, ...]
+    ipv6: bool = False
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -99,7 +101,9 @@ class Settings:
         parser.add_argument("--bridge", default="", help="interface of the default network")
         parser.add_argument("--table", default="", help="name of the firewall table")
         parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
-        parser.add_argument("--pool", action="append", default=[], help="address pool: base=10.9.0.0/16,size=24")
+        parser.add_argument("--pool", "--default-address-pool", action="append", default=[],
+                            help="address pool: base=10.9.0.0/16,size=24")  # fmt: skip
+        parser.add_argument("--ipv6", action="store_true", help="give the default network IPv6")
         parser.add_argument(
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
@@ -114,6 +118,7 @@ class Settings:
             table=found.table or derived_name(root, standard="corten", other="corten_%s"),
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
+            ipv6=found.ipv6,
             idle=found.idle_exit if _is_activated() else 0.0,
         )
 
@@ -245,7 +250,7 @@ class Engine:
         means = self._means
         networks = Networks(
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
-            name_of=lambda id: records.find(id).name, privileged=means.standing.network,
+            name_of=lambda id: records.find(id).name, privileged=means.standing.network, ipv6=settings.ipv6,
         )  # fmt: skip
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
         self._standbys = Standbys(self._spawner)
@@ -274,7 +279,7 @@ class Engine:
             self.leave,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
-        self._recovery = Recovery(life, paths)
+        self._recovery, self._watch = Recovery(life, paths), NetworkWatch(networks)
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
@@ -296,6 +301,8 @@ class Engine:
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)
+            if self._means.standing.network:
+                self._watch.start()
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
@@ -334,6 +341,7 @@ class Engine:
         self._events.close()
         await self._server.close()
         await self._graveyard.settle()
+        self._watch.close()
         if not any(container.state.running for container in self._records):
             self._networks.remove_from_host()
         self._networks.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import socket
 import time
 from collections.abc import Iterator
@@ -11,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import Cli
+from tests.support.command import Cli, run
 from tests.support.engine import Engine
+from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.network, pytest.mark.root]
 RUN = ("run", "-d", "--init")
@@ -225,3 +228,38 @@ def test_links_on_the_default_bridge(shared_engine: Engine, command: Cli) -> Non
     refused = command("start", "user")
     assert "Cannot link to a non running container: /db AS /user/db" in refused.err
     assert "could not get container for ghost" in command("create", "--link", "ghost", "busybox").err
+
+
+def test_rules_that_somebody_deletes_come_back(shared_engine: Engine) -> None:
+    """While nobody starts anything: a running engine hears of it."""
+    cli = shared_engine.cli
+    cli(*RUN, "--name", "web", "-p", "18322:80", "busybox", "nc", "-ll", "-p", "80", "-e", "cat").check()
+    table = shared_engine.names.table
+    run(["nft", "delete", "table", "ip", table]).check()
+    wait_until(lambda: "was changed by another program: it is restored" in shared_engine.said(), "the engine's word")
+    with _answering(18322):
+        pass
+
+
+def test_an_engine_clears_away_what_dead_containers_left(shared_engine: Engine) -> None:
+    """Engine and monitor are killed; cables, elements of the maps and addresses are free with the next engine."""
+    cli = shared_engine.cli
+    cli("network", "create", "--subnet", "10.86.0.0/24", "left").check()
+    for number, name in enumerate(("alive", "dead")):
+        cli(*RUN, "--name", name, "--network", "left", "-p", f"1832{number + 3}:80", "busybox", "sleep", "1h").check()
+    table = shared_engine.names.table
+    listed = run(["nft", "list", "table", "ip", table]).check().out
+    assert "10.86.0.2 . 80" in listed
+    assert "10.86.0.3 . 80" in listed
+    monitor, init = shared_engine.monitor("dead"), shared_engine.init("dead")
+    shared_engine.kill()
+    for pid in (monitor, init):
+        os.kill(pid, signal.SIGKILL)
+    shared_engine.start()
+    listed = run(["nft", "list", "table", "ip", table]).check().out
+    assert "10.86.0.2 . 80" in listed
+    assert "10.86.0.3 . 80" not in listed
+    (place,) = json.loads(cli("network", "inspect", "left").check().out)[0]["Containers"].values()
+    assert place["Name"] == "alive"
+    cli(*RUN, "--name", "again", "--network", "left", "-p", "18324:80", "busybox", "sleep", "1h").check()
+    assert _shown(shared_engine, "again")["left"]["IPAddress"] == "10.86.0.3"

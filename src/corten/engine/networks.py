@@ -7,7 +7,6 @@ Everything here is synchronous and is called from the event loop's thread.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_network
@@ -21,6 +20,7 @@ from corten.engine.means import NO_BRIDGES
 from corten.engine.model import Container, EndpointRequest
 from corten.engine.names import new_id
 from corten.engine.network_creation import BRIDGE_NAME, LINK_DRIVERS, PARENT, asked_subnets, settled
+from corten.engine.network_filters import Filters, passes
 from corten.engine.network_model import (
     EndpointResource,
     Ipam,
@@ -32,12 +32,10 @@ from corten.engine.network_model import (
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unsupported
 from corten.network import host
 from corten.network.bridge import BridgeNetwork
-from corten.network.endpoint import Binding, Endpoint, with_way_out
+from corten.network.endpoint import Endpoint, with_way_out
 from corten.network.firewall import Firewall, Inside
-from corten.network.pool import DEFAULT_POOLS, Pool, first_free, overlaps, ula_pool
-from corten.network.ports import ANY, ANY6, HeldPorts, PortRequest
-
-Filters = Mapping[str, Sequence[str]]
+from corten.network.pool import DEFAULT_POOLS, Pool, Subnet, first_free, overlaps, ula_pool
+from corten.network.ports import HeldPorts, PortRequest, requests_again
 
 
 class Networks:
@@ -58,15 +56,18 @@ class Networks:
         pools: Sequence[Pool] = DEFAULT_POOLS,
         name_of: Callable[[str], str],
         privileged: bool = True,
+        ipv6: bool = False,
     ) -> None:
         """``bridge`` names the default network's interface, ``table`` the firewall table; ``name_of`` tells a
-        container's name from its ID; without ``privileged`` there are only host and none."""
+        container's name from its ID; without ``privileged`` there are only host and none; with ``ipv6`` the default
+        network has it."""
         self._table = Table(database, "networks")
         self._pools = pools
         self._name_of = name_of
-        self._privileged = privileged
+        self._privileged, self._ipv6 = privileged, ipv6
         self._bridge = bridge
-        self._firewall = Firewall(table)
+        self.firewall = Firewall(table)
+        """The rules of all networks; whose they are, asks :class:`~corten.engine.network_watch.NetworkWatch`."""
         self._ports = HeldPorts()
         self._networks = {network.id: network for network in self._table.load(Network)}
         self._bridges: dict[str, BridgeNetwork] = {}
@@ -96,7 +97,8 @@ class Networks:
             notices = self._adopt()
             for bridge in self._bridges.values():
                 bridge.ensure()
-            self._firewall.set_networks(self._insides())
+            self.firewall.set_networks(self._insides())
+            notices += self._overlaps()
             if any(bridge.settings.subnet6 for bridge in self._bridges.values()):
                 notices += host.forward_ipv6()
             if host.set_switch("net/ipv4/ip_forward", "1"):
@@ -112,6 +114,12 @@ class Networks:
                 notices += network.adopt(endpoint)
         return notices
 
+    def _overlaps(self) -> Iterable[str]:
+        """What to say of the host's routes that have come into the networks' subnets."""
+        for bridge in self._bridges.values():
+            for other in host.overlapping(bridge.settings.subnet, bridge.settings.bridge) if bridge.is_bridge else ():
+                yield f"network {bridge.settings.name} ({bridge.settings.subnet}) overlaps the host's route {other}"
+
     def _insides(self) -> list[Inside]:
         return [bridge.settings.inside for bridge in self._bridges.values() if bridge.is_bridge]
 
@@ -121,19 +129,28 @@ class Networks:
         for network in [network for network in self._networks.values() if network.driver not in ("host", "null")]:
             if network.id in self._bridges:
                 continue
-            interface = self._interface(network)
-            config = network.ipam.config[0] if network.ipam.config else None
-            movable = network.name == DEFAULT and not any(
-                endpoint.network_id == network.id for endpoint in self._adopting
-            )
-            if config is None or (movable and host.overlapping(ip_network(config.subnet), interface)):
-                config = self._free_subnet(interface)
-                network = self._put(msgspec.structs.replace(network, ipam=Ipam(config=[config])))
+            if network.name == DEFAULT and not any(one.network_id == network.id for one in self._adopting):
+                network = self._settled_default(network)
             self._bridges[network.id] = self._bridge_network(network)
+
+    def _settled_default(self, network: Network) -> Network:
+        """The default network, idle, with the subnets that the engine's options ask for and no route of the host's
+        has meanwhile."""
+        interface = self._interface(network)
+        present = {ip_network(config.subnet).version: config for config in network.ipam.config}
+        configs = []
+        for version in (4, 6) if self._ipv6 else (4,):
+            config = present.get(version)
+            if config is None or host.overlapping(ip_network(config.subnet), interface):
+                config = self._free_subnet(interface, version)
+            configs.append(config)
+        if configs == network.ipam.config and network.enable_ipv6 == self._ipv6:
+            return network
+        return self._put(msgspec.structs.replace(network, ipam=Ipam(config=configs), enable_ipv6=self._ipv6))
 
     def _bridge_network(self, network: Network) -> BridgeNetwork:
         settings = network_creation.settings(network, self._interface(network), host.outward_mtu())
-        return BridgeNetwork(settings, self._firewall, self._ports)
+        return BridgeNetwork(settings, self.firewall, self._ports)
 
     def _free_subnet(self, interface: str, version: int = 4) -> IpamConfig:
         """The first subnet of the pools that no route and no other network has. Raises Conflict."""
@@ -141,7 +158,7 @@ class Networks:
         own = [ip_network(config.subnet) for config in configs if config.subnet]
         pools = list(self._pools)
         if not any(pool.base.version == version for pool in pools):
-            pools.append(ula_pool(_machine() + self._firewall.table))
+            pools.append(ula_pool(_machine() + self.firewall.table))
         subnet = first_free(pools, [*host.taken_networks(interface), *own], version)
         return settled(IpamConfig(str(subnet)))
 
@@ -153,17 +170,35 @@ class Networks:
         default = self._bridge if network.name == DEFAULT else f"br-{network.id[:12]}"
         return network.options.get(BRIDGE_NAME, default)
 
+    def restore_rules(self, *, whole: bool) -> bool:
+        """Make the firewall's tables anew: with ``whole`` in any case, else where one is missing. Whether that was
+        done. Raises CortenError."""
+        if not self._ready:
+            return False
+        if whole:
+            self.firewall.rebuild()
+        return whole or self.firewall.ensure()
+
+    def overlapped(self, route: Subnet, interface: str) -> Sequence[tuple[str, Subnet]]:
+        """The networks, with their subnets, that a route by another interface than theirs overlaps."""
+        found: list[tuple[str, Subnet]] = []
+        for settings in (bridge.settings for bridge in self._bridges.values() if bridge.is_bridge):
+            subnets: tuple[Subnet | None, ...] = (settings.subnet, settings.subnet6)
+            if settings.bridge != interface:
+                found += [(settings.name, one) for one in subnets if one and overlaps(route, one)]
+        return found
+
     def close(self) -> None:
         """Let the ports and the socket go; bridges and table stay for the containers that run on."""
         self._ports.close()
-        self._firewall.close()
+        self.firewall.close()
 
     def remove_from_host(self) -> None:
         """Delete every bridge and the table: for an engine that leaves with nothing running."""
         for bridge in self._bridges.values():
             bridge.remove()
         if self._privileged:
-            self._firewall.remove()
+            self.firewall.remove()
         self._ready = False
 
     # What users ask.
@@ -255,12 +290,12 @@ class Networks:
         """Make a bridge and the walls around it, or neither."""
         others = self._insides()
         try:
-            self._firewall.set_networks([*others, bridge.settings.inside])
+            self.firewall.set_networks([*others, bridge.settings.inside])
             bridge.ensure()
             if bridge.settings.subnet6:
                 host.forward_ipv6()
         except CortenError:
-            self._firewall.set_networks(others)
+            self.firewall.set_networks(others)
             bridge.remove()
             raise
 
@@ -297,7 +332,7 @@ class Networks:
             bridge.remove()
             del self._bridges[network.id]
             if bridge.is_bridge:
-                self._firewall.set_networks(self._insides())
+                self.firewall.set_networks(self._insides())
         del self._networks[network.id]
         self._table.delete(network.id)
         return network
@@ -316,21 +351,7 @@ class Networks:
             return ""
 
     def _passes(self, network: Network, filters: Filters) -> bool:
-        facts: dict[str, Callable[[str], bool]] = {
-            "id": lambda value: network.id.startswith(value),
-            "name": lambda value: value in network.name,
-            "driver": lambda value: value == network.driver,
-            "scope": lambda value: value == network.scope,
-            "type": lambda value: value == ("builtin" if network.name in PREDEFINED else "custom"),
-            "label": lambda value: _has_label(network, value),
-            "dangling": lambda value: (value in ("1", "true")) != bool(self._endpoints(network)),
-        }
-        if unknown := set(filters) - set(facts):
-            raise InvalidInput(f"invalid filter '{min(unknown)}'")
-        return all(
-            (all if name == "label" else any)(facts[name](value) for value in values)
-            for name, values in filters.items()
-        )
+        return passes(network, filters, in_use=bool(self._endpoints(network)))
 
     def _endpoints(self, network: Network) -> Sequence[Endpoint]:
         bridge = self._bridges.get(network.id)
@@ -421,7 +442,7 @@ class Networks:
         misplaced = [endpoint for endpoint in endpoints if endpoint.ports and not endpoint.way_out]
         requests: list[PortRequest] = []
         for endpoint in misplaced:
-            requests += _requests_again(endpoint.ports)
+            requests += requests_again(endpoint.ports)
             self._bridges[endpoint.network_id].withdraw(container.id)
         endpoints = self.endpoints_of(container.id)
         return self._publish(container, endpoints, requests) if misplaced else self.publish(container, endpoints)
@@ -459,19 +480,6 @@ class Networks:
             )
         if not self._ready:
             self._prepare()
-
-
-def _has_label(network: Network, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in network.labels and (not equals or network.labels[key] == value)
-
-
-def _requests_again(bindings: Sequence[Binding]) -> Iterable[PortRequest]:
-    """The requests that bindings would have come from; one of both families comes from one."""
-    for one in bindings:
-        if one.host_ip != ANY6 or dataclasses.replace(one, host_ip=ANY) not in bindings:
-            place = "" if one.host_ip == ANY else one.host_ip
-            yield PortRequest(one.protocol, one.container_port, place, one.host_port, one.host_port)
 
 
 def _machine() -> str:

@@ -64,6 +64,14 @@ def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[Por
     return requests
 
 
+def requests_again(bindings: Sequence[Binding]) -> Iterator[PortRequest]:
+    """The requests that bindings would have come from; one of both families comes from one."""
+    for one in bindings:
+        if one.host_ip != ANY6 or dataclasses.replace(one, host_ip=ANY) not in bindings:
+            place = "" if one.host_ip == ANY else one.host_ip
+            yield PortRequest(one.protocol, one.container_port, place, one.host_port, one.host_port)
+
+
 def _number(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         raise InvalidInput(f"publish port {whole}: invalid port number {text!r}")
