@@ -263,3 +263,55 @@ def test_an_engine_clears_away_what_dead_containers_left(shared_engine: Engine) 
     assert place["Name"] == "alive"
     cli(*RUN, "--name", "again", "--network", "left", "-p", "18324:80", "busybox", "sleep", "1h").check()
     assert _shown(shared_engine, "again")["left"]["IPAddress"] == "10.86.0.3"
+
+
+def test_who_reaches_whom_in_words(shared_engine: Engine) -> None:
+    cli = shared_engine.cli
+    cli("network", "create", "--subnet", "10.87.0.0/24", "told").check()
+    ports = ("-p", "18325:80", "-p", "127.0.0.1:18326:53/udp")
+    cli(*RUN, "--name", "web", "--network", "told", *ports, "busybox", "sleep", "1h").check()
+    said = cli("network", "explain", "told").check().out
+    assert "Containers (10.87.0.0/24) are on the bridge br-" in said
+    assert "They leave for other machines with the host's address." in said
+    assert [line.split(maxsplit=3) for line in said.splitlines()[-2:]] == [
+        ["web", "80/tcp", "0.0.0.0:18325", "whoever reaches an address of the host"],
+        ["web", "53/udp", "127.0.0.1:18326", "the host itself"],
+    ]
+    told = json.loads(cli("network", "explain", "--format", "json", "none").check().out)
+    assert told["Says"] == ["Containers have a loopback of their own, and nothing else."]
+    assert "network nowhere not found" in cli("network", "explain", "nowhere").err
+
+
+def test_ipv6_by_the_command_lines(shared_engine: Engine, command: Cli) -> None:
+    subnets = ("--subnet", "10.88.0.0/24", "--subnet", "fd00:88::/64", "--gateway", "fd00:88::9")
+    command("network", "create", "--ipv6", *subnets, "--gateway", "10.88.0.9", "six").check()
+    asked = ("--network", "six", "--ip", "10.88.0.77", "--ip6", "fd00:88::77", "-p", "18327:80")
+    command(*RUN, "--name", "web", *asked, "busybox", "nc", "-ll", "-p", "80", "-e", "cat").check()
+    place = _shown(shared_engine, "web")["six"]
+    wanted = {
+        "IPAddress": "10.88.0.77", "Gateway": "10.88.0.9", "GlobalIPv6Address": "fd00:88::77",
+        "GlobalIPv6PrefixLen": 64, "IPv6Gateway": "fd00:88::9",
+    }  # fmt: skip
+    assert {name: place[name] for name in wanted} == wanted
+    assert command("port", "web").check().lines == ["80/tcp -> 0.0.0.0:18327", "80/tcp -> [::]:18327"]
+    network = json.loads(command("network", "inspect", "six").check().out)[0]
+    assert network["EnableIPv6"] is True
+    assert [one["IPv6Address"] for one in network["Containers"].values()] == ["fd00:88::77/64"]
+    with _answering(18327):
+        pass
+
+
+def test_ports_that_are_taken_and_ports_of_the_engines_choice(shared_engine: Engine, command: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 18328)):
+        refused = command(*RUN, "--name", "web", "-p", "127.0.0.1:18328:80", "busybox", "sleep", "1h")
+        assert refused.code == 125
+        assert "failed to bind host port 127.0.0.1:18328/tcp: address already in use" in refused.err
+        assert f"({os.getpid()}) has it" in refused.err
+    command(*RUN, "--name", "all", "-P", "--expose", "80-81", "--expose", "53/udp", "busybox", "sleep", "1h").check()
+    published = shared_engine.inspect("all")["NetworkSettings"]["Ports"]
+    assert set(published) == {"80/tcp", "81/tcp", "53/udp"}
+    assert all(int(one["HostPort"]) > 1024 for bindings in published.values() for one in bindings)
+    command(*RUN, "--name", "range", "-p", "18330-18331:80-81", "busybox", "sleep", "1h").check()
+    assert command("port", "range", "81").check().out == "0.0.0.0:18331\n"
+    refused = command(*RUN, "--name", "odd", "-p", "18332:9/sctp", "busybox", "sleep", "1h")
+    assert refused.code == 0 or "this kernel has no SCTP" in refused.err

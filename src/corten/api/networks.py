@@ -58,6 +58,11 @@ async def inspect(request: Request) -> Response:
     return reply({**msgspec.to_builtins(found), "Status": {"IPAM": {"Subnets": subnets}}})
 
 
+@_route("GET", "/corten/networks/{id}/explanation")
+async def explain(request: Request) -> Response:
+    return reply(request.services.networks.explain(request.params["id"]))
+
+
 @_route("DELETE", "/networks/{id}")
 async def remove(request: Request) -> Response:
     network = request.services.networks.remove(request.params["id"])

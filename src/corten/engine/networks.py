@@ -6,14 +6,14 @@ Everything here is synchronous and is called from the event loop's thread.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_network
+from typing import Any
 
 import msgspec
 
-from corten.engine import network_creation
+from corten.engine import network_creation, network_explain
 from corten.engine.container_network import DEFAULT, PREDEFINED, joined, joins_bridge, requested_ports, wish
 from corten.engine.database import Database, Table
 from corten.engine.means import NO_BRIDGES
@@ -158,7 +158,7 @@ class Networks:
         own = [ip_network(config.subnet) for config in configs if config.subnet]
         pools = list(self._pools)
         if not any(pool.base.version == version for pool in pools):
-            pools.append(ula_pool(_machine() + self.firewall.table))
+            pools.append(ula_pool(host.machine_id() + self.firewall.table))
         subnet = first_free(pools, [*host.taken_networks(interface), *own], version)
         return settled(IpamConfig(str(subnet)))
 
@@ -227,6 +227,14 @@ class Networks:
         fields = {name: getattr(network, name) for name in Network.__struct_fields__}
         containers = {endpoint.container_id: self._resource(endpoint) for endpoint in self._endpoints(network)}
         return NetworkInspect(**fields, containers=containers)
+
+    def explain(self, ref: str) -> dict[str, Any]:
+        """Who reaches whom by a network, in words. Raises as :meth:`get`, and CortenError."""
+        network = self.get(ref)
+        bridge = self._bridges.get(network.id)
+        places = [(self._name_of(one.container_id), one) for one in self._endpoints(network)]
+        strangers = self.firewall.strangers() if self._ready else []
+        return network_explain.explain(network, bridge.settings if bridge else None, places, strangers)
 
     def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
         """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them), and those
@@ -480,13 +488,6 @@ class Networks:
             )
         if not self._ready:
             self._prepare()
-
-
-def _machine() -> str:
-    """What no other machine has; empty where there is no such file."""
-    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as file:
-        return file.read().strip()
-    return ""
 
 
 def _now() -> str:

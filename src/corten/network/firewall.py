@@ -146,6 +146,18 @@ class Firewall:
         tables = [nft.Table(self.table, family) for family in (nft.IPV4, nft.IPV6)]
         self._commit([nft.delete_table(table) for table in tables if self._is_there(table)])
 
+    def strangers(self) -> list[str]:
+        """The chains of other programs that drop what they do not know of what is forwarded: ``ip filter FORWARD``."""
+        try:
+            found = [nft.chain(message) for message in self._socket().dump(nft.list_chains())]
+        except OSError as error:
+            raise self._refused(error) from error
+        return [
+            f"{chain.table} {chain.name}"
+            for chain in found
+            if chain and chain.drops and chain.hook == nft.FORWARD and chain.table.partition(" ")[2] != self.table
+        ]
+
     def close(self) -> None:
         """Close the socket; the table stays."""
         if self._kernel:

@@ -224,6 +224,13 @@ def overlapping(subnet: Subnet, interface: str) -> list[Subnet]:
     return [other for other in taken_networks(interface) if overlaps(subnet, other)]
 
 
+def machine_id() -> str:
+    """What no other machine has (machine-id(5)); empty where there is no such file."""
+    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as file:
+        return file.read().strip()
+    return ""
+
+
 def link_exists(name: str) -> bool:
     """Whether there is such an interface."""
     try:

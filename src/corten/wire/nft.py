@@ -26,7 +26,8 @@ _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DEL
     12,
     14,
 )
-_DELCHAIN, _DELRULE, _DELSET = 5, 8, 11
+_GETCHAIN, _DELCHAIN, _DELRULE, _DELSET = 4, 5, 8, 11
+_FAMILY_NAMES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
@@ -73,6 +74,33 @@ def is_removal(message: Message, name: str) -> bool:
     if message.type not in [_SUBSYSTEM << 8 | kind for kind in kinds]:
         return False
     return attributes(message.body, 4).get(1, b"").rstrip(b"\0") == name.encode()
+
+
+class Chain(NamedTuple):
+    """A chain at a hook, of anybody's table."""
+
+    table: str
+    """With its family, as nft(8) has it: ``ip filter``."""
+    name: str
+    hook: int
+    drops: bool
+    """What becomes of a packet that no rule decides on."""
+
+
+def list_chains() -> Request:
+    """Ask for every chain: a dump."""
+    return Request(_SUBSYSTEM << 8 | _GETCHAIN, 0, struct.pack("!BBH", 0, 0, 0))
+
+
+def chain(message: Message) -> Chain | None:
+    """A chain of the dump; None for one at no hook."""
+    found = attributes(message.body, 4)
+    if 4 not in found:
+        return None
+    hook, policy = attributes(found[4]).get(1, bytes(4)), found.get(5, struct.pack("!I", ACCEPT))
+    family = _FAMILY_NAMES.get(message.body[0], "?")
+    names = [found[kind].rstrip(b"\0").decode(errors="replace") for kind in (1, 3)]
+    return Chain(f"{family} {names[0]}", names[1], int.from_bytes(hook, "big"), int.from_bytes(policy, "big") == DROP)
 
 
 def begin() -> Request:

@@ -102,3 +102,15 @@ def test_a_route_that_comes_later_is_told_and_avoided(world: World, caplog: pyte
     world.networks = world.engine()
     notices = world.networks.start([place])
     assert notices == ["network bridge (172.17.0.0/16) overlaps the host's route 172.17.9.0/24"]
+
+
+def test_another_firewall_that_drops_is_named(world: World) -> None:
+    world.networks.start()
+    assert world.networks.firewall.strangers() == []
+    nft("add", "table", "ip", "theirs")
+    nft("add", "chain", "ip", "theirs", "fwd", "{ type filter hook forward priority 5; policy drop; }")
+    nft("add", "chain", "ip", "theirs", "in", "{ type filter hook input priority 5; policy drop; }")
+    assert world.networks.firewall.strangers() == ["ip theirs fwd"]
+    said = " ".join(world.networks.explain("bridge")["Says"])
+    assert "ip theirs fwd" in said
+    assert "iptables -I FORWARD -i ct-test -j ACCEPT" in said

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from corten.engine.container_network import (
     dns_names,
+    joined,
     links,
     network_settings,
     operations,
     port_map,
     requested_ports,
+    settled_networking,
+    with_network,
 )
 from corten.engine.database import Database
 from corten.engine.model import (
@@ -165,3 +169,32 @@ def test_the_default_bridge_has_links_only() -> None:
     network = Network("bridge", "f" * 64, "", "bridge")
     container = _container(links=["db:store"])
     assert (dns_names(container, network), links(container, network)) == ((), (("db", "store"),))
+
+
+@pytest.mark.parametrize(
+    ("mode", "listed", "names"),
+    [
+        ("default", None, ["bridge"]),
+        ("", {}, ["bridge"]),
+        ("default", {"default": {}}, ["bridge"]),
+        ("back", {"front": {}, "back": {}}, ["back", "front"]),
+        ("default", {"front": {}}, ["front"]),
+        ("none", None, ["none"]),
+        ("container:x", {"front": {}}, []),
+    ],
+)
+def test_the_networks_of_a_new_container(mode: str, listed: dict[str, Any] | None, names: list[str]) -> None:
+    """What is listed is all, as for dockerd; the mode's own is first, and has eth0."""
+    asked = NetworkingConfig({name: EndpointRequest() for name in listed} if listed is not None else None)
+    settled = settled_networking(HostConfig(network_mode=mode), asked)
+    container = msgspec.structs.replace(_container(network_mode=mode), networking=settled)
+    assert list(joined(container)) == names
+
+
+def test_networks_come_and_go() -> None:
+    container = msgspec.structs.replace(_container(), networking=NetworkingConfig({"bridge": None}))
+    more = msgspec.structs.replace(container, networking=with_network(container, "back", EndpointRequest()))
+    assert list(joined(more)) == ["bridge", "back"]
+    none = msgspec.structs.replace(container, networking=with_network(container, "bridge", None))
+    assert joined(none) == {}
+    assert joined(msgspec.structs.replace(container, networking=NetworkingConfig())) == {"bridge": EndpointRequest()}
