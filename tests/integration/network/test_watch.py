@@ -72,8 +72,8 @@ def test_its_own_changes_and_other_tables_are_none_of_its_business(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     world.networks.start()
-    nft("add", "table", "ip", "theirs")
-    _heard(world, ("nft", "delete", "table", "ip", "theirs"), ("nft", "add", "table", "ip", "theirs"))
+    nft("add", "table", "inet", "theirs")
+    _heard(world, ("nft", "delete", "table", "inet", "theirs"), ("nft", "add", "table", "ip", "theirs"))
 
     async def publish_and_withdraw() -> None:
         watch = NetworkWatch(world.networks)
@@ -107,10 +107,10 @@ def test_a_route_that_comes_later_is_told_and_avoided(world: World, caplog: pyte
 def test_another_firewall_that_drops_is_named(world: World) -> None:
     world.networks.start()
     assert world.networks.firewall.strangers() == []
-    nft("add", "table", "ip", "theirs")
-    nft("add", "chain", "ip", "theirs", "fwd", "{ type filter hook forward priority 5; policy drop; }")
-    nft("add", "chain", "ip", "theirs", "in", "{ type filter hook input priority 5; policy drop; }")
-    assert world.networks.firewall.strangers() == ["ip theirs fwd"]
+    nft("add", "table", "inet", "theirs")
+    nft("add", "chain", "inet", "theirs", "barrier", "{ type filter hook forward priority 5; policy drop; }")
+    nft("add", "chain", "inet", "theirs", "incoming", "{ type filter hook input priority 5; policy drop; }")
+    assert world.networks.firewall.strangers() == ["inet theirs barrier"]
     said = " ".join(world.networks.explain("bridge")["Says"])
-    assert "ip theirs fwd" in said
+    assert "inet theirs barrier" in said
     assert "iptables -I FORWARD -i ct-test -j ACCEPT" in said
