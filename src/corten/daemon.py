@@ -36,6 +36,7 @@ from corten.engine.exec import Execs
 from corten.engine.health import Healths
 from corten.engine.images import Images
 from corten.engine.launching import Launcher
+from corten.engine.legacy_links import LinkedHosts
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
@@ -263,11 +264,11 @@ class Engine:
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
-        events.listeners.append(self._healths.heard)
+        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard]
         removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
-        creation = Creation(records, images, volumes, self._graveyard, paths, means, archives.populate)
+        creation = Creation(records, images, volumes, self._graveyard, paths, means, archives.populate, networks.find)
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,

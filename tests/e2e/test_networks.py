@@ -179,6 +179,45 @@ def test_refusals(
     assert "eth1" not in _inside(shared_engine.cli, "busy", "ip", "link")
 
 
+def test_names_ids_and_filters(shared_engine: Engine) -> None:
+    """A container created by a network's ID is in it by its name; it is found by each of its networks."""
+    cli = shared_engine.cli
+    id = cli("network", "create", "--label", "tier=back", "known").check().out.strip()
+    cli("create", "--name", "by-id", "--network", f"name={id[:12]},alias=it", "busybox").check()
+    cli("network", "connect", "bridge", "by-id").check()
+    assert list(_shown(shared_engine, "by-id")) == ["known", "bridge"]
+    assert _shown(shared_engine, "by-id")["known"]["Aliases"] == ["it"]
+    for network, names in (("known", ["by-id"]), ("bridge", ["by-id"]), ("none", [])):
+        listed = cli("ps", "-a", "--filter", f"network={network}", "--format", "{{.Names}}").check().lines
+        assert listed == names
+    assert cli("network", "ls", "-q", "--filter", "label!=tier").check().lines != []
+    cli("rm", "by-id").check()
+    assert "known" not in cli("network", "prune", "-f", "--filter", "until=1h").check().out
+    assert "known" not in cli("network", "prune", "-f", "--filter", "label!=tier=back").check().out
+    assert "known" in cli("network", "prune", "-f", "--filter", "label=tier=back").check().out
+
+
+def test_explain_shows_every_network(shared_engine: Engine) -> None:
+    cli = shared_engine.cli
+    cli("network", "create", "--subnet", "10.89.0.0/24", "first").check()
+    cli("network", "create", "--subnet", "10.89.1.0/24", "second").check()
+    said = cli("run", "--explain", "--rm", "--network", "first", "--network", "second", "busybox", "true").check().out
+    for step in ("to eth0", "to eth1", "eth0 10.89.0.2/24", "eth1 10.89.1.2/24", "default via 10.89.0.1"):
+        assert step in said
+    assert "default via 10.89.1.1" not in said
+
+
+def test_a_hosts_file_that_a_container_filled_is_left_alone(shared_engine: Engine) -> None:
+    """The engine does not read gigabytes because a container wrote them; the network is changed all the same."""
+    cli = shared_engine.cli
+    cli("network", "create", "more").check()
+    cli(*RUN, "--name", "hostile", "busybox", "sleep", "1h").check()
+    _inside(cli, "hostile", "dd", "if=/dev/zero", "of=/etc/hosts", "bs=1", "count=1", "seek=8G")
+    cli("network", "connect", "more", "hostile").check()
+    assert "eth1" in _inside(cli, "hostile", "ip", "link")
+    assert "it is larger than" in shared_engine.said()
+
+
 def test_events_and_the_networks_view(shared_engine: Engine) -> None:
     cli = shared_engine.cli
     cli("network", "create", "--subnet", "10.85.0.0/24", "seen").check()
@@ -224,6 +263,14 @@ def test_links_on_the_default_bridge(shared_engine: Engine, command: Cli) -> Non
     assert not [line for line in said if line.startswith("THE_STORE_ENV_PATH")]
     command("create", "--name", "user", "--link", "db", "busybox", "true").check()
     assert shared_engine.inspect("user")["HostConfig"]["Links"] == ["/db:/user/db"]
+    command(*RUN, "--name", "holds", "--link", "db:store", "busybox", "sleep", "1h").check()
+    command("stop", "-t", "0", "db").check()
+    command(*RUN, "--name", "taker", "busybox", "sleep", "1h").check()  # has its address now
+    command("start", "db").check()
+    moved = _shown(shared_engine, "db")["bridge"]["IPAddress"]
+    assert moved != address
+    assert f"{moved}\tstore {name} db\n" in _inside(command, "holds", "cat", "/etc/hosts")
+    assert f"{address}\tstore" not in _inside(command, "holds", "cat", "/etc/hosts")
     command("stop", "-t", "0", "db").check()
     refused = command("start", "user")
     assert "Cannot link to a non running container: /db AS /user/db" in refused.err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 
+from corten.engine import hosts_edit
 from corten.engine.container_network import check_endpoint, joined, own_lines, wish, with_network
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live, Run
@@ -19,6 +21,7 @@ from corten.network.endpoint import Endpoint
 from corten.network.link import Reroute
 from corten.spec.operation import Operation, encode
 
+_log = logging.getLogger(__name__)
 _SHARED = (
     "container sharing network namespace with another container or host cannot be connected to any other network"
 )
@@ -152,15 +155,13 @@ class Connecting:
             raise CortenError(f"change the networks of {container.name}: {error}")
 
     def _edit_hosts(self, container: Container, *, added: str = "", removed: str = "") -> None:
-        """Change the container's own lines of its /etc/hosts; what else it has written there stays."""
+        """Change the container's own lines of its /etc/hosts."""
+        gone = removed.splitlines(keepends=True)
         path = self.lifecycle.planner.paths.container(container.id) / "hosts"
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-        with os.fdopen(descriptor, "r+", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            gone = set(removed.splitlines(keepends=True))
-            kept = [line for line in file if line not in gone]
-            file.seek(0)
-            file.write("".join(kept) + added)
-            file.truncate()
+        try:
+            hosts_edit.edit(path, drop=lambda line: line in gone, add=added)
+        except CortenError as error:  # the network is as it should be: what the container did to its file is its own
+            _log.warning("container %s: %s", container.id[:12], error.message)
 
 
 def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator[Operation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from corten.engine.model import (
     Container,
@@ -64,15 +64,17 @@ def port_map(config: ContainerConfig, endpoints: Sequence[Endpoint]) -> dict[str
     return ports
 
 
-def settled_networking(host: HostConfig, asked: NetworkingConfig) -> NetworkingConfig:
-    """The networks that a new container is to join, its network mode's first and by the name that this has. As for
-    dockerd, what is listed is all; nothing listed is the mode's own."""
+def settled_networking(
+    host: HostConfig, asked: NetworkingConfig, name_of: Callable[[str], str] = str
+) -> NetworkingConfig:
+    """The networks that a new container is to join by their names, its network mode's first. As for dockerd, what is
+    listed is all; nothing listed is the mode's own."""
     if _shares(host):
         return NetworkingConfig()
-    mode = _mode(host)
+    mode = name_of(_mode(host))
     listed = {
-        DEFAULT if name == "default" else name: one or EndpointRequest()
-        for name, one in (asked.endpoints_config or {}).items()
+        name_of(DEFAULT if ref == "default" else ref): one or EndpointRequest()
+        for ref, one in (asked.endpoints_config or {}).items()
     }
     first = {mode: listed.pop(mode, EndpointRequest())} if mode in listed or not listed else {}
     return NetworkingConfig({**first, **listed})

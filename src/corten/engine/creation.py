@@ -62,6 +62,8 @@ class Creation:
     means: Means
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    network_name: Callable[[str], str] = str
+    """The name of a network by whatever names it; what it says itself, when there is none."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
@@ -115,7 +117,9 @@ class Creation:
             image=image.id,
             config=config,
             host=host,
-            networking=settled_networking(host, request.networking_config or NetworkingConfig()),
+            networking=settled_networking(
+                host, request.networking_config or NetworkingConfig(), self.network_name
+            ),
             path=argv[0],
             args=argv[1:],
             layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],

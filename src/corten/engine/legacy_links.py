@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 
 import msgspec
 
+from corten.engine import hosts_edit
 from corten.engine.container_network import DEFAULT, decoded_endpoints, parsed_link
+from corten.engine.events import Event
 from corten.engine.model import Container, HostConfig
+from corten.engine.paths import Paths
+from corten.engine.records import Records
 from corten.errors import Conflict, CortenError, InvalidInput
 from corten.network.ports import container_port
 
+_log = logging.getLogger(__name__)
 _NOT_PASSED = ("HOME", "PATH")
 
 
@@ -101,3 +107,33 @@ def _port_variables(prefix: str, linked: Linked) -> list[str]:
         parts = (("ADDR", linked.ip), ("PORT", number), ("PROTO", protocol))
         found += [f"{name}={url}", *(f"{name}_{part}={value}" for part, value in parts)]
     return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LinkedHosts:
+    """Keeps the /etc/hosts of those that run right when a container that they link to starts again, with another
+    address."""
+
+    records: Records
+    paths: Paths
+
+    def heard(self, event: Event) -> None:
+        """An event of the engine's."""
+        if event.type != "container" or event.action != "start":
+            return
+        for container in self.records:
+            if container.state.running and container.host.links:
+                self._renew(container, self.records.get(event.actor))
+
+    def _renew(self, container: Container, other: Container) -> None:
+        ip = next((one.ip for one in decoded_endpoints(other) if one.network == DEFAULT), "")
+        aliases = [alias for ref, alias in map(parsed_link, container.host.links or ()) if ref == other.name]
+        if not ip or not aliases or container.host.network_mode != DEFAULT:
+            return
+        new = lines([Linked(alias, other, ip) for alias in aliases])
+        names = {line.partition("\t")[2] for line in new}
+        path = self.paths.container(container.id) / "hosts"
+        try:
+            hosts_edit.edit(path, drop=lambda line: line.partition("\t")[2] in names, add="".join(new))
+        except CortenError as error:
+            _log.warning("container %s: %s", container.id[:12], error.message)

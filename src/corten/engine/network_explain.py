@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 from corten.engine.network_model import Network
@@ -75,3 +76,15 @@ def _barred(bridge: str, strangers: Sequence[str]) -> str:
         f"ports are reached, and machines outside, only where it accepts the bridge, as by iptables -I FORWARD -i "
         f"{bridge} -j ACCEPT and -o {bridge}."
     )
+
+
+def allocations(network: Network, taken: int) -> list[tuple[str, int, int]]:
+    """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them, with ``taken``
+    containers), and those that may be given out yet."""
+    found = []
+    for config in network.ipam.config:
+        subnet = ip_network(config.subnet)
+        used = taken + min(subnet.num_addresses, 2) + (1 if config.gateway else 0)
+        dynamic = ip_network(config.ip_range).num_addresses if config.ip_range else subnet.num_addresses - used
+        found.append((config.subnet, used, max(0, dynamic)))
+    return found

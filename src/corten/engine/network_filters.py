@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
+from corten.engine.clock import parse_time
 from corten.engine.container_network import PREDEFINED
+from corten.engine.filters import Filters, check_filters, has_labels
 from corten.engine.network_model import Network
-from corten.errors import InvalidInput
-
-Filters = Mapping[str, Sequence[str]]
+from corten.engine.timestamps import parse_timestamp
 
 
 def passes(network: Network, filters: Filters, *, in_use: bool) -> bool:
-    """Whether a network passes (name, id, driver, scope, type, label, dangling)."""
+    """Whether a network passes a listing's filters (name, id, driver, scope, type, label, label!, dangling)."""
     facts: dict[str, Callable[[str], bool]] = {
         "id": lambda value: network.id.startswith(value),
         "name": lambda value: value in network.name,
         "driver": lambda value: value == network.driver,
         "scope": lambda value: value == network.scope,
         "type": lambda value: value == ("builtin" if network.name in PREDEFINED else "custom"),
-        "label": lambda value: _has_label(network, value),
         "dangling": lambda value: (value in ("1", "true")) != in_use,
     }
-    if unknown := set(filters) - set(facts):
-        raise InvalidInput(f"invalid filter '{min(unknown)}'")
-    return all(
-        (all if name == "label" else any)(facts[name](value) for value in values)
-        for name, values in filters.items()
+    check_filters(filters, (*facts, "label", "label!"))
+    return has_labels(network.labels, filters) and all(
+        any(facts[name](value) for value in values) for name, values in filters.items() if name in facts
     )
 
 
-def _has_label(network: Network, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in network.labels and (not equals or network.labels[key] == value)
+def is_prunable(network: Network, filters: Filters) -> bool:
+    """Whether a network, that nobody uses, passes a prune's filters (label, label!, until)."""
+    check_filters(filters, ("label", "label!", "until"))
+    created = parse_time(network.created)
+    return has_labels(network.labels, filters) and all(
+        created < parse_timestamp(text) for text in filters.get("until") or ()
+    )

@@ -7,6 +7,7 @@ Everything here is synchronous and is called from the event loop's thread.
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
@@ -16,11 +17,12 @@ import msgspec
 from corten.engine import network_creation, network_explain
 from corten.engine.container_network import DEFAULT, PREDEFINED, joined, joins_bridge, requested_ports, wish
 from corten.engine.database import Database, Table
+from corten.engine.filters import Filters
 from corten.engine.means import NO_BRIDGES
 from corten.engine.model import Container, EndpointRequest
 from corten.engine.names import new_id
 from corten.engine.network_creation import BRIDGE_NAME, LINK_DRIVERS, PARENT, asked_subnets, settled
-from corten.engine.network_filters import Filters, passes
+from corten.engine.network_filters import is_prunable, passes
 from corten.engine.network_model import (
     EndpointResource,
     Ipam,
@@ -36,6 +38,8 @@ from corten.network.endpoint import Endpoint, with_way_out
 from corten.network.firewall import Firewall, Inside
 from corten.network.pool import DEFAULT_POOLS, Pool, Subnet, first_free, overlaps, ula_pool
 from corten.network.ports import HeldPorts, PortRequest, requests_again
+
+_log = logging.getLogger(__name__)
 
 
 class Networks:
@@ -239,14 +243,7 @@ class Networks:
     def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
         """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them), and those
         that may be given out yet."""
-        taken = len(self._endpoints(network))
-        found = []
-        for config in network.ipam.config:
-            subnet = ip_network(config.subnet)
-            used = taken + min(subnet.num_addresses, 2) + (1 if config.gateway else 0)
-            dynamic = ip_network(config.ip_range).num_addresses if config.ip_range else subnet.num_addresses - used
-            found.append((config.subnet, used, max(0, dynamic)))
-        return found
+        return network_explain.allocations(network, len(self._endpoints(network)))
 
     def _resource(self, endpoint: Endpoint) -> EndpointResource:
         name = self._name_of(endpoint.container_id)
@@ -284,11 +281,14 @@ class Networks:
         return self._put(network)
 
     def _check_interface(self, network: Network) -> None:
-        """Raises AccessDenied when another network has the bridge, InvalidInput and Unsupported for a link driver."""
+        """Raises AccessDenied and Conflict when somebody has the bridge, InvalidInput and Unsupported for a link
+        driver."""
         interface = self._interface(network)
         if network.driver not in LINK_DRIVERS:
             if any(bridge.settings.bridge == interface for bridge in self._bridges.values()):
                 raise AccessDenied(f"create network {network.name}: networks have same bridge name {interface}")
+            if host.link_exists(interface):  # its addresses would be taken away, and it would go with the network
+                raise Conflict(f"create network {network.name}: the host has an interface {interface} of its own")
         elif not host.link_exists(interface):
             raise InvalidInput(f"create network {network.name}: the host has no interface {interface}")
         elif not host.has_driver(network.driver, interface):
@@ -300,8 +300,8 @@ class Networks:
         try:
             self.firewall.set_networks([*others, bridge.settings.inside])
             bridge.ensure()
-            if bridge.settings.subnet6:
-                host.forward_ipv6()
+            for notice in host.forward_ipv6() if bridge.settings.subnet6 else ():
+                _log.warning("%s", notice)
         except CortenError:
             self.firewall.set_networks(others)
             bridge.remove()
@@ -349,7 +349,8 @@ class Networks:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those
         deleted."""
         used = {self._id_of(ref) for ref in in_use}
-        unused = [network for network in self.list(filters) if network.id not in used and not self._endpoints(network)]
+        chosen = [network for network in self._networks.values() if is_prunable(network, filters or {})]
+        unused = [network for network in chosen if network.id not in used and not self._endpoints(network)]
         return [self.remove(network.id) for network in unused if network.name not in PREDEFINED]
 
     def _id_of(self, ref: str) -> str:

@@ -226,10 +226,15 @@ class BridgeNetwork:
 
     def _host_addresses(self, endpoint: Endpoint, request: PortRequest) -> list[str]:
         """Where on the host a port is to be published. Raises Unsupported for an IPv6 address, when the container has
-        none."""
+        none, and for ::1."""
         asked = request.host_ip or self.settings.host_ip
         if not asked:
             return [ANY, ANY6] if endpoint.ip6 else [ANY]
+        if asked == "::1":
+            raise Unsupported(
+                f"publish on {asked}: the kernel translates nothing that is sent to the IPv6 loopback",
+                hint="publish on 127.0.0.1, or on an address of an interface",
+            )
         if family_of(asked) == socket.AF_INET6 and not endpoint.ip6:
             raise Unsupported(
                 f"publish on {asked}: the network {self.settings.name} has no IPv6",

@@ -200,7 +200,8 @@ def forward_ipv6() -> list[str]:
         return []
     for path in kept:
         set_switch(path, "2", optional=True)
-    return ["net.ipv6.conf.all.forwarding was 0 and is 1 now; interfaces go on listening to router advertisements"]
+    kept_on = f"; these go on listening to router advertisements: {', '.join(kept)}" if kept else ""
+    return [f"net.ipv6.conf.all.forwarding was 0 and is 1 now: this host forwards IPv6{kept_on}"]
 
 
 def has_driver(driver: str, parent: str) -> bool:

@@ -86,6 +86,7 @@ def test_a_range_and_auxiliary_addresses(world: World) -> None:
         (_with(bridge__host_binding_ipv4="fd00::1"), InvalidInput, "host_binding_ipv4"),
         (_with(bridge__colour="red"), InvalidInput, "unknown option com.docker.network.bridge.colour"),
         (_with(bridge__name="ct-test"), AccessDenied, "networks have same bridge name"),
+        (_with(bridge__name="uplink"), Conflict, "the host has an interface uplink of its own"),
     ],
 )  # fmt: skip
 def test_refusals_leave_nothing(world: World, request_: NetworkCreate, kind: type[CortenError], said: str) -> None:

@@ -105,6 +105,8 @@ def test_a_port_of_one_ipv6_address(world: World) -> None:
         world.start(container("c", network="dual", bindings=bindings))
     with pytest.raises(Unsupported, match="the network bridge has no IPv6"):
         world.start(container("d", bindings=bindings))
+    with pytest.raises(Unsupported, match="the IPv6 loopback"):
+        world.start(container("e", network="dual", bindings={"80/tcp": [PortBinding("::1", "8081")]}))
 
 
 def test_a_prefix_of_the_engines_own(world: World) -> None:
