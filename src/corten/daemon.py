@@ -27,6 +27,7 @@ from corten.api.services import Services
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
+from corten.engine.connecting import Connecting
 from corten.engine.containers import Containers
 from corten.engine.creation import Creation
 from corten.engine.database import Database
@@ -36,10 +37,12 @@ from corten.engine.health import Healths
 from corten.engine.homes import Homes
 from corten.engine.images import Images
 from corten.engine.launching import Launcher
+from corten.engine.legacy_links import LinkedHosts
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
 from corten.engine.model import Container
+from corten.engine.network_watch import NetworkWatch
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
@@ -85,6 +88,7 @@ class Settings:
     table: str
     cgroup_parent: str
     pools: tuple[Pool, ...]
+    ipv6: bool = False
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -99,7 +103,9 @@ class Settings:
         parser.add_argument("--bridge", default="", help="interface of the default network")
         parser.add_argument("--table", default="", help="name of the firewall table")
         parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
-        parser.add_argument("--pool", action="append", default=[], help="address pool: base=10.9.0.0/16,size=24")
+        parser.add_argument("--pool", "--default-address-pool", action="append", default=[],
+                            help="address pool: base=10.9.0.0/16,size=24")  # fmt: skip
+        parser.add_argument("--ipv6", action="store_true", help="give the default network IPv6")
         parser.add_argument(
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
@@ -114,6 +120,7 @@ class Settings:
             table=found.table or derived_name(root, standard="corten", other="corten_%s"),
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
+            ipv6=found.ipv6,
             idle=found.idle_exit if _is_activated() else 0.0,
         )
 
@@ -245,7 +252,7 @@ class Engine:
         means = self._means
         networks = Networks(
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
-            name_of=lambda id: records.find(id).name, privileged=means.standing.network,
+            name_of=lambda id: records.find(id).name, privileged=means.standing.network, ipv6=settings.ipv6,
         )  # fmt: skip
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
         homes = Homes(paths, self._graveyard)
@@ -261,15 +268,17 @@ class Engine:
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
-        events.listeners.append(self._healths.heard)
+        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
-        creation = Creation(records, images, volumes, homes, paths, means, standbys, archives.populate)
+        creation = Creation(
+            records, images, volumes, homes, paths, means, standbys, archives.populate, networks.find
+        )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
-            execs=execs, made_ahead=steps_of(means.standing),
+            execs=execs, connecting=Connecting(life, self._spawner), made_ahead=steps_of(means.standing),
         )  # fmt: skip
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
@@ -277,7 +286,7 @@ class Engine:
             self.leave,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
-        self._recovery = Recovery(life, paths)
+        self._recovery, self._watch = Recovery(life, paths), NetworkWatch(networks)
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
@@ -303,6 +312,8 @@ class Engine:
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)
+            if self._means.standing.network:
+                self._watch.start()
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
@@ -342,6 +353,7 @@ class Engine:
         await self._server.close()
         await self._standbys.close()
         await self._graveyard.settle()
+        self._watch.close()
         if not any(container.state.running for container in self._records):
             self._networks.remove_from_host()
         self._networks.close()

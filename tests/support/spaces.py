@@ -18,14 +18,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from corten.engine.database import Database
-from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    EndpointRequest,
+    HostConfig,
+    NetworkingConfig,
+    PortBinding,
+)
 from corten.engine.networks import Networks
-from corten.network.endpoint import Endpoint
+from corten.network.endpoint import Endpoint, operations
 from corten.runtime.stages.context import LaunchContext
 from corten.spec.operation import INIT, Operation
 from corten.sys import process
 
 HOST, OTHER_MACHINE = "198.51.100.1", "198.51.100.2"
+HOST6, OTHER_MACHINE6 = "2001:db8::1", "2001:db8::2"
 BRIDGE, TABLE = "ct-test", "corten_test"
 _CLONE_NEWNET = 0x40000000
 
@@ -126,6 +134,13 @@ class World:
         ip("route", "add", "default", "via", OTHER_MACHINE)
         self.networks = self.engine()
 
+    def with_ipv6(self) -> None:
+        """Give host and other machine IPv6, and the host a way out."""
+        ip("-6", "address", "add", f"{HOST6}/64", "dev", "uplink", "nodad")
+        with self.other.inside():
+            ip("-6", "address", "add", f"{OTHER_MACHINE6}/64", "dev", "uplink", "nodad")
+        ip("-6", "route", "add", "default", "via", OTHER_MACHINE6)
+
     def engine(self) -> Networks:
         """The networks of an engine; another call is another engine on the same data root."""
         database = Database(self._root / "test.db")
@@ -141,14 +156,14 @@ class World:
 
     def place(self, container: Container) -> tuple[Space, Endpoint]:
         """A container before its operations."""
-        endpoint = self.networks.attach(container)
-        assert endpoint
-        return self._space(), self.networks.publish(container, endpoint)
+        endpoints = self.networks.attach(container)
+        assert endpoints
+        return self._space(), self.networks.publish(container, endpoints)[0]
 
     def start(self, container: Container) -> tuple[Space, Endpoint]:
         """A running container."""
         space, endpoint = self.place(container)
-        execute(endpoint.operations, space)
+        execute(operations(self.networks.endpoints_of(container.id)), space)
         return space, endpoint
 
     def close(self) -> None:
@@ -168,13 +183,22 @@ def private_host() -> Iterator[None]:
         os.close(home)
 
 
-def container(letter: str = "a", *, network: str = "bridge", publish: str = "") -> Container:
-    """A container's record, its ID one letter repeated; ``publish`` is ``[ip:]port:port/protocol`` words."""
-    ports: dict[str, list[PortBinding] | None] = {}
+def container(
+    letter: str = "a",
+    *,
+    network: str = "bridge",
+    publish: str = "",
+    bindings: dict[str, list[PortBinding] | None] | None = None,
+    **asked: object,
+) -> Container:
+    """A container's record, its ID one letter repeated; ``publish`` is ``[ip:]port:port/protocol`` words, ``asked``
+    the addresses that it wants (``ip``, ``ip6``)."""
+    ports = dict(bindings or {})
     for word in publish.split():
         place, _, target = word.rpartition(":")
         host_ip, _, host_port = place.rpartition(":")
         ports[target] = [*(ports.get(target) or []), PortBinding(host_ip, host_port)]
+    ipam = {f"IPv{6 if name == 'ip6' else 4}Address": value for name, value in asked.items()}
     return Container(
         id=letter * 64,
         name=f"name-{letter}",
@@ -182,6 +206,7 @@ def container(letter: str = "a", *, network: str = "bridge", publish: str = "") 
         image="",
         config=ContainerConfig(hostname=f"host-{letter}"),
         host=HostConfig(network_mode=network, port_bindings=ports),
+        networking=NetworkingConfig({network: EndpointRequest(ipam_config=ipam)} if ipam else None),
         path="",
         args=[],
         layers=[],
@@ -192,7 +217,9 @@ def container(letter: str = "a", *, network: str = "bridge", publish: str = "") 
 def tcp_server(port: int, *, address: str = "0.0.0.0", space: Space | None = None) -> Iterator[socket.socket]:
     """A listening socket in a namespace (the host's own when None)."""
     with space.inside() if space else contextlib.nullcontext():
-        server = socket.create_server((address, port))
+        is_ipv6 = ":" in address
+        family = socket.AF_INET6 if is_ipv6 else socket.AF_INET
+        server = socket.create_server((address, port), family=family, dualstack_ipv6=is_ipv6)
     with server:
         server.settimeout(5)
         yield server

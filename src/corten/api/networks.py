@@ -9,8 +9,8 @@ import msgspec
 from corten.api.message import Request, Response, no_content, reply
 from corten.api.progress import Told, pruned
 from corten.api.router import Router
-from corten.engine.network_model import NetworkCreate
-from corten.errors import Unsupported
+from corten.engine.container_network import joined
+from corten.engine.network_model import NetworkConnect, NetworkCreate, NetworkDisconnect
 
 ROUTES = Router()
 _route = ROUTES.route
@@ -34,7 +34,7 @@ async def create(request: Request) -> Response:
 @_route("POST", "/networks/prune")
 async def prune(request: Request) -> Response:
     services = request.services
-    used = {container.host.network_mode for container in services.containers.list(all=True)}
+    used = {ref for container in services.containers.list(all=True) for ref in joined(container)}
 
     async def work(told: Told) -> dict[str, Any]:
         found = services.networks.prune(used, request.filters())
@@ -58,6 +58,11 @@ async def inspect(request: Request) -> Response:
     return reply({**msgspec.to_builtins(found), "Status": {"IPAM": {"Subnets": subnets}}})
 
 
+@_route("GET", "/corten/networks/{id}/explanation")
+async def explain(request: Request) -> Response:
+    return reply(request.services.networks.explain(request.params["id"]))
+
+
 @_route("DELETE", "/networks/{id}")
 async def remove(request: Request) -> Response:
     network = request.services.networks.remove(request.params["id"])
@@ -65,9 +70,17 @@ async def remove(request: Request) -> Response:
     return no_content()
 
 
-@_route("POST", "/networks/{id}/{change}")
+@_route("POST", "/networks/{id}/connect")
 async def connect(request: Request) -> Response:
-    raise Unsupported(
-        f"{request.params['change']} network {request.params['id']}: a living container's networks cannot be changed",
-        hint="create the container with --network",
-    )
+    asked = await request.json(NetworkConnect)
+    network = request.services.networks.get(request.params["id"])
+    await request.services.containers.connect(network, asked.container, asked.endpoint_config)
+    return Response(200)
+
+
+@_route("POST", "/networks/{id}/disconnect")
+async def disconnect(request: Request) -> Response:
+    asked = await request.json(NetworkDisconnect)
+    network = request.services.networks.get(request.params["id"])
+    await request.services.containers.disconnect(network, asked.container, force=asked.force)
+    return Response(200)

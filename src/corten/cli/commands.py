@@ -66,6 +66,7 @@ _NETWORK = {
     "connect": "network:CONNECT",
     "create": "network:CREATE",
     "disconnect": "network:DISCONNECT",
+    "explain": "network:EXPLAIN",
     "inspect": "inspect:NETWORK",
     "ls": "network:LIST_COMMAND",
     "list": "network:LIST_COMMAND",

@@ -231,13 +231,19 @@ def _network(values: Values, config: dict[str, Any]) -> None:
     """The network mode, and for each named network the endpoint that is asked for."""
     names = [*values.network, *values.net]
     networks = [_named_network(text) for text in names] or [("default", {})]
-    config["HostConfig"]["NetworkMode"] = networks[0][0]
-    config["ExposedPorts"] = {**{port: {} for port in config["HostConfig"]["PortBindings"]}, **config["ExposedPorts"]}
+    host = config["HostConfig"]
+    host["NetworkMode"] = networks[0][0]
+    config["ExposedPorts"] = {**{port: {} for port in host["PortBindings"]}, **config["ExposedPorts"]}
+    if len(dict(networks)) != len(networks):
+        twice = next(name for number, (name, _) in enumerate(networks) if name in dict(networks[:number]))
+        raise InvalidInput(f"network {twice!r} is specified multiple times")
     if values.mac_address:
         config["MacAddress"] = notation.mac_address(values.mac_address)
     first = networks[0][1]
     if aliases := [*values.network_alias, *values.net_alias]:
         first.setdefault("Aliases", []).extend(aliases)
+    if values.link and _is_users(networks[0][0]):  # a link there is a name for its resolver
+        first["Links"] = host.pop("Links")
     for option, field in ((values.ip, "IPv4Address"), (values.ip6, "IPv6Address")):
         if option:
             first.setdefault("IPAMConfig", {})[field] = option
@@ -245,14 +251,19 @@ def _network(values: Values, config: dict[str, Any]) -> None:
         config["NetworkingConfig"] = {"EndpointsConfig": dict(networks)}
 
 
+def _is_users(network: str) -> bool:
+    return network not in ("", "default", "bridge", "host", "none") and not network.startswith(("container:", "ns:"))
+
+
 def _named_network(text: str) -> tuple[str, dict[str, Any]]:
-    """``name`` or ``name=n,alias=a,ip=…,mac-address=…``."""
+    """``name`` or ``name=n,alias=a,ip=…,mac-address=…,driver-opt=key=value,gw-priority=…``."""
     if "=" not in text:
         return text, {}
     endpoint: dict[str, Any] = {}
     name = ""
     for field in text.split(","):
         key, _, value = field.partition("=")
+        key = key.strip().lower()
         if key == "name":
             name = value
         elif key == "alias":
@@ -263,12 +274,21 @@ def _named_network(text: str) -> tuple[str, dict[str, Any]]:
             endpoint["MacAddress"] = value
         elif key == "driver-opt":
             option, _, setting = value.partition("=")
-            endpoint.setdefault("DriverOpts", {})[option] = setting
+            endpoint.setdefault("DriverOpts", {})[option.strip().lower()] = setting
+        elif key == "gw-priority":
+            endpoint["GwPriority"] = _priority(value)
         else:
             raise InvalidInput(f"invalid field {key}")
     if not name:
         raise InvalidInput("network name is required")
     return name, endpoint
+
+
+def _priority(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InvalidInput(f"invalid gw-priority {text!r}: it is not a number") from None
 
 
 def write_cidfile(path: str, identifier: str) -> None:

@@ -1,13 +1,13 @@
-"""``network ls``, ``create``, ``rm``, ``connect``, ``disconnect``."""
+"""``network ls``, ``create``, ``rm``, ``connect``, ``disconnect``, ``explain``."""
 
 from __future__ import annotations
 
-from corten.errors import NotFound
+from corten.errors import InvalidInput, NotFound
 
 from . import notation
 from .context import Context
 from .lifecycle import each
-from .options import FLAG, LIST, MAP, STRING, Command, Option
+from .options import FLAG, INT, LIST, MAP, STRING, Command, Option
 from .ps import FORMAT
 from .table import Listing, filters
 
@@ -88,17 +88,22 @@ def create(context: Context, values: Values, names: list[str]) -> int:
 
 
 def _pools(values: Values) -> list[dict[str, Any]]:
-    """Subnets with their gateways and ranges, by position (each is a pair of lists in Docker's options)."""
-    pools: list[dict[str, Any]] = []
-    for number, subnet in enumerate(_split(values.subnet)):
-        pool: dict[str, Any] = {"Subnet": subnet}
-        for key, option in (("Gateway", values.gateway), ("IPRange", values.ip_range)):
-            given = _split(option)
-            if number < len(given):
-                pool[key] = given[number]
-        pools.append(pool)
-    if pools and values.aux_address:
-        pools[0]["AuxiliaryAddresses"] = notation.pairs(values.aux_address)
+    """Subnets with their gateways, ranges and auxiliary addresses: each goes to the first subnet of its family that
+    has none."""
+    pools: list[dict[str, Any]] = [{"Subnet": subnet} for subnet in _split(values.subnet)]
+    for key, option in (("Gateway", values.gateway), ("IPRange", values.ip_range)):
+        for given in _split(option):
+            alike = (pool for pool in pools if key not in pool and (":" in pool["Subnet"]) == (":" in given))
+            pool = next(alike, None)
+            if pool is None:
+                raise InvalidInput(f"no matching subnet for {'gateway' if key == 'Gateway' else 'range'} {given}")
+            pool[key] = given
+    for name, address in notation.pairs(values.aux_address).items():
+        # The engine tells of one that is in no subnet: it is given to the first of its family.
+        fitting = [pool for pool in pools if (":" in pool["Subnet"]) == (":" in address)] or pools
+        if not fitting:
+            raise InvalidInput(f"no matching subnet for aux-address {address}")
+        fitting[0].setdefault("AuxiliaryAddresses", {})[name] = address
     return pools
 
 
@@ -129,6 +134,8 @@ def connect(context: Context, values: Values, names: list[str]) -> int:
     }
     if any(addresses.values()):
         endpoint["IPAMConfig"] = {name: value for name, value in addresses.items() if value}
+    if values.gw_priority:
+        endpoint["GwPriority"] = values.gw_priority
     request = {"Container": names[1], "EndpointConfig": endpoint}
     context.client.post(f"/networks/{names[0]}/connect", None, request)
     return 0
@@ -138,6 +145,29 @@ def disconnect(context: Context, values: Values, names: list[str]) -> int:
     """``network disconnect``."""
     request = {"Container": names[1], "Force": values.force}
     context.client.post(f"/networks/{names[0]}/disconnect", None, request)
+    return 0
+
+
+def explain(context: Context, values: Values, names: list[str]) -> int:
+    """``network explain``."""
+    import json
+    import textwrap
+
+    from .table import aligned
+
+    found = context.client.get(f"/corten/networks/{names[0]}/explanation")
+    if values.format == "json":
+        context.out(json.dumps(found, indent=4))
+        return 0
+    context.out(f"{found['Name']} ({found['Driver']})")
+    for sentence in found["Says"]:
+        context.out(textwrap.fill(sentence, 100, initial_indent="  ", subsequent_indent="    "))
+    if found["Ports"]:
+        rows = [["CONTAINER", "PORT", "OPEN AT", "TO"]]
+        rows += [[port["Container"], port["Port"], port["At"], port["To"]] for port in found["Ports"]]
+        context.out("")
+        for line in aligned(rows):
+            context.out(line)
     return 0
 
 
@@ -187,11 +217,22 @@ CONNECT = Command(
     (
         Option("--alias", "strings", "Add network-scoped alias for the container"),
         Option("--driver-opt", "strings", "driver options for the network"),
+        Option(
+            "--gw-priority", INT,
+            "Highest gw-priority provides the default gateway. Accepts positive and negative values.",
+        ),
         Option("--ip", STRING, 'IPv4 address (e.g., "172.30.100.104")'),
         Option("--ip6", STRING, 'IPv6 address (e.g., "2001:db8::33")'),
         Option("--link", LIST, "Add link to another container"),
     ),
     arguments=(2, 2),
+)
+EXPLAIN = Command(
+    explain,
+    "Tell who reaches whom by a network, and which ports are open to whom",
+    "[OPTIONS] NETWORK",
+    (Option("--format", STRING, 'Format of the output: "json", or text'),),
+    arguments=(1, 1),
 )
 DISCONNECT = Command(
     disconnect,

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from corten.engine.model import Container, ContainerConfig, EndpointRequest, HostConfig, PortBinding
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    EndpointRequest,
+    HostConfig,
+    NetworkingConfig,
+    PortBinding,
+)
 from corten.engine.network_model import EndpointSettings, Network, NetworkSettings
+from corten.errors import InvalidInput, Unsupported
+from corten.network import endpoint as places
 from corten.network import files
+from corten.network.bridge import Wish
 from corten.network.endpoint import LOOPBACK_ONLY, Endpoint
 from corten.network.ports import PortRequest, container_port, port_requests
 from corten.spec.operation import Operation
 
 DEFAULT = "bridge"
 """The network that a container joins when it names none."""
+PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
+"""The networks that are always there, with their drivers."""
+
+
+_IFNAME, _SYSCTLS = "com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls"
+_SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z_]+)\.(?:IFNAME|ifname)\.([a-z0-9_]+)=([^\s,]+)")
+_INTERFACE = re.compile(r"[^\s/:]{1,15}")
 
 
 def joins_bridge(host_config: HostConfig) -> bool:
@@ -35,80 +53,222 @@ def requested_ports(host_config: HostConfig, config: ContainerConfig) -> Sequenc
     return port_requests(asked)
 
 
-def port_map(config: ContainerConfig, endpoint: Endpoint) -> dict[str, list[PortBinding] | None]:
+def port_map(config: ContainerConfig, endpoints: Sequence[Endpoint]) -> dict[str, list[PortBinding] | None]:
     """Docker's port map: the published ports with their places, exposed ones that are not published with
     None."""
     ports: dict[str, list[PortBinding] | None] = dict.fromkeys(config.exposed_ports or {})
-    for binding in endpoint.ports:
-        key = f"{binding.container_port}/{binding.protocol}"
-        ports[key] = [*(ports.get(key) or []), PortBinding(binding.host_ip, str(binding.host_port))]
+    for endpoint in endpoints:
+        for binding in endpoint.ports:
+            key = f"{binding.container_port}/{binding.protocol}"
+            ports[key] = [*(ports.get(key) or []), PortBinding(binding.host_ip, str(binding.host_port))]
     return ports
 
 
+def settled_networking(
+    host: HostConfig, asked: NetworkingConfig, name_of: Callable[[str], str] = str
+) -> NetworkingConfig:
+    """The networks that a new container is to join by their names, its network mode's first. As for dockerd, what is
+    listed is all; nothing listed is the mode's own."""
+    if _shares(host):
+        return NetworkingConfig()
+    mode = name_of(_mode(host))
+    listed = {
+        name_of(DEFAULT if ref == "default" else ref): one or EndpointRequest()
+        for ref, one in (asked.endpoints_config or {}).items()
+    }
+    first = {mode: listed.pop(mode, EndpointRequest())} if mode in listed or not listed else {}
+    return NetworkingConfig({**first, **listed})
+
+
+def joined(container: Container) -> Mapping[str, EndpointRequest]:
+    """The networks that a container is in, or will be when it starts, as it names them, with what it asks of each."""
+    if _shares(container.host):
+        return {}
+    listed = container.networking.endpoints_config
+    if listed is None:
+        return {_mode(container.host): EndpointRequest()}
+    return {name: one or EndpointRequest() for name, one in listed.items()}
+
+
+def with_network(container: Container, name: str, request: EndpointRequest | None) -> NetworkingConfig:
+    """A container's networks with one more; with None, without it."""
+    others = {ref: one for ref, one in joined(container).items() if ref != name}
+    return NetworkingConfig({**others, name: request} if request is not None else {**others})
+
+
+def _shares(host: HostConfig) -> bool:
+    return host.network_mode.startswith(("container:", "ns:"))
+
+
+def _mode(host: HostConfig) -> str:
+    return DEFAULT if host.network_mode in ("", "default") else host.network_mode
+
+
+def wish(container: Container, network: Network, request: EndpointRequest) -> Wish:
+    """What a container asks of its place in a network. Raises InvalidInput in dockerd's words, Unsupported for options
+    that are not known."""
+    ipam = request.ipam_config or {}
+    check_endpoint(network.name, request)
+    is_own = _mode(container.host) in (network.name, network.id)
+    mac = request.mac_address or (container.config.mac_address if is_own else "") or ""
+    options = request.driver_opts or {}
+    return Wish(
+        ip=str(ipam.get("IPv4Address") or ""),
+        ip6=str(ipam.get("IPv6Address") or ""),
+        mac=mac,
+        interface=options.get(_IFNAME, ""),
+        priority=request.gw_priority,
+        switches=tuple(_switches(options.get(_SYSCTLS, ""))),
+    )
+
+
+def check_endpoint(network: str, request: EndpointRequest) -> None:
+    """Raises InvalidInput for what no place in a network can have, Unsupported for what Corten has none of."""
+    ipam = request.ipam_config or {}
+    problems = []
+    if network in PREDEFINED:
+        if ipam.get("IPv4Address") or ipam.get("IPv6Address"):
+            problems.append("user specified IP address is supported on user defined networks only")
+        if request.aliases:
+            problems.append("network-scoped alias is supported only for containers in user defined networks")
+    for version in (4, 6):
+        text = str(ipam.get(f"IPv{version}Address") or "")
+        if text and not files.is_address(text, version):
+            problems.append(f"invalid IPv{version} address: {text}")
+    if problems:
+        raise InvalidInput("\n".join(["invalid endpoint settings:", *problems]))
+    if ipam.get("LinkLocalIPs"):
+        raise Unsupported("give a container a link-local address: not supported")
+    _check_driver_options(request.driver_opts or {})
+
+
+def _check_driver_options(options: Mapping[str, str]) -> None:
+    if unknown := set(options) - {_IFNAME, _SYSCTLS}:
+        raise Unsupported(f"use driver options {', '.join(sorted(unknown))} on a network: not supported")
+    if (name := options.get(_IFNAME)) is not None and not (_INTERFACE.fullmatch(name) and name not in (".", "..")):
+        raise InvalidInput(f"invalid endpoint settings:\ninvalid interface name {name!r}")
+    list(_switches(options.get(_SYSCTLS, "")))
+
+
+def _switches(text: str) -> Iterator[tuple[str, str]]:
+    """(path below /proc/sys/net, value) of ``net.ipv4.conf.IFNAME.log_martians=1,…``."""
+    for one in filter(None, text.split(",")):
+        match = _SYSCTL.fullmatch(one)
+        if match is None:
+            raise InvalidInput(
+                f"invalid endpoint settings:\nunrecognised network interface sysctl '{one}'; represent "
+                "'net.X.Y.ethN.Z=V' as 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            )
+        family, kind, name, value = match.groups()
+        yield f"{family}/{kind}/IFNAME/{name}", value
+
+
 def endpoint_settings(container: Container, endpoint: Endpoint) -> EndpointSettings:
-    """A running container's place in its network, in the API's form."""
+    """A running container's place in a network, in the API's form."""
+    network = Network(endpoint.network, endpoint.network_id, "", endpoint.driver)
     return EndpointSettings.asked(
-        _request(container, endpoint.network),
+        endpoint_request(container, network),
         network_id=endpoint.network_id,
         endpoint_id=endpoint.endpoint_id,
         gateway=endpoint.gateway,
         ip_address=endpoint.ip,
         ip_prefix_len=endpoint.prefix,
         mac_address=endpoint.mac,
+        ipv6_gateway=endpoint.gateway6,
+        global_ipv6_address=endpoint.ip6,
+        global_ipv6_prefix_len=endpoint.prefix6 if endpoint.ip6 else 0,
+        dns_names=list(dns_names(container, network)) or None,
     )
 
 
 def endpoint_request(container: Container, network: Network) -> EndpointRequest:
     """What the user asked of one network, by its name or ID."""
-    return _request(container, network.name) or _request(container, network.id) or EndpointRequest()
+    asked = joined(container)
+    return asked.get(network.name) or asked.get(network.id) or EndpointRequest()
 
 
-def _request(container: Container, name: str) -> EndpointRequest | None:
-    asked = container.networking.endpoints_config or {}
-    return asked.get(name) or (asked.get("default") if name == DEFAULT else None)
+def dns_names(container: Container, network: Network) -> tuple[str, ...]:
+    """The names by which the others of a network know a container, its own first: name, aliases, short ID, host
+    name. None on the default bridge, whose containers know each other by links only."""
+    if network.name in PREDEFINED:
+        return ()
+    aliases = endpoint_request(container, network).aliases or ()
+    names = (container.name, *aliases, container.id[:12], container.config.hostname)
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
-def operations(container: Container, endpoint: Endpoint | None) -> tuple[Operation, ...]:
+def links(container: Container, network: Network) -> tuple[tuple[str, str], ...]:
+    """The links of a container in one network, as (name or ID of the other container, the name that it has for this
+    one alone): those of ``--link`` are the default bridge's, or of the network that the container was created in."""
+    asked = list(endpoint_request(container, network).links or ())
+    mode = container.host.network_mode
+    if network.name in (mode, DEFAULT if mode in ("", "default") else mode):
+        asked += container.host.links or ()
+    return tuple(dict.fromkeys(parsed_link(text) for text in asked))
+
+
+def parsed_link(text: str) -> tuple[str, str]:
+    """``name:alias`` or ``name`` of --link, or ``/name:/container/alias`` as dockerd's inspect has it."""
+    name, _, alias = text.partition(":")
+    name = name.removeprefix("/")
+    return name, alias.rpartition("/")[2] or name
+
+
+def operations(container: Container, endpoints: Sequence[Endpoint]) -> tuple[Operation, ...]:
     """The steps of the container's plan that make its network."""
-    if endpoint is not None:
-        return endpoint.operations
-    return LOOPBACK_ONLY if container.host.network_mode == "none" else ()
+    if endpoints:
+        return places.operations(endpoints)
+    mode = container.host.network_mode
+    return () if mode == "host" or _shares(container.host) else LOOPBACK_ONLY
 
 
-def network_settings(container: Container, network: str, endpoint: Endpoint | None) -> NetworkSettings:
-    """``NetworkSettings`` of the container's inspect. ``network`` is the name of its network, ``endpoint``
-    its place there while it runs."""
-    if container.host.network_mode.startswith("container:"):
-        return NetworkSettings()
-    if endpoint is None:
-        return NetworkSettings(networks={network: EndpointSettings.asked(_request(container, network))})
-    own = endpoint_settings(container, endpoint)
-    top = own if endpoint.network == DEFAULT else EndpointSettings()
+def network_settings(
+    container: Container, networks: Mapping[str, EndpointRequest], endpoints: Sequence[Endpoint]
+) -> NetworkSettings:
+    """``NetworkSettings`` of the container's inspect. ``networks`` are its networks by name, ``endpoints`` its places
+    there while it runs."""
+    settings = {name: EndpointSettings.asked(request) for name, request in networks.items()}
+    if not endpoints:
+        return NetworkSettings(networks=settings)
+    settings |= {endpoint.network: endpoint_settings(container, endpoint) for endpoint in endpoints}
+    top = next((settings[one.network] for one in endpoints if one.network == DEFAULT), EndpointSettings())
     return NetworkSettings(
-        sandbox_id=endpoint.endpoint_id,
+        sandbox_id=endpoints[0].endpoint_id,
         sandbox_key=f"/proc/{container.state.pid}/ns/net",
-        ports=port_map(container.config, endpoint),
+        ports=port_map(container.config, endpoints),
         endpoint_id=top.endpoint_id,
         gateway=top.gateway,
         ip_address=top.ip_address,
         ip_prefix_len=top.ip_prefix_len,
         mac_address=top.mac_address,
-        networks={endpoint.network: own},
+        ipv6_gateway=top.ipv6_gateway,
+        global_ipv6_address=top.global_ipv6_address,
+        global_ipv6_prefix_len=top.global_ipv6_prefix_len,
+        networks=settings,
     )
 
 
-def hosts_file(container: Container, endpoint: Endpoint | None, host_gateway: str) -> str:
-    """The text of the container's /etc/hosts. Raises InvalidInput for a malformed --add-host."""
+def decoded_endpoints(container: Container) -> tuple[Endpoint, ...]:
+    """The places that a container has while it runs, as its record keeps them."""
+    return tuple(Endpoint.decode(value) for value in container.endpoints)
+
+
+def hosts_file(
+    container: Container, endpoints: Sequence[Endpoint], host_gateway: str, linked: Sequence[str] = ()
+) -> str:
+    """The text of the container's /etc/hosts. ``linked`` are lines of the containers that it links to. Raises
+    InvalidInput for a malformed --add-host."""
     extra = container.host.extra_hosts or ()
     if container.host.network_mode == "host":
         return files.hosts_file_of_host(_read("/etc/hosts"), extra=extra, gateway=host_gateway)
-    return files.hosts_file(
-        hostname=container.config.hostname,
-        domainname=container.config.domainname,
-        ip=endpoint.ip if endpoint else "",
-        extra=extra,
-        gateway=host_gateway,
-    )
+    text = files.hosts_file(extra=extra, gateway=host_gateway)
+    return "".join((text, *linked, *(own_lines(container, one) for one in endpoints)))
+
+
+def own_lines(container: Container, endpoint: Endpoint) -> str:
+    """The lines of the container's /etc/hosts that are one place's."""
+    names = {"hostname": container.config.hostname, "domainname": container.config.domainname}
+    return "".join(files.own_entry(address, **names) for address in (endpoint.ip, endpoint.ip6))
 
 
 def resolv_conf(container: Container) -> str:

@@ -11,13 +11,15 @@ from corten.engine import listing
 from corten.engine.archives import Archives, Change, PathStat
 from corten.engine.attach import Attachment, AttachOptions
 from corten.engine.attaching import Attaching
+from corten.engine.connecting import Connecting
 from corten.engine.creation import Creation
 from corten.engine.exec import Execs
 from corten.engine.filters import Filters
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Exit
 from corten.engine.logs import LogOptions
-from corten.engine.model import Container, CreateRequest, UpdateRequest
+from corten.engine.model import Container, CreateRequest, EndpointRequest, UpdateRequest
+from corten.engine.network_model import Network
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
 from corten.engine.records import Records
@@ -53,6 +55,7 @@ class Containers:
     observing: Observing
     archives: Archives
     execs: Execs
+    connecting: Connecting
     made_ahead: Sequence[Operation] = ()
     """The steps before every start: what made this process what it is."""
 
@@ -152,6 +155,14 @@ class Containers:
     async def update(self, ref: str, request: UpdateRequest) -> Sequence[str]:
         """Change limits and restart policy, also while it runs; the warnings."""
         return await _seen_through(self.updating.update(self.get(ref), request))
+
+    async def connect(self, network: Network, ref: str, request: EndpointRequest | None) -> None:
+        """Put it into one more network, at once where it runs. InvalidInput, AccessDenied, Conflict."""
+        await _seen_through(self.connecting.connect(network, self.get(ref), request))
+
+    async def disconnect(self, network: Network, ref: str, *, force: bool = False) -> None:
+        """Take it out of a network. CortenError when it is not there."""
+        await _seen_through(self.connecting.disconnect(network, self.get(ref), force=force))
 
     async def prune(self, filters: Filters | None = None, told: Callable[[str], None] = lambda _: None) -> Pruned:
         """Remove every container that does not run; ``told`` hears of each as it goes."""

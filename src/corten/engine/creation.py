@@ -11,9 +11,9 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import health, honoured, log_config, merge, mounts, names, privileges, signals
+from corten.engine import health, honoured, legacy_links, log_config, merge, mounts, names, privileges, signals
 from corten.engine.clock import now
-from corten.engine.container_network import requested_ports
+from corten.engine.container_network import requested_ports, settled_networking
 from corten.engine.homes import Homes
 from corten.engine.limits import settle
 from corten.engine.means import Means
@@ -64,6 +64,8 @@ class Creation:
     standbys: Standbys
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    network_name: Callable[[str], str] = str
+    """The name of a network by whatever names it; what it says itself, when there is none."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
@@ -107,6 +109,7 @@ class Creation:
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
         host = _settled_host(honoured.settle(host), config)
+        host = legacy_links.settled(host, name, self.records.find)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -117,7 +120,9 @@ class Creation:
             image=image.id,
             config=config,
             host=host,
-            networking=request.networking_config or NetworkingConfig(),
+            networking=settled_networking(
+                host, request.networking_config or NetworkingConfig(), self.network_name
+            ),
             path=argv[0],
             args=argv[1:],
             layers=[LayerStore.short(chain_id) for chain_id in image.chain_ids],

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from corten.engine.container_network import DEFAULT
+from corten.engine.container_network import DEFAULT, check_endpoint
 from corten.engine.model import ContainerConfig, EndpointRequest, HostConfig, NetworkingConfig
 from corten.errors import InvalidInput, NotFound, Unsupported
 
@@ -94,8 +94,6 @@ def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConf
         )
     if host.userns_mode not in ("", "host"):
         raise InvalidInput(f"invalid USER mode: {host.userns_mode}")
-    if host.links:
-        raise Unsupported("link containers: links are not supported", hint="join both to one network")
     if host.umask is not None:
         raise Unsupported("set the umask of a container: not supported", hint="let its command call umask")
     _refuse_devices(host)
@@ -114,20 +112,13 @@ def _refuse_devices(host: HostConfig) -> None:
 
 
 def _refuse_networks(host: HostConfig, networking: NetworkingConfig) -> None:
+    """What a place in a network can never be; whether the network is there is asked when it starts, as by dockerd."""
     asked = networking.endpoints_config or {}
-    mode = DEFAULT if host.network_mode in ("", "default") else host.network_mode
-    others = sorted(name for name in asked if name not in (mode, "default"))
-    if others and len(asked) > 1:
-        raise Unsupported(f"connect to networks {', '.join(sorted(asked))}: a container has one network")
-    for endpoint in asked.values():
-        _refuse_endpoint(endpoint or EndpointRequest())
-
-
-def _refuse_endpoint(endpoint: EndpointRequest) -> None:
-    ipam = endpoint.ipam_config or {}
-    if ipam.get("IPv6Address") or ipam.get("LinkLocalIPs"):
-        raise Unsupported("give a container an IPv6 or link-local address: networks have IPv4 only")
-    if endpoint.driver_opts:
-        raise Unsupported(f"use driver options {', '.join(sorted(endpoint.driver_opts))} on a network: not supported")
-    if endpoint.links:
-        raise Unsupported("link containers: links are not supported", hint="join both to one network")
+    private = {"host", "none"} & {host.network_mode, *asked}
+    if private and len(asked) > 1:
+        raise InvalidInput(
+            "container cannot be connected to multiple networks with one of the networks in "
+            f"{'private (none)' if 'none' in private else 'host'} mode"
+        )
+    for name, endpoint in asked.items():
+        check_endpoint(DEFAULT if name == "default" else name, endpoint or EndpointRequest())

@@ -8,12 +8,13 @@ import dataclasses
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
 from corten.engine import restarts
 from corten.engine.clock import format_time, parse_time
+from corten.engine.container_network import decoded_endpoints
 from corten.engine.events import Events
 from corten.engine.launching import Launcher
 from corten.engine.live import NEXT_EXIT, NOT_RUNNING, Exit, Live, Lives, Run
@@ -76,16 +77,15 @@ class Lifecycle:
             await live.farewell
         live.feed.begin()
         try:
-            endpoint = self.networks.attach(container)
-            plan = self._checked_plan(container, endpoint, plan_digest)
-            if endpoint is not None:
-                endpoint = self.networks.publish(container, endpoint)
+            endpoints = self.networks.attach(container)
+            plan = self._checked_plan(container, endpoints, plan_digest)
+            endpoints = self.networks.publish(container, endpoints)
 
             def prepare() -> None:
-                self.planner.write_etc(container, endpoint)
-                if endpoint is not None:
+                self.planner.write_etc(container, endpoints)
+                if endpoints:
                     # Known before the container runs: an engine that dies now finds it again.
-                    self.records.change(container.id, endpoint=endpoint.encode())
+                    self.records.change(container.id, endpoints=[one.encode() for one in endpoints])
 
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
@@ -99,8 +99,8 @@ class Lifecycle:
             raise
         self.began(self.records.get(container.id), live, monitor)
 
-    def _checked_plan(self, container: Container, endpoint: Endpoint | None, digest: str | None) -> Plan:
-        plan = self.planner.plan(container, endpoint)
+    def _checked_plan(self, container: Container, endpoints: Sequence[Endpoint], digest: str | None) -> Plan:
+        plan = self.planner.plan(container, endpoints)
         if digest is not None and plan.digest() != digest:
             raise Conflict(f"start {container.name}: the plan is not the one that was shown")
         return plan
@@ -116,7 +116,7 @@ class Lifecycle:
             container.state, status=_ended_status(container.state), running=False, restarting=False, pid=0,
             exit_code=code, error=message,
         )  # fmt: skip
-        self.records.change(container.id, state=state, endpoint=None)
+        self.records.change(container.id, state=state, endpoints=[])
         live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code))  # why, its starter is told
         if container.host.auto_remove and self.remove is not None:
             self.spawn(self.remove(container.id))
@@ -135,8 +135,7 @@ class Lifecycle:
             init_start=started.start_time, boot_id=self.boot_id,
         )  # fmt: skip
         if not adopted:
-            if container.endpoint is not None:
-                self.publish_network(container, "connect")
+            self.publish_networks(container, "connect")
             self.publish(container, "start")
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
@@ -242,12 +241,11 @@ class Lifecycle:
             old, status="exited", running=False, paused=False, pid=0, exit_code=ended.exit_code,
             oom_killed=ended.oom_killed, error=error, finished_at=format_time(ended.finished_at),
         )  # fmt: skip
-        self.records.change(container.id, state=state, monitor_pid=0, monitor_start=0, endpoint=None)
+        self.records.change(container.id, state=state, monitor_pid=0, monitor_start=0, endpoints=[])
         live.feed.end()
         if ended.oom_killed:
             self.publish(container, "oom")
-        if container.endpoint is not None:
-            self.publish_network(container, "disconnect")
+        self.publish_networks(container, "disconnect")
         seconds = (ended.finished_at - parse_time(old.started_at)) // 10**9
         self.publish(container, "die", exitCode=str(ended.exit_code), execDuration=str(max(0, seconds)))
 
@@ -320,10 +318,14 @@ class Lifecycle:
         about = {**(container.config.labels or {}), "image": container.config.image, "name": container.name}
         self.events.publish("container", action, container.id, {**about, **attributes})
 
-    def publish_network(self, container: Container, action: str) -> None:
+    def publish_networks(self, container: Container, action: str) -> None:
+        """An event of each network that a container joined or left."""
+        for endpoint in decoded_endpoints(container):
+            self.publish_network(endpoint, action)
+
+    def publish_network(self, endpoint: Endpoint, action: str) -> None:
         """An event of the network that a container joined or left."""
-        endpoint = Endpoint.decode(container.endpoint or {})
-        about = {"container": container.id, "name": endpoint.network, "type": "bridge"}
+        about = {"container": endpoint.container_id, "name": endpoint.network, "type": endpoint.driver}
         self.events.publish("network", action, endpoint.network_id, about)
 
     def spawn(self, work: Awaitable[None]) -> asyncio.Task[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from corten.engine.clock import ZERO
+from corten.engine.container_network import joined
 from corten.engine.creation import Images
 from corten.engine.filters import Filters, check_filters, has_labels
 from corten.engine.model import Container
@@ -50,7 +51,7 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
             and _any(filters, "status", lambda value: value == container.state.status)
             and _any(filters, "exited", lambda value: _exited(container, value))
             and _any(filters, "volume", lambda value: _mounts(container, value))
-            and _any(filters, "network", lambda value: value == container.host.network_mode)
+            and _any(filters, "network", lambda value: _is_in(container, value))
             and _any(filters, "expose", lambda value: _has_port(container.config.exposed_ports, value))
             and _any(filters, "publish", lambda value: _has_port(container.host.port_bindings, value))
             and _any(filters, "health", lambda value: value == _health(container))
@@ -110,3 +111,8 @@ def _boundary(refs: Sequence[str], ordered: Sequence[Container]) -> str | None:
                 return container.created
         raise NotFound(f"No such container: {ref}")
     return None
+
+
+def _is_in(container: Container, network: str) -> bool:
+    """By the network's name or ID."""
+    return network in joined(container) or any(place["network_id"] == network for place in container.endpoints)

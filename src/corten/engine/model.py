@@ -334,7 +334,8 @@ class Container(Struct, frozen=True, kw_only=True):
     monitor_start: int = 0
     init_start: int = 0
     boot_id: str = ""
-    endpoint: dict[str, Any] | None = None
+    endpoints: list[dict[str, Any]] = []
+    """Its places in networks while it runs (``Endpoint.encode()``)."""
     platform: str = "linux"
 
 

@@ -83,6 +83,20 @@ class NetworkCreate(Value, frozen=True):
     labels: Strings | None = None
 
 
+class NetworkConnect(Value, frozen=True):
+    """The body of ``POST /networks/{id}/connect``."""
+
+    container: str = ""
+    endpoint_config: EndpointRequest | None = None
+
+
+class NetworkDisconnect(Value, frozen=True):
+    """The body of ``POST /networks/{id}/disconnect``."""
+
+    container: str = ""
+    force: bool = False
+
+
 class EndpointSettings(Value, frozen=True):
     """A container's place in one network, as its inspect has it; empty strings while it does not run."""
 
@@ -106,7 +120,8 @@ class EndpointSettings(Value, frozen=True):
     def asked(cls, request: EndpointRequest | None, **fields: object) -> EndpointSettings:
         """With what the user asked for, and the rest as given."""
         request = request or EndpointRequest()
-        kept = {name: getattr(request, name) for name in ("ipam_config", "links", "aliases", "driver_opts")}
+        asked = ("ipam_config", "links", "aliases", "driver_opts", "mac_address")
+        kept = {name: getattr(request, name) for name in asked}
         return cls(**{**kept, "gw_priority": request.gw_priority, **fields})
 
 
@@ -123,4 +138,7 @@ class NetworkSettings(Value, frozen=True):
     ip_address: str = field(default="", name="IPAddress")
     ip_prefix_len: int = field(default=0, name="IPPrefixLen")
     mac_address: str = ""
+    ipv6_gateway: str = field(default="", name="IPv6Gateway")
+    global_ipv6_address: str = field(default="", name="GlobalIPv6Address")
+    global_ipv6_prefix_len: int = field(default=0, name="GlobalIPv6PrefixLen")
     networks: dict[str, EndpointSettings] = field(default_factory=dict)

@@ -7,16 +7,22 @@ Everything here is synchronous and is called from the event loop's thread.
 from __future__ import annotations
 
 import datetime
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_network
+from typing import Any
 
 import msgspec
 
-from corten.engine.container_network import DEFAULT, endpoint_request, joins_bridge, requested_ports
+from corten.engine import network_creation, network_explain
+from corten.engine.container_network import DEFAULT, PREDEFINED, joined, joins_bridge, requested_ports, wish
 from corten.engine.database import Database, Table
+from corten.engine.filters import Filters
 from corten.engine.means import NO_BRIDGES
-from corten.engine.model import Container
+from corten.engine.model import Container, EndpointRequest
 from corten.engine.names import new_id
+from corten.engine.network_creation import BRIDGE_NAME, LINK_DRIVERS, PARENT, asked_subnets, settled
+from corten.engine.network_filters import is_prunable, passes
 from corten.engine.network_model import (
     EndpointResource,
     Ipam,
@@ -27,23 +33,22 @@ from corten.engine.network_model import (
 )
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unsupported
 from corten.network import host
-from corten.network.bridge import BridgeNetwork, BridgeSettings
-from corten.network.endpoint import Endpoint
-from corten.network.firewall import Firewall
-from corten.network.pool import DEFAULT_POOLS, Pool, first_free
-from corten.network.ports import HeldPorts
+from corten.network.bridge import BridgeNetwork
+from corten.network.endpoint import Endpoint, with_way_out
+from corten.network.firewall import Firewall, Inside
+from corten.network.pool import DEFAULT_POOLS, Pool, Subnet, first_free, overlaps, ula_pool
+from corten.network.ports import HeldPorts, PortRequest, requests_again
 
-Filters = Mapping[str, Sequence[str]]
-_PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
-_BRIDGE_NAME_OPTION, _MTU_OPTION = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
+_log = logging.getLogger(__name__)
 
 
 class Networks:
     """The networks of one engine.
 
-    A container's place is taken by :meth:`attach` before its plan is made, its ports are opened by
-    :meth:`publish` before it starts, and both end with :meth:`release`. Its record keeps the endpoint
-    (``Endpoint.encode()``), from which :meth:`start` rebuilds what was lost with an earlier engine.
+    A container's places are taken by :meth:`attach` before its plan is made, its ports are opened by
+    :meth:`publish` before it starts, and both end with :meth:`release`; :meth:`join` and :meth:`leave` change the
+    places of one that runs. Its record keeps the endpoints (``Endpoint.encode()``), from which :meth:`start` rebuilds
+    what was lost with an earlier engine.
     """
 
     def __init__(
@@ -55,21 +60,24 @@ class Networks:
         pools: Sequence[Pool] = DEFAULT_POOLS,
         name_of: Callable[[str], str],
         privileged: bool = True,
+        ipv6: bool = False,
     ) -> None:
         """``bridge`` names the default network's interface, ``table`` the firewall table; ``name_of`` tells a
-        container's name from its ID; without ``privileged`` there are only host and none."""
+        container's name from its ID; without ``privileged`` there are only host and none; with ``ipv6`` the default
+        network has it."""
         self._table = Table(database, "networks")
         self._pools = pools
         self._name_of = name_of
-        self._privileged = privileged
+        self._privileged, self._ipv6 = privileged, ipv6
         self._bridge = bridge
-        self._firewall = Firewall(table)
+        self.firewall = Firewall(table)
+        """The rules of all networks; whose they are, asks :class:`~corten.engine.network_watch.NetworkWatch`."""
         self._ports = HeldPorts()
         self._networks = {network.id: network for network in self._table.load(Network)}
         self._bridges: dict[str, BridgeNetwork] = {}
         self._adopting: list[Endpoint] = []
         self._ready = False
-        for name, driver in _PREDEFINED.items():
+        for name, driver in PREDEFINED.items():
             if not any(network.name == name for network in self._networks.values()):
                 self._put(Network(name, new_id(), _now(), driver))
 
@@ -93,7 +101,10 @@ class Networks:
             notices = self._adopt()
             for bridge in self._bridges.values():
                 bridge.ensure()
-            self._firewall.set_networks(bridge.settings.inside for bridge in self._bridges.values())
+            self.firewall.set_networks(self._insides())
+            notices += self._overlaps()
+            if any(bridge.settings.subnet6 for bridge in self._bridges.values()):
+                notices += host.forward_ipv6()
             if host.set_switch("net/ipv4/ip_forward", "1"):
                 notices.append("net.ipv4.ip_forward was 0 and is 1 now: this host forwards between its interfaces")
         self._ready = True
@@ -107,62 +118,91 @@ class Networks:
                 notices += network.adopt(endpoint)
         return notices
 
+    def _overlaps(self) -> Iterable[str]:
+        """What to say of the host's routes that have come into the networks' subnets."""
+        for bridge in self._bridges.values():
+            for other in host.overlapping(bridge.settings.subnet, bridge.settings.bridge) if bridge.is_bridge else ():
+                yield f"network {bridge.settings.name} ({bridge.settings.subnet}) overlaps the host's route {other}"
+
+    def _insides(self) -> list[Inside]:
+        return [bridge.settings.inside for bridge in self._bridges.values() if bridge.is_bridge]
+
     def _settle_subnets(self) -> None:
-        """Give each bridge network its subnet: the one it had, unless it is the default one, has no
-        containers, and the host has meanwhile a route of its own there."""
-        for network in [network for network in self._networks.values() if network.driver == "bridge"]:
+        """Give each network its subnets: those that it had, unless it is the default one, has no containers, and the
+        host has meanwhile a route of its own there."""
+        for network in [network for network in self._networks.values() if network.driver not in ("host", "null")]:
             if network.id in self._bridges:
                 continue
-            interface = self._interface(network)
-            config = network.ipam.config[0] if network.ipam.config else None
-            movable = network.name == DEFAULT and not any(
-                endpoint.network_id == network.id for endpoint in self._adopting
-            )
-            if config is None or (movable and self._overlaps(config, interface)):
-                config = self._free_subnet(interface)
-                network = self._put(msgspec.structs.replace(network, ipam=Ipam(config=[config])))
-            self._bridges[network.id] = BridgeNetwork(
-                self._settings(network, config, interface), self._firewall, self._ports
-            )
+            if network.name == DEFAULT and not any(one.network_id == network.id for one in self._adopting):
+                network = self._settled_default(network)
+            self._bridges[network.id] = self._bridge_network(network)
 
-    def _overlaps(self, config: IpamConfig, interface: str) -> bool:
-        subnet = IPv4Network(config.subnet)
-        return any(subnet.overlaps(other) for other in host.taken_networks(interface))
+    def _settled_default(self, network: Network) -> Network:
+        """The default network, idle, with the subnets that the engine's options ask for and no route of the host's
+        has meanwhile."""
+        interface = self._interface(network)
+        present = {ip_network(config.subnet).version: config for config in network.ipam.config}
+        configs = []
+        for version in (4, 6) if self._ipv6 else (4,):
+            config = present.get(version)
+            if config is None or host.overlapping(ip_network(config.subnet), interface):
+                config = self._free_subnet(interface, version)
+            configs.append(config)
+        if configs == network.ipam.config and network.enable_ipv6 == self._ipv6:
+            return network
+        return self._put(msgspec.structs.replace(network, ipam=Ipam(config=configs), enable_ipv6=self._ipv6))
 
-    def _free_subnet(self, interface: str) -> IpamConfig:
+    def _bridge_network(self, network: Network) -> BridgeNetwork:
+        settings = network_creation.settings(network, self._interface(network), host.outward_mtu())
+        return BridgeNetwork(settings, self.firewall, self._ports)
+
+    def _free_subnet(self, interface: str, version: int = 4) -> IpamConfig:
         """The first subnet of the pools that no route and no other network has. Raises Conflict."""
         configs = [config for network in self._networks.values() for config in network.ipam.config]
-        own = [IPv4Network(config.subnet) for config in configs if config.subnet]
-        subnet = first_free(self._pools, [*host.taken_networks(interface), *own])
-        return IpamConfig(str(subnet), str(subnet.network_address + 1))
-
-    def _settings(self, network: Network, config: IpamConfig, interface: str) -> BridgeSettings:
-        return BridgeSettings(
-            name=network.name,
-            network_id=network.id,
-            bridge=interface,
-            subnet=IPv4Network(config.subnet),
-            gateway=IPv4Address(config.gateway),
-            mtu=int(network.options.get(_MTU_OPTION, "0")) or host.outward_mtu(),
-            internal=network.internal,
-        )
+        own = [ip_network(config.subnet) for config in configs if config.subnet]
+        pools = list(self._pools)
+        if not any(pool.base.version == version for pool in pools):
+            pools.append(ula_pool(host.machine_id() + self.firewall.table))
+        subnet = first_free(pools, [*host.taken_networks(interface), *own], version)
+        return settled(IpamConfig(str(subnet)))
 
     def _interface(self, network: Network) -> str:
-        """The bridge's interface, Docker's ``br-`` and twelve digits of the ID unless an option names it."""
+        """The bridge's interface, Docker's ``br-`` and twelve digits of the ID unless an option names it; the parent
+        of a network without a bridge."""
+        if network.driver in LINK_DRIVERS:
+            return network.options[PARENT]
         default = self._bridge if network.name == DEFAULT else f"br-{network.id[:12]}"
-        return network.options.get(_BRIDGE_NAME_OPTION, default)
+        return network.options.get(BRIDGE_NAME, default)
+
+    def restore_rules(self, *, whole: bool) -> bool:
+        """Make the firewall's tables anew: with ``whole`` in any case, else where one is missing. Whether that was
+        done. Raises CortenError."""
+        if not self._ready:
+            return False
+        if whole:
+            self.firewall.rebuild()
+        return whole or self.firewall.ensure()
+
+    def overlapped(self, route: Subnet, interface: str) -> Sequence[tuple[str, Subnet]]:
+        """The networks, with their subnets, that a route by another interface than theirs overlaps."""
+        found: list[tuple[str, Subnet]] = []
+        for settings in (bridge.settings for bridge in self._bridges.values() if bridge.is_bridge):
+            subnets: tuple[Subnet | None, ...] = (settings.subnet, settings.subnet6)
+            if settings.bridge != interface:
+                found += [(settings.name, one) for one in subnets if one and overlaps(route, one)]
+        return found
 
     def close(self) -> None:
         """Let the ports and the socket go; bridges and table stay for the containers that run on."""
         self._ports.close()
-        self._firewall.close()
+        self.firewall.close()
 
     def remove_from_host(self) -> None:
         """Delete every bridge and the table: for an engine that leaves with nothing running."""
         for bridge in self._bridges.values():
             bridge.remove()
         if self._privileged:
-            self._firewall.remove()
+            self.firewall.remove()
         self._ready = False
 
     # What users ask.
@@ -192,90 +232,105 @@ class Networks:
         containers = {endpoint.container_id: self._resource(endpoint) for endpoint in self._endpoints(network)}
         return NetworkInspect(**fields, containers=containers)
 
+    def explain(self, ref: str) -> dict[str, Any]:
+        """Who reaches whom by a network, in words. Raises as :meth:`get`, and CortenError."""
+        network = self.get(ref)
+        bridge = self._bridges.get(network.id)
+        places = [(self._name_of(one.container_id), one) for one in self._endpoints(network)]
+        strangers = self.firewall.strangers() if self._ready else []
+        return network_explain.explain(network, bridge.settings if bridge else None, places, strangers)
+
     def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
         """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them), and those
         that may be given out yet."""
-        taken = len(self._endpoints(network))
-        found = []
-        for config in network.ipam.config:
-            subnet = IPv4Network(config.subnet)
-            used = taken + min(subnet.num_addresses, 2) + (1 if config.gateway else 0)
-            dynamic = IPv4Network(config.ip_range).num_addresses if config.ip_range else subnet.num_addresses - used
-            found.append((config.subnet, used, max(0, dynamic)))
-        return found
+        return network_explain.allocations(network, len(self._endpoints(network)))
 
     def _resource(self, endpoint: Endpoint) -> EndpointResource:
         name = self._name_of(endpoint.container_id)
-        return EndpointResource(name, endpoint.endpoint_id, endpoint.mac, f"{endpoint.ip}/{endpoint.prefix}")
+        ip6 = f"{endpoint.ip6}/{endpoint.prefix6}" if endpoint.ip6 else ""
+        return EndpointResource(name, endpoint.endpoint_id, endpoint.mac, f"{endpoint.ip}/{endpoint.prefix}", ip6)
 
     def create(self, request: NetworkCreate) -> Network:
-        """Make a bridge network. Raises Conflict, InvalidInput, Unsupported, CortenError; nothing is left
-        then."""
-        self._check_new(request)
+        """Make a network. Raises Conflict, AccessDenied, NotFound, InvalidInput, Unsupported, CortenError; nothing is
+        left then."""
+        driver = network_creation.check(request)
+        if any(request.name == network.name for network in self._networks.values()) or request.name == "default":
+            raise Conflict(f"network with name {request.name} already exists")
+        asked = asked_subnets(request)
         network = Network(
             name=request.name,
             id=new_id(),
             created=_now(),
-            driver="bridge",
+            driver=driver,
             internal=request.internal,
             attachable=request.attachable,
+            enable_ipv6=bool(request.enable_ipv6),
             options=request.options or {},
             labels=request.labels or {},
         )
-        interface = self._interface(network)
         self._require_bridges()
+        self._check_interface(network)
         with host.exclusive():
-            config = self._chosen_subnet(request, interface)
+            configs = self._chosen_subnets(network, asked)
             ipam = request.ipam or Ipam()
-            network = msgspec.structs.replace(network, ipam=msgspec.structs.replace(ipam, config=[config]))
-            bridge = BridgeNetwork(self._settings(network, config, interface), self._firewall, self._ports)
-            self._open(bridge)
+            network = msgspec.structs.replace(network, ipam=msgspec.structs.replace(ipam, config=[*configs]))
+            bridge = self._bridge_network(network)
+            if bridge.is_bridge:
+                self._open(bridge)
         self._bridges[network.id] = bridge
         return self._put(network)
 
+    def _check_interface(self, network: Network) -> None:
+        """Raises AccessDenied and Conflict when somebody has the bridge, InvalidInput and Unsupported for a link
+        driver."""
+        interface = self._interface(network)
+        if network.driver not in LINK_DRIVERS:
+            if any(bridge.settings.bridge == interface for bridge in self._bridges.values()):
+                raise AccessDenied(f"create network {network.name}: networks have same bridge name {interface}")
+            if host.link_exists(interface):  # its addresses would be taken away, and it would go with the network
+                raise Conflict(f"create network {network.name}: the host has an interface {interface} of its own")
+        elif not host.link_exists(interface):
+            raise InvalidInput(f"create network {network.name}: the host has no interface {interface}")
+        elif not host.has_driver(network.driver, interface):
+            raise network_creation.no_driver(network.driver, network.name)
+
     def _open(self, bridge: BridgeNetwork) -> None:
         """Make a bridge and the walls around it, or neither."""
-        others = [other.settings.inside for other in self._bridges.values()]
+        others = self._insides()
         try:
-            self._firewall.set_networks([*others, bridge.settings.inside])
+            self.firewall.set_networks([*others, bridge.settings.inside])
             bridge.ensure()
+            for notice in host.forward_ipv6() if bridge.settings.subnet6 else ():
+                _log.warning("%s", notice)
         except CortenError:
-            self._firewall.set_networks(others)
+            self.firewall.set_networks(others)
             bridge.remove()
             raise
 
-    def _check_new(self, request: NetworkCreate) -> None:
-        if not request.name or not request.name[0].isalnum():
-            raise InvalidInput(f"invalid network name: {request.name!r}")
-        if any(request.name == network.name for network in self._networks.values()) or request.name == "default":
-            raise Conflict(f"network with name {request.name} already exists")
-        if (request.driver or "bridge") != "bridge":
-            raise Unsupported(f"create network {request.name}: driver {request.driver!r} is not supported, only bridge")
-        if request.enable_ipv6:
-            raise Unsupported(f"create network {request.name}: IPv6 is not supported on a bridge network")
-        name = (request.options or {}).get(_BRIDGE_NAME_OPTION, "")
-        if len(name) > 15 or "/" in name:
-            raise InvalidInput(f"create network {request.name}: invalid interface name {name!r}")
+    def _chosen_subnets(self, network: Network, asked: Mapping[int, IpamConfig]) -> Sequence[IpamConfig]:
+        interface = self._interface(network)
+        chosen = []
+        for version in (4, 6) if network.enable_ipv6 else (4,):
+            config = asked.get(version)
+            if config is None:
+                chosen.append(self._free_subnet(interface, version))
+                continue
+            # A macvlan's subnet is, by its nature, one that the host has a route to by the same interface.
+            if host.overlapping(ip_network(config.subnet), interface) or self._is_ours(config):
+                raise AccessDenied("invalid pool request: Pool overlaps with other one on this address space")
+            chosen.append(settled(config))
+        return chosen
 
-    def _chosen_subnet(self, request: NetworkCreate, interface: str) -> IpamConfig:
-        asked = request.ipam.config[0] if request.ipam and request.ipam.config else IpamConfig()
-        if not asked.subnet:
-            return self._free_subnet(interface)
-        try:
-            subnet = IPv4Network(asked.subnet)
-            gateway = IPv4Address(asked.gateway) if asked.gateway else subnet.network_address + 1
-        except ValueError as error:
-            raise InvalidInput(f"create network {request.name}: {error}") from None
-        if gateway not in subnet or not 8 <= subnet.prefixlen <= 30:
-            raise InvalidInput(f"create network {request.name}: invalid subnet {subnet} or gateway {gateway}")
-        if self._overlaps(asked, interface):
-            raise AccessDenied("invalid pool request: Pool overlaps with other one on this address space")
-        return IpamConfig(str(subnet), str(gateway))
+    def _is_ours(self, asked: IpamConfig) -> bool:
+        """Whether another network has addresses of a subnet, where the host's routes do not show it."""
+        subnet = ip_network(asked.subnet)
+        configs = [config for network in self._networks.values() for config in network.ipam.config]
+        return any(overlaps(subnet, ip_network(config.subnet)) for config in configs)
 
     def remove(self, ref: str) -> Network:
         """Delete a network. Raises AccessDenied for a predefined one and while containers are in it."""
         network = self.get(ref)
-        if network.name in _PREDEFINED:
+        if network.name in PREDEFINED:
             raise AccessDenied(f"{network.name} is a pre-defined network and cannot be removed")
         if self._endpoints(network):
             raise AccessDenied(
@@ -284,7 +339,8 @@ class Networks:
         if (bridge := self._bridges.get(network.id)) is not None:
             bridge.remove()
             del self._bridges[network.id]
-            self._firewall.set_networks(other.settings.inside for other in self._bridges.values())
+            if bridge.is_bridge:
+                self.firewall.set_networks(self._insides())
         del self._networks[network.id]
         self._table.delete(network.id)
         return network
@@ -293,8 +349,9 @@ class Networks:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those
         deleted."""
         used = {self._id_of(ref) for ref in in_use}
-        unused = [network for network in self.list(filters) if network.id not in used and not self._endpoints(network)]
-        return [self.remove(network.id) for network in unused if network.name not in _PREDEFINED]
+        chosen = [network for network in self._networks.values() if is_prunable(network, filters or {})]
+        unused = [network for network in chosen if network.id not in used and not self._endpoints(network)]
+        return [self.remove(network.id) for network in unused if network.name not in PREDEFINED]
 
     def _id_of(self, ref: str) -> str:
         try:
@@ -303,21 +360,7 @@ class Networks:
             return ""
 
     def _passes(self, network: Network, filters: Filters) -> bool:
-        facts: dict[str, Callable[[str], bool]] = {
-            "id": lambda value: network.id.startswith(value),
-            "name": lambda value: value in network.name,
-            "driver": lambda value: value == network.driver,
-            "scope": lambda value: value == network.scope,
-            "type": lambda value: value == ("builtin" if network.name in _PREDEFINED else "custom"),
-            "label": lambda value: _has_label(network, value),
-            "dangling": lambda value: (value in ("1", "true")) != bool(self._endpoints(network)),
-        }
-        if unknown := set(filters) - set(facts):
-            raise InvalidInput(f"invalid filter '{min(unknown)}'")
-        return all(
-            (all if name == "label" else any)(facts[name](value) for value in values)
-            for name, values in filters.items()
-        )
+        return passes(network, filters, in_use=bool(self._endpoints(network)))
 
     def _endpoints(self, network: Network) -> Sequence[Endpoint]:
         bridge = self._bridges.get(network.id)
@@ -330,36 +373,91 @@ class Networks:
 
     # What a container needs.
 
-    def attach(self, container: Container) -> Endpoint | None:
-        """Take a place in the container's network; the one it has, when it has one. None when its network is
+    def attach(self, container: Container) -> tuple[Endpoint, ...]:
+        """Take a place in each of the container's networks; those it has, when it has them. None when its network is
         the host's, another container's, or none.
 
-        Raises NotFound (the network), Conflict (the address), InvalidInput, Unsupported (no bridges here).
+        Raises NotFound (a network), AccessDenied (an address), InvalidInput, Unsupported (no bridges here).
         """
         if not joins_bridge(container.host):
-            return None
-        network = self.get(container.host.network_mode or DEFAULT)
-        self._require_bridges()
-        bridge = self._bridges[network.id]
-        if (present := bridge.endpoints.get(container.id)) is not None:
+            return ()
+        if present := self.endpoints_of(container.id):
             return present
-        request = endpoint_request(container, network)
-        address = str((request.ipam_config or {}).get("IPv4Address") or "")
-        if address and network.name == DEFAULT:
-            raise InvalidInput("user specified IP address is supported on user defined networks only")
-        mac = request.mac_address or container.config.mac_address or ""
-        return bridge.attach(container.id, ip=address, mac=mac)
+        try:
+            for ref, request in joined(container).items():
+                self._join(container, self.get(ref), request)
+        except CortenError:
+            self.release(container.id)
+            raise
+        return self._settle_way_out(container.id)
 
-    def publish(self, container: Container, endpoint: Endpoint) -> Endpoint:
-        """Open the container's ports; the endpoint with its bindings. Raises Conflict (a port in use),
-        InvalidInput, Unsupported, CortenError; no port is open then."""
-        if endpoint.ports:
-            return endpoint
-        requests = requested_ports(container.host, container.config)
-        return self._bridges[endpoint.network_id].publish(endpoint, requests, name=container.name)
+    def endpoints_of(self, container_id: str) -> tuple[Endpoint, ...]:
+        """The places of a container, by the order of their interfaces."""
+        found = (bridge.endpoints.get(container_id) for bridge in self._bridges.values())
+        return tuple(sorted(filter(None, found), key=lambda endpoint: (len(endpoint.interface), endpoint.interface)))
+
+    def join(self, container: Container, network: Network, request: EndpointRequest) -> tuple[Endpoint, ...]:
+        """Give a container that runs one more place; its places then. Raises as :meth:`attach`."""
+        self._join(container, network, request)
+        return self._settle_way_out(container.id)
+
+    def leave(self, container_id: str, network_id: str) -> tuple[Endpoint, ...]:
+        """Take one place from a container that runs, with its ports; its places then."""
+        self._bridges[network_id].release(container_id)
+        return self._settle_way_out(container_id)
+
+    def without(self, container_id: str, network_id: str) -> tuple[Endpoint, ...]:
+        """The places that a container would have after :meth:`leave`."""
+        return with_way_out([one for one in self.endpoints_of(container_id) if one.network_id != network_id])
+
+    def _join(self, container: Container, network: Network, request: EndpointRequest) -> Endpoint:
+        self._require_bridges()
+        bridge = self._bridges.get(network.id)
+        if bridge is None:
+            raise InvalidInput(
+                "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+            )
+        taken = {endpoint.interface for endpoint in self.endpoints_of(container.id)}
+        prefix = bridge.settings.prefix
+        interface = next(name for name in (f"{prefix}{n}" for n in range(len(taken) + 1)) if name not in taken)
+        return bridge.attach(container.id, interface, wish(container, network, request))
+
+    def _settle_way_out(self, container_id: str) -> tuple[Endpoint, ...]:
+        endpoints = with_way_out(self.endpoints_of(container_id))
+        for endpoint in endpoints:
+            self._bridges[endpoint.network_id].update(endpoint)
+        return endpoints
+
+    def publish(self, container: Container, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
+        """Open the container's ports, on the network that is its way out; the endpoints with their bindings. Raises
+        Conflict (a port in use), InvalidInput, Unsupported, CortenError; no port is open then."""
+        if any(endpoint.ports for endpoint in endpoints):
+            return endpoints
+        return self._publish(container, endpoints, requested_ports(container.host, container.config))
+
+    def _publish(
+        self, container: Container, endpoints: tuple[Endpoint, ...], requests: Sequence[PortRequest]
+    ) -> tuple[Endpoint, ...]:
+        """A network without a gateway has no published ports, as dockerd's: nobody could be answered."""
+        for endpoint in endpoints:
+            if endpoint.way_out and endpoint.gateway:
+                self._bridges[endpoint.network_id].publish(endpoint, requests, name=container.name)
+        return self.endpoints_of(container.id) if requests else endpoints
+
+    def move_ports(self, container: Container) -> tuple[Endpoint, ...]:
+        """Open the container's ports where its way out is now: those that were open somewhere else, on the same ports
+        of the host; when none were, those that it asks for. Raises as :meth:`publish`."""
+        endpoints = self.endpoints_of(container.id)
+        misplaced = [endpoint for endpoint in endpoints if endpoint.ports and not endpoint.way_out]
+        requests: list[PortRequest] = []
+        for endpoint in misplaced:
+            requests += requests_again(endpoint.ports)
+            self._bridges[endpoint.network_id].withdraw(container.id)
+        endpoints = self.endpoints_of(container.id)
+        return self._publish(container, endpoints, requests) if misplaced else self.publish(container, endpoints)
 
     def release(self, container_id: str) -> None:
-        """Close the container's ports and give its address back; nothing when it has no place."""
+        """Close the container's ports and give its addresses back; nothing when it has no place."""
         for bridge in self._bridges.values():
             bridge.release(container_id)
 
@@ -370,9 +468,15 @@ class Networks:
         configs = self.get(DEFAULT).ipam.config
         return configs[0].gateway if configs else ""
 
-    def name_of(self, container: Container) -> str:
-        """The name of the network that a container's record asks for; what it says, when that is gone."""
-        ref = container.host.network_mode or DEFAULT
+    def names_of(self, container: Container) -> dict[str, EndpointRequest]:
+        """The networks of a container's record, by name; by what it says, when one is gone."""
+        found = {}
+        for ref, request in joined(container).items():
+            found[self.find(ref)] = request
+        return found
+
+    def find(self, ref: str) -> str:
+        """The name of a network that a container names; what it says, when that is gone."""
         id = self._id_of(ref)
         return self._networks[id].name if id else ref
 
@@ -385,11 +489,6 @@ class Networks:
             )
         if not self._ready:
             self._prepare()
-
-
-def _has_label(network: Network, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in network.labels and (not equals or network.labels[key] == value)
 
 
 def _now() -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices, propagation
+from corten.engine import container_network, devices, legacy_links, propagation
 from corten.engine.exec_process import exec_process
+from corten.engine.legacy_links import Linked
 from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
 from corten.engine.networks import Networks
@@ -38,12 +39,13 @@ class Planner:
     means: Means
     find: Callable[[str], Container]
 
-    def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
+    def plan(self, container: Container, endpoints: Sequence[Endpoint]) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
         propagation.check(container.mounts)
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
+            links_env=legacy_links.environment(container, self._linked(container)),
             etc=str(self.paths.container(self._at_end(container, "network").id)),
             cgroup=self.cgroup(container),
             hostname=peers["network"].config.hostname if peers["network"] else "",
@@ -58,7 +60,7 @@ class Planner:
         host = HostSide(
             root=self._root(container),
             cgroups=self.cgroups,
-            links=container_network.operations(container, endpoint),
+            links=container_network.operations(container, endpoints),
             reaper=bool(container.host.init),
             user_namespace=not self.means.standing.initial,
         )
@@ -80,14 +82,20 @@ class Planner:
             seccomp=None if request.privileged else seccomp(container),
         )
 
-    def write_etc(self, container: Container, endpoint: Endpoint | None) -> None:
+    def write_etc(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         """Write hostname, hosts and resolv.conf: their content is known when the container has its address."""
         if shared_container(container.host.network_mode):
             return
         directory = self.paths.container(container.id)
         _write(directory / "hostname", f"{container.config.hostname}\n")
-        _write(directory / "hosts", container_network.hosts_file(container, endpoint, self.networks.host_gateway))
+        linked = legacy_links.lines(self._linked(container))
+        gateway = self.networks.host_gateway
+        _write(directory / "hosts", container_network.hosts_file(container, endpoints, gateway, linked))
         _write(directory / "resolv.conf", container_network.resolv_conf(container))
+
+    def _linked(self, container: Container) -> list[Linked]:
+        """Raises NotFound, Conflict for a link to a container that is gone or does not run."""
+        return legacy_links.resolve(container, self.find) if container.host.links else []
 
     def cgroup(self, container: Container) -> str:
         """The container's control group, below the mounts of the controllers."""

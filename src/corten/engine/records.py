@@ -13,7 +13,7 @@ from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
 _OF_A_RUN = frozenset(
-    ("state", "endpoint", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user", "restart_count")
+    ("state", "endpoints", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user", "restart_count")
 )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from corten.engine import restarts
 from corten.engine.clock import format_time
+from corten.engine.container_network import decoded_endpoints
 from corten.engine.database import Database
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live
@@ -46,7 +47,7 @@ class Recovery:
                 await self._adopt(container)
         self._clear_groups()
         running = [container for container in self.lifecycle.records if container.state.running]
-        return [Endpoint.decode(container.endpoint) for container in running if container.endpoint]
+        return [endpoint for container in running for endpoint in decoded_endpoints(container)]
 
     def _clear_groups(self) -> None:
         """Groups of containers that do not run: engine and monitor were killed while one was started, before it was

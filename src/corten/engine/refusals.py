@@ -19,11 +19,6 @@ def refuse(host: HostConfig) -> None:
         kinds = " ".join(f"[{' '.join(group)}]" for group in request.get("Capabilities") or ())
         driver = request.get("Driver") or ""
         raise Unsupported(f'could not select device driver "{driver}" with capabilities: [{kinds}]')
-    if host.links:
-        raise Unsupported(
-            f"link {host.links[0]}: links between containers are not supported",
-            hint="--network container:NAME shares a container's network",
-        )
     _addresses(host.dns or ())
 
 

@@ -64,6 +64,8 @@ class Surroundings:
     """Whether there are control groups to show."""
     of_host: frozenset[str] = frozenset()
     """The types of the namespaces that are the host's own, by its own or another container's mode."""
+    links_env: tuple[str, ...] = ()
+    """Variables that tell of the containers that it links to."""
     device_mounts: tuple[Mount, ...] = ()
     """Devices of the host that are shown instead of made."""
 
@@ -78,7 +80,7 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
     rules = security(host)
     own_uts = host.uts_mode != "host"
     return RuntimeConfig(
-        process=_process(container, rules, apparmor=around.apparmor),
+        process=_process(container, rules, around),
         root_readonly=host.readonly_rootfs,
         hostname=(config.hostname or around.hostname) if own_uts else "",
         domainname=config.domainname if own_uts else "",
@@ -96,20 +98,21 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
     )
 
 
-def environment(config: ContainerConfig) -> tuple[str, ...]:
-    """PATH, HOSTNAME and, with a terminal, TERM; then the configuration's own, which win."""
+def environment(config: ContainerConfig, linked: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """PATH, HOSTNAME and, with a terminal, TERM, and what links tell; then the configuration's own, which win."""
     defaults = [DEFAULT_PATH]
     defaults += [f"HOSTNAME={config.hostname}"] if config.hostname else []
     defaults += ["TERM=xterm"] if config.tty else []
+    defaults += linked
     return tuple(replace_env(defaults, config.env or ()))
 
 
-def _process(container: Container, rules: Security, *, apparmor: bool) -> Process:
+def _process(container: Container, rules: Security, around: Surroundings) -> Process:
     config, host = container.config, container.host
     size = host.console_size
     return Process(
         args=(container.path, *container.args),
-        env=environment(config),
+        env=environment(config, around.links_env),
         cwd=config.working_dir or "/",
         terminal=config.tty,
         console_size=(size[0], size[1]) if config.tty and size and all(size) else None,
@@ -118,7 +121,7 @@ def _process(container: Container, rules: Security, *, apparmor: bool) -> Proces
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,
         oom_score_adj=host.oom_score_adj or None,
-        apparmor_profile=rules.apparmor if apparmor else "",
+        apparmor_profile=rules.apparmor if around.apparmor else "",
     )
 
 

@@ -1,4 +1,4 @@
-"""One bridge network: what the engine asks when a container starts and ends.
+"""One network: what the engine asks when a container starts and ends.
 
 The facts are in the kernel and in the containers' records; what is kept here (addresses, ports given out) is
 rebuilt from the endpoints of running containers by :meth:`BridgeNetwork.adopt` before
@@ -10,39 +10,72 @@ from __future__ import annotations
 
 import dataclasses
 import secrets
+import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
-from corten.errors import Conflict, CortenError, InvalidInput
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, Unsupported
 from corten.network import host
 from corten.network.endpoint import Binding, Endpoint
 from corten.network.firewall import Firewall, Forwarding, Inside
-from corten.network.pool import Addresses, mac_of
-from corten.network.ports import HeldPorts, PortRequest
+from corten.network.pool import Addresses, Subnet, mac_of
+from corten.network.ports import ANY, ANY6, HeldPorts, PortRequest, family_of
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BridgeSettings:
-    """What a bridge network is made of."""
+    """What a network is made of."""
 
     name: str
     network_id: str
     bridge: str
-    """The interface's name, at most 15 bytes."""
+    """The interface's name, at most 15 bytes; of a macvlan or ipvlan network its parent's."""
     subnet: IPv4Network
     gateway: IPv4Address
     mtu: int
     internal: bool = False
     """Without a way out of the host."""
+    subnet6: IPv6Network | None = None
+    gateway6: IPv6Address | None = None
+    range: IPv4Network | None = None
+    """What containers are given of the subnet, where it is not the whole."""
+    range6: IPv6Network | None = None
+    reserved: tuple[str, ...] = ()
+    """Addresses of both subnets that containers are not given."""
+    open: bool = True
+    masquerade: bool = True
+    host_ip: str = ""
+    """Where ports are published that name no address."""
+    driver: str = "bridge"
+    mode: str = ""
+    prefix: str = "eth"
+    """What the names of the containers' interfaces begin with."""
 
     @property
     def inside(self) -> Inside:
         """The network as the firewall sees it."""
-        return Inside(self.bridge, self.subnet, self.internal)
+        return Inside(self.bridge, self.subnet, self.internal, self.subnet6, self.open, self.masquerade)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked of a place in a network; empty is the network's choice."""
+
+    ip: str = ""
+    ip6: str = ""
+    mac: str = ""
+    interface: str = ""
+    priority: int = 0
+    switches: tuple[tuple[str, str], ...] = ()
+    """As of an endpoint, with ``IFNAME`` for the interface."""
+
+
+_NO_WISH = Wish()
 
 
 class BridgeNetwork:
-    """A bridge, its addresses, and the endpoints of the running containers on it."""
+    """A bridge, its addresses, and the endpoints of the running containers on it. A macvlan or ipvlan network is one
+    without a bridge, a firewall and ports."""
 
     def __init__(self, settings: BridgeSettings, firewall: Firewall, ports: HeldPorts) -> None:
         self.settings = settings
@@ -50,51 +83,83 @@ class BridgeNetwork:
         """By container ID."""
         self._firewall = firewall
         self._ports = ports
-        self._addresses = Addresses(settings.subnet, settings.gateway)
+        self._addresses = _addresses(settings.subnet, settings.gateway, settings.range, settings.reserved)
+        self._addresses6: Addresses | None = None
+        if settings.subnet6 is not None and settings.gateway6 is not None:
+            self._addresses6 = _addresses(settings.subnet6, settings.gateway6, settings.range6, settings.reserved)
+
+    @property
+    def is_bridge(self) -> bool:
+        """Whether the host has an interface of it, with its gateway's address."""
+        return self.settings.driver == "bridge"
 
     def ensure(self) -> None:
         """Make the bridge as it should be, and remove cables on it that no endpoint has. The firewall's table
         is its own affair. Raises CortenError."""
+        if not self.is_bridge:
+            return
         settings = self.settings
-        host.ensure_bridge(settings.bridge, settings.gateway, settings.subnet, settings.mtu)
+        host.ensure_bridge(settings.bridge, self._own_addresses(), settings.mtu)
         host.set_switch(f"net/ipv4/conf/{settings.bridge}/route_localnet", "1")
         owned = {endpoint.host_interface for endpoint in self.endpoints.values()}
         for name in host.ports(settings.bridge):
             if name not in owned:
                 host.delete_link(name)
 
+    def _own_addresses(self) -> list[host.Interface]:
+        settings = self.settings
+        own: list[host.Interface] = [IPv4Interface((settings.gateway, settings.subnet.prefixlen))]
+        if settings.subnet6 is not None and settings.gateway6 is not None:
+            own.append(IPv6Interface((settings.gateway6, settings.subnet6.prefixlen)))
+        return own
+
     def remove(self) -> None:
         """Delete the bridge. Raises Conflict while containers are on it."""
         if self.endpoints:
             raise Conflict(f"error while removing network: network {self.settings.name} has active endpoints")
-        host.delete_link(self.settings.bridge)
+        if self.is_bridge:
+            host.delete_link(self.settings.bridge)
 
-    def attach(self, container_id: str, *, ip: str = "", mac: str = "", interface: str = "eth0") -> Endpoint:
+    def attach(self, container_id: str, interface: str = "eth0", wish: Wish = _NO_WISH) -> Endpoint:
         """Give a container a place; what makes it is the endpoint's ``operations``.
 
-        Raises Conflict when the container has one, the address is used or none is left, InvalidInput for a
-        bad one.
+        Raises AccessDenied when the container has one or the address is used, Conflict when none is left, InvalidInput
+        for a bad one.
         """
         if container_id in self.endpoints:
-            raise Conflict(f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}")
-        _check_mac(mac)
+            raise AccessDenied(
+                f"endpoint of container {container_id[:12]} already exists in network {self.settings.name}"
+            )
+        _check_mac(wish.mac)
         self._mend()
-        if ip:
-            self._addresses.reserve(ip)
-        else:
-            ip = self._addresses.allocate()
-        endpoint = self._endpoint(container_id, ip, mac or mac_of(ip), interface)
+        ip = _given(self._addresses, wish.ip)
+        try:
+            ip6 = self._given6(wish.ip6)
+        except CortenError:
+            self._addresses.release(ip)
+            raise
+        endpoint = self._endpoint(container_id, ip, ip6, wish.interface or interface, wish)
         self.endpoints[container_id] = endpoint
         return endpoint
 
+    def _given6(self, wanted: str) -> str:
+        if self._addresses6 is not None:
+            return _given(self._addresses6, wanted)
+        if wanted:
+            raise InvalidInput(f"no configured subnet or ip-range contain the IP address {wanted}")
+        return ""
+
     def _mend(self) -> None:
         """Make anew what somebody deleted: the table (``nft flush ruleset``), the bridge."""
+        if not self.is_bridge:
+            return
         self._firewall.ensure()
         if not host.link_exists(self.settings.bridge):
             self.ensure()
 
-    def _endpoint(self, container_id: str, ip: str, mac: str, interface: str) -> Endpoint:
+    def _endpoint(self, container_id: str, ip: str, ip6: str, interface: str, wish: Wish) -> Endpoint:
         settings = self.settings
+        is_open = not settings.internal
         return Endpoint(
             network=settings.name,
             network_id=settings.network_id,
@@ -102,13 +167,21 @@ class BridgeNetwork:
             container_id=container_id,
             bridge=settings.bridge,
             # Not derived from the container: the cable of its last run may still be on its way out.
-            host_interface="veth" + secrets.token_hex(4)[:7],
+            host_interface="veth" + secrets.token_hex(4)[:7] if self.is_bridge else "",
             interface=interface,
             ip=ip,
             prefix=settings.subnet.prefixlen,
-            gateway="" if settings.internal else str(settings.gateway),
-            mac=mac,
+            gateway=str(settings.gateway) if is_open else "",
+            mac=wish.mac or mac_of(ip),
             mtu=settings.mtu,
+            ip6=ip6,
+            prefix6=settings.subnet6.prefixlen if settings.subnet6 else 0,
+            gateway6=str(settings.gateway6) if is_open and ip6 else "",
+            driver=settings.driver,
+            mode=settings.mode,
+            isolated=not settings.open,
+            priority=wish.priority,
+            switches=tuple((path.replace("IFNAME", interface), value) for path, value in wish.switches),
         )
 
     def adopt(self, endpoint: Endpoint) -> list[str]:
@@ -119,6 +192,8 @@ class BridgeNetwork:
         outside).
         """
         self._addresses.reserve(endpoint.ip)
+        if endpoint.ip6 and self._addresses6 is not None:
+            self._addresses6.reserve(endpoint.ip6)
         self.endpoints[endpoint.container_id] = endpoint
         self._firewall.remember(_forwardings(endpoint))
         notices = []
@@ -135,12 +210,12 @@ class BridgeNetwork:
 
         Raises Conflict when a port is in use, CortenError when one cannot be bound.
         """
-        if not requests:
+        if not requests or not self.is_bridge:
             return endpoint
         taken: list[Binding] = []
         try:
             for request in requests:
-                taken.append(self._ports.take(request))  # noqa: PERF401 -- a partial list is given back
+                taken += self._ports.take(request, self._host_addresses(endpoint, request))
             published = dataclasses.replace(endpoint, ports=(*endpoint.ports, *taken))
             self._firewall.publish(_forwardings(dataclasses.replace(endpoint, ports=tuple(taken))))
         except CortenError as error:
@@ -149,6 +224,36 @@ class BridgeNetwork:
         self.endpoints[endpoint.container_id] = published
         return published
 
+    def _host_addresses(self, endpoint: Endpoint, request: PortRequest) -> list[str]:
+        """Where on the host a port is to be published. Raises Unsupported for an IPv6 address, when the container has
+        none, and for ::1."""
+        asked = request.host_ip or self.settings.host_ip
+        if not asked:
+            return [ANY, ANY6] if endpoint.ip6 else [ANY]
+        if asked == "::1":
+            raise Unsupported(
+                f"publish on {asked}: the kernel translates nothing that is sent to the IPv6 loopback",
+                hint="publish on 127.0.0.1, or on an address of an interface",
+            )
+        if family_of(asked) == socket.AF_INET6 and not endpoint.ip6:
+            raise Unsupported(
+                f"publish on {asked}: the network {self.settings.name} has no IPv6",
+                hint="create it with --ipv6, or give an IPv4 address, or none",
+            )
+        return [asked]
+
+    def withdraw(self, container_id: str) -> Endpoint:
+        """Close the ports of a container that stays."""
+        endpoint = self.endpoints[container_id]
+        self._ports.give_back(endpoint.ports)
+        self._firewall.withdraw(endpoint.ports)
+        self.endpoints[container_id] = dataclasses.replace(endpoint, ports=())
+        return self.endpoints[container_id]
+
+    def update(self, endpoint: Endpoint) -> None:
+        """Remember what has changed of a container's place."""
+        self.endpoints[endpoint.container_id] = endpoint
+
     def release(self, container_id: str) -> None:
         """Close the ports and free the address; nothing when the container has no endpoint here. The kernel
         has dropped, or is dropping, the cable with the container's namespace."""
@@ -156,12 +261,32 @@ class BridgeNetwork:
         if endpoint is None:
             return
         self._addresses.release(endpoint.ip)
+        if endpoint.ip6 and self._addresses6 is not None:
+            self._addresses6.release(endpoint.ip6)
         self._ports.give_back(endpoint.ports)
         self._firewall.withdraw(endpoint.ports)
 
 
 def _forwardings(endpoint: Endpoint) -> list[Forwarding]:
-    return [Forwarding(binding, endpoint.ip) for binding in endpoint.ports]
+    return [
+        Forwarding(binding, endpoint.ip6 if family_of(binding.host_ip) == socket.AF_INET6 else endpoint.ip)
+        for binding in endpoint.ports
+    ]
+
+
+def _addresses(
+    subnet: Subnet, gateway: IPv4Address | IPv6Address, within: Subnet | None, reserved: Sequence[str]
+) -> Addresses:
+    own = [text for text in reserved if (":" in text) == (subnet.version == 6)]
+    return Addresses(subnet, gateway, within=within, reserved=own)
+
+
+def _given(addresses: Addresses, wanted: str) -> str:
+    """An address: the one that is wanted, or the next."""
+    if not wanted:
+        return addresses.allocate()
+    addresses.reserve(wanted)
+    return wanted
 
 
 def _programming_failed(error: CortenError, name: str, endpoint: Endpoint) -> CortenError:

@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from corten.network.link import Address, DefaultRoute, Loopback, NoIpv6, VethPair
+from corten.network.link import (
+    Address,
+    Address6,
+    DefaultRoute,
+    Ipv6,
+    Loopback,
+    NoIpv6,
+    RemoveLink,
+    Switch,
+    Unplug,
+    VethPair,
+    VirtualLink,
+)
 from corten.spec.operation import Operation
 
 LOOPBACK_ONLY: tuple[Operation, ...] = (Loopback(),)
@@ -17,7 +30,7 @@ class Binding:
     """One port of a container, published on one port of the host."""
 
     protocol: str
-    """tcp or udp."""
+    """tcp, udp or sctp."""
     host_ip: str
     host_port: int
     container_port: int
@@ -25,13 +38,14 @@ class Binding:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A container's place in a bridge network, while it runs."""
+    """A container's place in a network, while it runs. Addresses that there are none of are empty."""
 
     network: str
     network_id: str
     endpoint_id: str
     container_id: str
     bridge: str
+    """The host's interface that it hangs on: a bridge, or the parent of a macvlan or ipvlan link."""
     host_interface: str
     interface: str
     ip: str
@@ -40,18 +54,55 @@ class Endpoint:
     mac: str
     mtu: int
     ports: tuple[Binding, ...] = ()
+    ip6: str = ""
+    prefix6: int = 0
+    gateway6: str = ""
+    driver: str = "bridge"
+    mode: str = ""
+    """Of a macvlan or ipvlan link."""
+    isolated: bool = False
+    """Its port of the bridge forwards nothing to other ports like it."""
+    priority: int = 0
+    """Of several networks with a gateway, the highest is the way out."""
+    way_out: bool = True
+    """Whether its gateway, if it has one, is the container's default route."""
+    way_out6: bool = True
+    switches: tuple[tuple[str, str], ...] = ()
+    """Files below /proc/sys/net of the interface's own, and their values."""
 
     @property
     def operations(self) -> tuple[Operation, ...]:
-        """The steps that make it, for the container's plan."""
-        way_out = (DefaultRoute(self.gateway),) if self.gateway else ()
-        return (
-            *LOOPBACK_ONLY,
-            VethPair(self.host_interface, self.bridge, self.interface, self.mac, self.mtu),
-            NoIpv6(self.interface),
-            Address(self.interface, self.ip, self.prefix),
-            *way_out,
-        )
+        """The steps that make it alone, for the container's plan."""
+        return operations((self,))
+
+    @property
+    def plugged(self) -> Iterator[Operation]:
+        """The steps that give the container the interface with its addresses."""
+        yield self._link
+        yield Ipv6(self.interface) if self.ip6 else NoIpv6(self.interface)
+        yield from (Switch(path, value) for path, value in self.switches)
+        yield Address(self.interface, self.ip, self.prefix)
+        if self.ip6:
+            yield Address6(self.interface, self.ip6, self.prefix6)
+
+    @property
+    def _link(self) -> Operation:
+        if self.driver == "bridge":
+            return VethPair(self.host_interface, self.bridge, self.interface, self.mac, self.mtu, self.isolated)
+        return VirtualLink(self.driver, self.mode, self.bridge, self.interface, self.mac, self.mtu)
+
+    @property
+    def routed(self) -> Iterator[Operation]:
+        """The steps that make its gateway the way out."""
+        if self.way_out and self.gateway:
+            yield DefaultRoute(self.gateway)
+        if self.way_out6 and self.gateway6:
+            yield DefaultRoute(self.gateway6)
+
+    @property
+    def unplugged(self) -> Operation:
+        """The step that takes the interface away."""
+        return Unplug(self.host_interface) if self.driver == "bridge" else RemoveLink(self.interface)
 
     def encode(self) -> dict[str, Any]:
         """JSON values only."""
@@ -62,4 +113,24 @@ class Endpoint:
     def decode(value: dict[str, Any]) -> Endpoint:
         """The endpoint of :meth:`encode`'s form."""
         ports = tuple(Binding(**binding) for binding in value["ports"])
-        return Endpoint(**{**value, "ports": ports})
+        switches = tuple((path, setting) for path, setting in value.get("switches", ()))
+        return Endpoint(**{**value, "ports": ports, "switches": switches})
+
+
+def operations(endpoints: Sequence[Endpoint]) -> tuple[Operation, ...]:
+    """The steps that make a container's links: the loopback, each network's, and the way out."""
+    plugged = (step for endpoint in endpoints for step in endpoint.plugged)
+    routed = (step for endpoint in endpoints for step in endpoint.routed)
+    return (*LOOPBACK_ONLY, *plugged, *routed)
+
+
+def with_way_out(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
+    """The endpoints of one container, with the default routes where dockerd puts them: of the gateways, that of the
+    highest priority, then of the first name."""
+    by_rank = sorted(endpoints, key=lambda endpoint: (-endpoint.priority, endpoint.network))
+    first = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway), "")
+    first6 = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway6), "")
+    return tuple(
+        dataclasses.replace(one, way_out=one.endpoint_id == first, way_out6=one.endpoint_id == first6)
+        for one in endpoints
+    )

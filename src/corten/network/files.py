@@ -20,12 +20,10 @@ _FALLBACK = ("8.8.8.8", "8.8.4.4")
 """Docker's, for a host whose only name servers are on its own loopback, out of a container's reach."""
 
 
-def hosts_file(
-    *, hostname: str = "", domainname: str = "", ip: str = "", extra: Sequence[str] = (), gateway: str = ""
-) -> str:
-    """A container's hosts file. ``extra`` are ``name:address`` of --add-host, ``host-gateway`` standing for
-    ``gateway``. Raises InvalidInput for a malformed one."""
-    return _HOSTS + _extra_hosts(extra, gateway) + _own_entry(hostname, domainname, ip)
+def hosts_file(*, extra: Sequence[str] = (), gateway: str = "") -> str:
+    """A container's hosts file, without its own address. ``extra`` are ``name:address`` of --add-host,
+    ``host-gateway`` standing for ``gateway``. Raises InvalidInput for a malformed one."""
+    return _HOSTS + _extra_hosts(extra, gateway)
 
 
 def hosts_file_of_host(text: str, *, extra: Sequence[str] = (), gateway: str = "") -> str:
@@ -53,11 +51,21 @@ def _host_address(text: str, entry: str) -> str:
         raise InvalidInput(f"add host {entry!r}: invalid IP address {text!r}") from None
 
 
-def _own_entry(hostname: str, domainname: str, ip: str) -> str:
+def own_entry(ip: str, *, hostname: str, domainname: str = "") -> str:
+    """The line of one of a container's own addresses; empty without one."""
     if not ip or not hostname:
         return ""
     names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
     return f"{ip}\t{names}\n"
+
+
+def is_address(text: str, version: int) -> bool:
+    """Whether a text is an IP address of a version, of one machine."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.version == version and not address.is_unspecified
 
 
 def resolv_conf(

@@ -1,8 +1,9 @@
 """The engine's own nf_tables table: the way out, published ports, and the walls between networks.
 
-One table of the ``ip`` family. Nothing outside it is read or changed, so a ``drop`` in somebody else's table
-still drops: a verdict ``accept`` ends one chain only. A host whose iptables has ``-P FORWARD DROP`` (dockerd
-sets it) needs ``iptables -I FORWARD -i BRIDGE -j ACCEPT`` and ``-o BRIDGE`` from its administrator. As
+One table of the ``ip`` family and, once a network has IPv6, its twin of the ``ip6`` family. Nothing outside them is
+read or changed, so a ``drop`` in somebody else's table still drops: a verdict ``accept`` ends one chain only. A host
+whose iptables has ``-P FORWARD DROP`` (dockerd sets it) needs ``iptables -I FORWARD -i BRIDGE -j ACCEPT`` and
+``-o BRIDGE`` from its administrator. As
 ``nft`` prints it::
 
     map by_address { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
@@ -21,18 +22,20 @@ from __future__ import annotations
 
 import dataclasses
 import errno
+import functools
 import socket
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 from corten.errors import CortenError, Unsupported
 from corten.network.endpoint import Binding
+from corten.network.ports import family_of
 from corten.sys.netlink import NETLINK_NETFILTER, Netlink
 from corten.wire import conntrack, nft
 from corten.wire.netlink import Request
 
-_LOOPBACK = (bytes([127, 0, 0, 0]), 8)
-_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}
+_LOOPBACK = {nft.IPV4: (bytes([127, 0, 0, 0]), 8), nft.IPV6: (bytes(15) + b"\1", 128)}
+_PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 _BY_ADDRESS, _BY_PORT = "by_address", "by_port"
 _NO_NF_TABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
 _MODULES = "nft_chain_nat nft_masq nft_fib_ipv4 nft_ct"
@@ -46,6 +49,15 @@ class Inside:
     subnet: IPv4Network
     internal: bool = False
     """Without a way out."""
+    subnet6: IPv6Network | None = None
+    open: bool = True
+    """Its containers reach each other."""
+    masquerade: bool = True
+    """Its containers leave with the host's address, not with their own."""
+
+    def of(self, family: nft.Family) -> IPv4Network | IPv6Network | None:
+        """Its subnet of a family."""
+        return self.subnet6 if family is nft.IPV6 else self.subnet
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,7 +69,7 @@ class Forwarding:
 
 
 class Firewall:
-    """Keeps one table as it should be. Not thread-safe: its owner calls it from one thread."""
+    """Keeps its tables as they should be. Not thread-safe: its owner calls it from one thread."""
 
     def __init__(self, table: str) -> None:
         self.table = table
@@ -66,32 +78,53 @@ class Firewall:
         self._kernel: Netlink | None = None
 
     def set_networks(self, networks: Iterable[Inside]) -> None:
-        """Replace the table with one for these networks, in one transaction: connections live on. Raises
+        """Replace the tables with those for these networks, in one transaction: connections live on. Raises
         Unsupported when the kernel has no nf_tables, CortenError when it refuses."""
         self._networks = {network.bridge: network for network in networks}
         self.rebuild()
 
     def rebuild(self) -> None:
-        """Replace the table with what it should be. Raises as :meth:`set_networks`."""
-        forwardings = list(self._forwardings.values())
-        replace = [nft.new_table(self.table), nft.delete_table(self.table), nft.new_table(self.table)]
-        self._commit([*replace, *self._layout(), *_additions(self.table, forwardings)])
+        """Replace the tables with what they should be. Raises as :meth:`set_networks`."""
+        requests: list[Request] = []
+        for table in self._tables():
+            requests += [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
+            requests += [*self._layout(table), *_additions(table, list(self._forwardings.values()))]
+        twin = nft.Table(self.table, nft.IPV6)
+        if len(self._tables()) == 1 and self._is_there(twin):
+            requests.append(nft.delete_table(twin))
+        self._commit(requests)
 
-    def ensure(self) -> None:
-        """Rebuild the table if it is not there."""
+    def _tables(self) -> list[nft.Table]:
+        has_ipv6 = any(network.subnet6 for network in self._networks.values())
+        return [nft.Table(self.table, family) for family in ((nft.IPV4, nft.IPV6) if has_ipv6 else (nft.IPV4,))]
+
+    def ensure(self) -> bool:
+        """Rebuild the tables if one is not there; whether that was so."""
+        if all(self._is_there(table) for table in self._tables()):
+            return False
+        self.rebuild()
+        return True
+
+    def _is_there(self, table: nft.Table) -> bool:
         try:
-            self._socket().batch(nft.get_table(self.table))
+            self._socket().batch(nft.get_table(table))
         except OSError as error:
-            if error.errno != errno.ENOENT:
-                raise self._refused(error) from error
-            self.rebuild()
+            if error.errno == errno.ENOENT or (error.errno in _NO_NF_TABLES and table.family is nft.IPV6):
+                return False
+            raise self._refused(error) from error
+        return True
+
+    @property
+    def port(self) -> int:
+        """The number of the socket that makes the changes: others' changes come with another."""
+        return self._socket().port
 
     def publish(self, forwardings: Sequence[Forwarding]) -> None:
         """Open ports. Raises CortenError, and none is open then."""
         bindings = [forwarding.binding for forwarding in forwardings]
         self._forwardings.update(zip(bindings, forwardings, strict=True))
         try:
-            self._change(_additions(self.table, forwardings))
+            self._change([one for table in self._tables() for one in _additions(table, forwardings)])
         except CortenError:
             self._forget(bindings)
             raise
@@ -101,7 +134,7 @@ class Firewall:
         """Close ports; connections already made go on until their container ends."""
         known = [binding for binding in bindings if binding in self._forwardings]
         self._forget(known)
-        self._change(_removals(self.table, known))
+        self._change([one for table in self._tables() for one in _removals(table, known)])
         self._end_flows(known)
 
     def remember(self, forwardings: Iterable[Forwarding]) -> None:
@@ -109,8 +142,21 @@ class Firewall:
         self._forwardings.update((forwarding.binding, forwarding) for forwarding in forwardings)
 
     def remove(self) -> None:
-        """Delete the table, unless it is gone."""
-        self._commit([nft.new_table(self.table), nft.delete_table(self.table)])
+        """Delete the tables, unless they are gone."""
+        tables = [nft.Table(self.table, family) for family in (nft.IPV4, nft.IPV6)]
+        self._commit([nft.delete_table(table) for table in tables if self._is_there(table)])
+
+    def strangers(self) -> list[str]:
+        """The chains of other programs that drop what they do not know of what is forwarded: ``ip filter FORWARD``."""
+        try:
+            found = [nft.chain(message) for message in self._socket().dump(nft.list_chains())]
+        except OSError as error:
+            raise self._refused(error) from error
+        return [
+            f"{chain.table} {chain.name}"
+            for chain in found
+            if chain and chain.drops and chain.hook == nft.FORWARD and chain.table.partition(" ")[2] != self.table
+        ]
 
     def close(self) -> None:
         """Close the socket; the table stays."""
@@ -134,6 +180,8 @@ class Firewall:
             self.rebuild()
 
     def _commit(self, requests: Sequence[Request]) -> None:
+        if not requests:
+            return
         try:
             self._socket().transaction(nft.begin(), requests, nft.end())
         except OSError as error:
@@ -145,14 +193,19 @@ class Firewall:
         Only a flow's first packet meets the maps. A client that keeps sending from one socket keeps its flow alive,
         to where it went before: to the host itself, or to the address of a container that is gone.
         """
-        datagrams = {(socket.inet_aton(one.host_ip), one.host_port) for one in bindings if one.protocol == "udp"}
-        if not datagrams:
-            return
-        anywhere = {port for address, port in datagrams if not any(address)}
-        for flow in map(conntrack.flow, self._socket().dump(conntrack.list_flows())):
-            meant = (flow.destination, flow.port) in datagrams or flow.port in anywhere
-            if meant and flow.protocol == socket.IPPROTO_UDP:
-                self._forget_flow(flow)
+        for family in (socket.AF_INET, socket.AF_INET6):
+            datagrams = {
+                (_packed(one.host_ip), one.host_port)
+                for one in bindings
+                if one.protocol == "udp" and family_of(one.host_ip) == family
+            }
+            if not datagrams:
+                continue
+            anywhere = {port for address, port in datagrams if not any(address)}
+            for flow in map(conntrack.flow, self._socket().dump(conntrack.list_flows(family))):
+                meant = (flow.destination, flow.port) in datagrams or flow.port in anywhere
+                if meant and flow.protocol == socket.IPPROTO_UDP:
+                    self._forget_flow(flow)
 
     def _forget_flow(self, flow: conntrack.Flow) -> None:
         try:
@@ -178,88 +231,142 @@ class Firewall:
             )
         return CortenError(f"change firewall table {self.table}: {str(error.strerror or error).lower()}")
 
-    def _layout(self) -> Iterator[Request]:
+    def _layout(self, table: nft.Table) -> Iterator[Request]:
         """The maps, the chains and their rules."""
-        address_and_port = (nft.IPV4_ADDR, nft.INET_SERVICE)
+        address = table.family.address
+        address_and_port = (address, nft.INET_SERVICE)
         protocol_and_port = (nft.INET_PROTO, nft.INET_SERVICE)
-        yield nft.new_map(self.table, _BY_ADDRESS, 1, (nft.IPV4_ADDR, *protocol_and_port), address_and_port)
-        yield nft.new_map(self.table, _BY_PORT, 2, protocol_and_port, address_and_port)
-        yield from self._guard()
-        yield from self._published()
-        yield from self._way_out()
-        yield from self._walls()
-
-    def _guard(self) -> Iterator[Request]:
-        """``route_localnet`` lets the host's own loopback clients reach containers; it would also let
-        containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
-        yield nft.base_chain(self.table, "guard", "filter", nft.PREROUTING, nft.RAW)
-        for network in self._networks.values():
-            comes_from = nft.interface(nft.IIFNAME, network.bridge)
-            to_loopback = nft.destination(*_LOOPBACK)
-            yield nft.rule(self.table, "guard", comes_from, to_loopback, nft.verdict(nft.DROP))
-
-    def _published(self) -> Iterator[Request]:
-        """From other machines and containers, then from the host. A neighbour on the same wire can send to
-        127.0.0.1: what is published there is translated for the host's own packets only."""
-        yield nft.base_chain(self.table, "prerouting", "nat", nft.PREROUTING, nft.DSTNAT)
-        yield nft.base_chain(self.table, "output", "nat", nft.OUTPUT, nft.DSTNAT)
-        by_address = nft.translate_by(_BY_ADDRESS, by_address=True)
-        by_port = nft.translate_by(_BY_PORT, by_address=False)
-        not_loopback = nft.destination(*_LOOPBACK, equal=False)
-        for translate in (by_address, by_port):
-            yield nft.rule(self.table, "prerouting", nft.to_this_host(), not_loopback, translate)
-            yield nft.rule(self.table, "output", nft.to_this_host(), translate)
-
-    def _way_out(self) -> Iterator[Request]:
-        """Containers leave with the host's address. A container that reaches its own bridge's published port,
-        and a client on the host's loopback, get the bridge's: the answer must come back by the host."""
-        yield nft.base_chain(self.table, "postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
-        for network in self._networks.values():
-            inside = nft.source(network.subnet.network_address.packed, network.subnet.prefixlen)
-            to_bridge = nft.interface(nft.OIFNAME, network.bridge)
-            elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
-            turned_round = nft.destination_translated()
-            yield nft.rule(self.table, "postrouting", inside, elsewhere, nft.masquerade())
-            yield nft.rule(self.table, "postrouting", inside, to_bridge, turned_round, nft.masquerade())
-            yield nft.rule(self.table, "postrouting", nft.source(*_LOOPBACK), to_bridge, nft.masquerade())
-
-    def _walls(self) -> Iterator[Request]:
-        """Into a network: answers, published ports, and neighbours on the same bridge; nothing else."""
-        yield nft.base_chain(self.table, "forward", "filter", nft.FORWARD, nft.FILTER)
-        accept, drop = nft.verdict(nft.ACCEPT), nft.verdict(nft.DROP)
-        for network in self._networks.values():
-            comes = nft.interface(nft.IIFNAME, network.bridge)
-            goes = nft.interface(nft.OIFNAME, network.bridge)
-            if network.internal:
-                elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
-                yield nft.rule(self.table, "forward", comes, elsewhere, drop)
-            yield nft.rule(self.table, "forward", comes, goes, accept)
-        answer = nft.connection_state(nft.ESTABLISHED | nft.RELATED)
-        yield nft.rule(self.table, "forward", answer, accept)
-        yield nft.rule(self.table, "forward", nft.destination_translated(), accept)
-        for network in self._networks.values():
-            yield nft.rule(self.table, "forward", nft.interface(nft.OIFNAME, network.bridge), drop)
+        yield nft.new_map(table, _BY_ADDRESS, 1, (address, *protocol_and_port), address_and_port)
+        yield nft.new_map(table, _BY_PORT, 2, protocol_and_port, address_and_port)
+        networks = [network for network in self._networks.values() if network.of(table.family)]
+        yield from _guard(table, networks)
+        yield from _published(table)
+        yield from _way_out(table, networks)
+        yield from _walls(table, networks)
 
 
-def _additions(table: str, forwardings: Sequence[Forwarding]) -> list[Request]:
-    pairs: dict[str, list[tuple[bytes, bytes]]] = {_BY_ADDRESS: [], _BY_PORT: []}
-    for forwarding in forwardings:
-        name, key = _key(forwarding.binding)
-        address = socket.inet_aton(forwarding.ip)
-        pairs[name].append((key, nft.address_and_port(address, forwarding.binding.container_port)))
+def _guard(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
+    """``route_localnet`` lets the host's own loopback clients reach containers; it would also let
+    containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
+    yield nft.base_chain(table, "guard", "filter", nft.PREROUTING, nft.RAW)
+    for network in networks:
+        yield _guarded(table, network)
+
+
+# A network's rules are made anew with each network that comes or goes: with a hundred, most of the time of that.
+_remembered = functools.lru_cache(maxsize=2048)
+
+
+@_remembered
+def _guarded(table: nft.Table, network: Inside) -> Request:
+    comes_from = nft.interface(nft.IIFNAME, network.bridge)
+    to_loopback = nft.destination(table.family, *_LOOPBACK[table.family])
+    return nft.rule(table, "guard", comes_from, to_loopback, nft.verdict(nft.DROP))
+
+
+def _published(table: nft.Table) -> Iterator[Request]:
+    """From other machines and containers, then from the host. A neighbour on the same wire can send to
+    127.0.0.1: what is published there is translated for the host's own packets only."""
+    yield nft.base_chain(table, "prerouting", "nat", nft.PREROUTING, nft.DSTNAT)
+    yield nft.base_chain(table, "output", "nat", nft.OUTPUT, nft.DSTNAT)
+    by_address = nft.translate_by(table.family, _BY_ADDRESS, by_address=True)
+    by_port = nft.translate_by(table.family, _BY_PORT, by_address=False)
+    not_loopback = nft.destination(table.family, *_LOOPBACK[table.family], equal=False)
+    for translate in (by_address, by_port):
+        yield nft.rule(table, "prerouting", nft.to_this_host(), not_loopback, translate)
+        # IPv6 has no route_localnet: what is sent to ::1 cannot leave the host, and is left to who listens there.
+        own = not_loopback if table.family is nft.IPV6 else b""
+        yield nft.rule(table, "output", nft.to_this_host(), own, translate)
+
+
+def _way_out(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
+    """Containers leave with the host's address. A container that reaches its own bridge's published port,
+    and a client on the host's loopback, get the bridge's: the answer must come back by the host."""
+    yield nft.base_chain(table, "postrouting", "nat", nft.POSTROUTING, nft.SRCNAT)
+    for network in networks:
+        yield from _masqueraded(table, network)
+
+
+@_remembered
+def _masqueraded(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+    family, subnet = table.family, network.of(table.family)
+    if subnet is None:
+        return ()
+    inside = nft.source(family, subnet.network_address.packed, subnet.prefixlen)
+    to_bridge = nft.interface(nft.OIFNAME, network.bridge)
+    elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+    from_loopback = nft.source(family, *_LOOPBACK[family])
+    conditions = [(inside, to_bridge, nft.destination_translated()), (from_loopback, to_bridge)]
+    if network.masquerade:
+        conditions.insert(0, (inside, elsewhere))
+    return tuple(nft.rule(table, "postrouting", *condition, nft.masquerade()) for condition in conditions)
+
+
+def _walls(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
+    """Into a network: answers, published ports, and neighbours on the same bridge; nothing else."""
+    yield nft.base_chain(table, "forward", "filter", nft.FORWARD, nft.FILTER)
+    for network in networks:
+        yield from _from_inside(table, network)
+    answer, accept = nft.connection_state(nft.ESTABLISHED | nft.RELATED), nft.verdict(nft.ACCEPT)
+    yield nft.rule(table, "forward", answer, accept)
+    yield nft.rule(table, "forward", nft.destination_translated(), accept)
+    for network in networks:
+        yield _walled(table, network)
+
+
+@_remembered
+def _from_inside(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+    comes = nft.interface(nft.IIFNAME, network.bridge)
+    elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
+    goes = nft.interface(nft.OIFNAME, network.bridge)
+    out = nft.rule(table, "forward", comes, elsewhere, nft.verdict(nft.DROP))
+    among = nft.rule(table, "forward", comes, goes, nft.verdict(nft.ACCEPT))
+    return (*((out,) if network.internal else ()), *((among,) if network.open else ()))
+
+
+@_remembered
+def _walled(table: nft.Table, network: Inside) -> Request:
+    return nft.rule(table, "forward", nft.interface(nft.OIFNAME, network.bridge), nft.verdict(nft.DROP))
+
+
+Elements = dict[str, list[tuple[bytes, bytes]]]
+
+
+def _additions(table: nft.Table, forwardings: Sequence[Forwarding]) -> list[Request]:
+    pairs = _elements(table, forwardings)
     return [request for name, elements in pairs.items() for request in nft.add_elements(table, name, elements)]
 
 
-def _removals(table: str, bindings: Sequence[Binding]) -> list[Request]:
+def _removals(table: nft.Table, bindings: Sequence[Binding]) -> list[Request]:
     keys: dict[str, list[bytes]] = {_BY_ADDRESS: [], _BY_PORT: []}
     for binding in bindings:
-        name, key = _key(binding)
-        keys[name].append(key)
+        if _is_of(table, binding):
+            name, key = _key(binding)
+            keys[name].append(key)
     return [request for name, some in keys.items() for request in nft.delete_elements(table, name, some)]
+
+
+def _elements(table: nft.Table, forwardings: Sequence[Forwarding]) -> Elements:
+    pairs: Elements = {_BY_ADDRESS: [], _BY_PORT: []}
+    for forwarding in forwardings:
+        if _is_of(table, forwarding.binding):
+            name, key = _key(forwarding.binding)
+            port = forwarding.binding.container_port
+            pairs[name].append((key, nft.address_and_port(_packed(forwarding.ip), port)))
+    return pairs
+
+
+def _is_of(table: nft.Table, binding: Binding) -> bool:
+    """Whether a table has a binding: it is of the family of its host address."""
+    return (family_of(binding.host_ip) == socket.AF_INET6) == (table.family is nft.IPV6)
 
 
 def _key(binding: Binding) -> tuple[str, bytes]:
     """The map that a binding belongs in, and its key there."""
     key = nft.protocol_and_port(_PROTOCOLS[binding.protocol], binding.host_port)
-    address = socket.inet_aton(binding.host_ip)
+    address = _packed(binding.host_ip)
     return (_BY_ADDRESS, address + key) if any(address) else (_BY_PORT, key)
+
+
+def _packed(address: str) -> bytes:
+    return socket.inet_pton(family_of(address), address)

@@ -10,12 +10,12 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 
 from corten.errors import Conflict, CortenError, Unsupported
-from corten.network.link import add_address
-from corten.network.pool import mac_of
+from corten.network.link import VirtualLink, add_address, add_address6
+from corten.network.pool import Subnet, mac_of, overlaps
 from corten.sys.netlink import Netlink
 from corten.wire import netlink as wire
 from corten.wire.netlink import Request
@@ -36,9 +36,9 @@ class Link:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
-    """An IPv4 route that is not the default, or, with a network of prefix 0, the default."""
+    """A route that is not the default, or, with a network of prefix 0, the default."""
 
-    network: IPv4Network
+    network: Subnet
     index: int
     """The interface, or 0 when the route has several or none."""
 
@@ -82,23 +82,29 @@ def _number(value: bytes | None) -> int:
 
 
 def routes() -> list[Route]:
-    """The IPv4 routes of all tables but ``local``, which repeats what the others say."""
-    request = Request(wire.RTM_GETROUTE, 0, wire.route(socket.AF_INET))
+    """The routes of all tables but ``local``, which repeats what the others say."""
+    found = []
     with Netlink() as kernel:
-        found = [_route(message) for message in kernel.dump(request)]
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = Request(wire.RTM_GETROUTE, 0, wire.route(family))
+            with contextlib.suppress(OSError) if family == socket.AF_INET6 else contextlib.nullcontext():
+                found += [route_of(message) for message in kernel.dump(request)]
     return [route for route in found if route]
 
 
-def _route(message: wire.Message) -> Route | None:
-    _, prefix, _, _, table, _, _, kind = struct.unpack_from("=8B", message.body)
-    if kind != wire.RTN_UNICAST or table == wire.RT_TABLE_LOCAL:
+def route_of(message: wire.Message) -> Route | None:
+    """The route of a message; None for one that leads to no machine, or that is in the table ``local``."""
+    family, prefix, _, _, table, _, _, kind = struct.unpack_from("=8B", message.body)
+    if kind != wire.RTN_UNICAST or table == wire.RT_TABLE_LOCAL or family not in (socket.AF_INET, socket.AF_INET6):
         return None
     found = wire.attributes(message.body, 12)
-    address = IPv4Address(found.get(wire.RTA_DST, bytes(4)))
-    return Route(IPv4Network((address, prefix)), _number(found.get(wire.RTA_OIF)))
+    index = _number(found.get(wire.RTA_OIF))
+    if family == socket.AF_INET6:
+        return Route(IPv6Network((found.get(wire.RTA_DST, bytes(16)), prefix)), index)
+    return Route(IPv4Network((IPv4Address(found.get(wire.RTA_DST, bytes(4))), prefix)), index)
 
 
-def taken_networks(except_link: str) -> list[IPv4Network]:
+def taken_networks(except_link: str) -> list[Subnet]:
     """The networks that the host has routes to, those through one link left out."""
     own = {link.index for link in links() if link.name == except_link}
     return [route.network for route in routes() if route.network.prefixlen and route.index not in own]
@@ -106,22 +112,29 @@ def taken_networks(except_link: str) -> list[IPv4Network]:
 
 def outward_mtu() -> int:
     """The MTU of the interface that the default route leaves by, at most Ethernet's 1500 bytes."""
-    way_out = {route.index for route in routes() if not route.network.prefixlen}
+    way_out = {route.index for route in routes() if not route.network.prefixlen and route.network.version == 4}
     return min([1500, *(link.mtu for link in links() if link.index in way_out)])
 
 
-def ensure_bridge(name: str, gateway: IPv4Address, subnet: IPv4Network, mtu: int) -> None:
-    """Make a bridge that is up and has its address, or bring the one that is there to that. Raises
-    CortenError.
+Interface = IPv4Interface | IPv6Interface
+"""An address with the prefix of its network."""
+
+
+def ensure_bridge(name: str, addresses: Sequence[Interface], mtu: int) -> None:
+    """Make a bridge that is up and has its addresses (the first is an IPv4 one), or bring the one that is there to
+    that. Raises CortenError.
 
     Its Ethernet address is set, not left to the kernel, which would take that of the lowest port and change
     it as containers come and go. Without spanning tree a new port forwards at once.
     """
+    has_ipv6 = any(address.version == 6 for address in addresses)
     try:
         with Netlink() as kernel:
-            _create_bridge(kernel, name, mac_of(str(gateway)))
+            _create_bridge(kernel, name, mac_of(str(addresses[0].ip)))
+            set_switch(f"net/ipv6/conf/{name}/accept_ra", "0", optional=True)
+            set_switch(f"net/ipv6/conf/{name}/disable_ipv6", str(int(not has_ipv6)), optional=not has_ipv6)
             index = socket.if_nametoindex(name)
-            _add_address(kernel, index, gateway, subnet)
+            _set_addresses(kernel, index, addresses)
             kernel.batch(
                 Request(wire.RTM_NEWLINK, 0, wire.link(index) + wire.u32(wire.IFLA_MTU, mtu)),
                 Request(wire.RTM_NEWLINK, 0, wire.link(index, wire.IFF_UP, wire.IFF_UP)),
@@ -147,25 +160,76 @@ def _create_bridge(kernel: Netlink, name: str, mac: str) -> None:
     address = wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(mac.replace(":", "")))
     body = wire.link() + wire.text(wire.IFLA_IFNAME, name) + address + info
     kernel.batch(Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body))
-    set_switch(f"net/ipv6/conf/{name}/disable_ipv6", "1", optional=True)
 
 
-def _add_address(kernel: Netlink, index: int, gateway: IPv4Address, subnet: IPv4Network) -> None:
-    """Give the bridge its address and take any other away, of an earlier subnet."""
-    request = Request(wire.RTM_GETADDR, 0, wire.address(socket.AF_INET, 0, 0))
-    present = False
-    for message in kernel.dump(request):
-        prefix, owner = struct.unpack_from("=xBxxI", message.body)
-        address = wire.attributes(message.body, 8).get(wire.IFA_LOCAL)
-        if owner != index or not address:
-            continue
-        if (address, prefix) == (gateway.packed, subnet.prefixlen):
-            present = True
-        else:
-            old = wire.address(socket.AF_INET, prefix, index) + wire.attribute(wire.IFA_LOCAL, address)
-            kernel.batch(Request(wire.RTM_DELADDR, 0, old))
-    if not present:
-        kernel.batch(add_address(index, str(gateway), subnet.prefixlen))
+def _set_addresses(kernel: Netlink, index: int, addresses: Sequence[Interface]) -> None:
+    """Give the bridge its addresses and take any other away, of an earlier subnet; a link-local one stays."""
+    present = set()
+    for family in {socket.AF_INET, *(socket.AF_INET6 for one in addresses if one.version == 6)}:
+        for message in kernel.dump(Request(wire.RTM_GETADDR, 0, wire.address(family, 0, 0))):
+            prefix, owner = struct.unpack_from("=xBxxI", message.body)
+            found = wire.attributes(message.body, 8)
+            own = found.get(wire.IFA_LOCAL) or found.get(wire.IFA_ADDRESS)
+            if owner != index or not own:
+                continue
+            there = _interface(own, prefix)
+            if there in addresses or there.is_link_local:
+                present.add(there)
+            else:
+                old = wire.address(family, prefix, index) + wire.attribute(wire.IFA_LOCAL, own)
+                kernel.batch(Request(wire.RTM_DELADDR, 0, old))
+    for missing in [one for one in addresses if one not in present]:
+        add = add_address if missing.version == 4 else add_address6
+        kernel.batch(add(index, str(missing.ip), missing.network.prefixlen))
+
+
+def _interface(address: bytes, prefix: int) -> Interface:
+    return IPv4Interface((address, prefix)) if len(address) == 4 else IPv6Interface((address, prefix))
+
+
+def forward_ipv6() -> list[str]:
+    """Let the host forward IPv6; what was changed, for the engine's log. A host that forwards stops listening to router
+    advertisements, and would lose its own way out, where it is not told to go on."""
+    kept = []
+    for name in os.listdir("/proc/sys/net/ipv6/conf"):
+        path = f"net/ipv6/conf/{name}/accept_ra"
+        with contextlib.suppress(OSError), open(f"/proc/sys/{path}", encoding="ascii") as file:
+            if name not in ("all", "lo") and file.read().strip() == "1":
+                kept.append(path)
+    if not set_switch("net/ipv6/conf/all/forwarding", "1"):
+        return []
+    for path in kept:
+        set_switch(path, "2", optional=True)
+    kept_on = f"; these go on listening to router advertisements: {', '.join(kept)}" if kept else ""
+    return [f"net.ipv6.conf.all.forwarding was 0 and is 1 now: this host forwards IPv6{kept_on}"]
+
+
+def has_driver(driver: str, parent: str) -> bool:
+    """Whether this kernel has a kind of virtual link, by making one and deleting it. Raises CortenError when it
+    refuses for another reason."""
+    name = f"ct{os.urandom(5).hex()}"
+    mode = "private" if driver == "macvlan" else "l2"
+    try:
+        with Netlink() as kernel:
+            kernel.batch(VirtualLink(driver, mode, parent, name, "", 1280).request())
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            return False
+        raise _refused(f"create {driver} link", f"on {parent}", error) from error
+    delete_link(name)
+    return True
+
+
+def overlapping(subnet: Subnet, interface: str) -> list[Subnet]:
+    """The networks of the host's routes that a subnet overlaps, those of one interface left out."""
+    return [other for other in taken_networks(interface) if overlaps(subnet, other)]
+
+
+def machine_id() -> str:
+    """What no other machine has (machine-id(5)); empty where there is no such file."""
+    with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as file:
+        return file.read().strip()
+    return ""
 
 
 def link_exists(name: str) -> bool:

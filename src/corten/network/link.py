@@ -1,14 +1,17 @@
 """The operations that give a container its links, executed by the forks of the spawner.
 
-Nothing here is moved or deleted: the container's end of a link is created inside its namespace (moving a link
-between namespaces takes 10-30 ms), and the kernel drops both ends when the namespace dies (deleting takes
-12-47 ms).
+On the way of a start nothing is moved or deleted: the container's end of a link is created inside its namespace
+(moving a link between namespaces takes 10-30 ms), and the kernel drops both ends when the namespace dies (deleting
+takes 12-47 ms). What is plugged into a container that runs, or out of it, are the same operations and
+:class:`Unplug`, in a worker of the spawner.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import errno
 import socket
+import struct
 from typing import ClassVar
 
 from corten.spec.operation import INIT, PARENT, Context, Operation, operation
@@ -63,6 +66,8 @@ class VethPair(Operation):
     mac: str
     """Address of the container's end, ``02:42:…``."""
     mtu: int
+    isolated: bool = False
+    """The bridge forwards nothing between this port and others like it."""
 
     def what(self) -> str:
         return f"{self.host} to {self.name}"
@@ -78,9 +83,12 @@ class VethPair(Operation):
         return (
             f"ip link add {self.host} {common} master {self.bridge} type veth "
             f'peer name {self.name} address {self.mac} {common} netns "$PID" && '
-            f"ip link set {self.host} type bridge_slave hairpin on && "
+            f"ip link set {self.host} type bridge_slave hairpin on{self._isolation()} && "
             f"ip link set {self.host} addrgenmode none && ip link set {self.host} up"
         )
+
+    def _isolation(self) -> str:
+        return " isolated on" if self.isolated else ""
 
     def rehearse(self, context: Context) -> None:
         with Netlink():
@@ -89,7 +97,7 @@ class VethPair(Operation):
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             bridge = socket.if_nametoindex(self.bridge)
-            kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host), _up(self.host))
+            kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated), _up(self.host))
 
     def _pair(self, pid: int, bridge: int) -> Request:
         common = wire.u32(wire.IFLA_MTU, self.mtu) + _ONE_QUEUE
@@ -110,18 +118,19 @@ class VethPair(Operation):
         return Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
 
 
-def _as_port(name: str) -> Request:
+def _as_port(name: str, isolated: bool) -> Request:
     """Settings of a port of the bridge, made before it is switched on.
 
     No IPv6 address: a port needs none, and the kernel's duplicate address detection and router solicitations
     would go to every container. Hairpin, so that frames may leave by the port they came in at: with
     br_netfilter, a container's traffic to its own published port is turned round inside the bridge.
     """
+    isolation = wire.u8(wire.IFLA_BRPORT_ISOLATED, 1) if isolated else b""
     no_address = wire.u8(wire.IFLA_INET6_ADDR_GEN_MODE, wire.IN6_ADDR_GEN_MODE_NONE)
     hairpin = wire.nested(
         wire.IFLA_LINKINFO,
         wire.text(wire.IFLA_INFO_SLAVE_KIND, "bridge"),
-        wire.nested(wire.IFLA_INFO_SLAVE_DATA, wire.u8(wire.IFLA_BRPORT_MODE, 1)),
+        wire.nested(wire.IFLA_INFO_SLAVE_DATA, wire.u8(wire.IFLA_BRPORT_MODE, 1) + isolation),
     )
     family = wire.nested(wire.IFLA_AF_SPEC, wire.nested(socket.AF_INET6, no_address))
     return Request(wire.RTM_NEWLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name) + hairpin + family)
@@ -130,6 +139,187 @@ def _as_port(name: str) -> Request:
 def _up(name: str) -> Request:
     body = wire.link(0, wire.IFF_UP, wire.IFF_UP) + wire.text(wire.IFLA_IFNAME, name)
     return Request(wire.RTM_NEWLINK, 0, body)
+
+
+_MODES = {
+    "macvlan": {"private": 1, "vepa": 2, "bridge": 4, "passthru": 8},
+    "ipvlan": {"l2": 0, "l3": 1, "l3s": 2},
+}
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class VirtualLink(Operation):
+    """An interface of the container's own on one of the host's: macvlan or ipvlan."""
+
+    kind: ClassVar[str] = "network.virtual-link"
+    stage: ClassVar[str] = PARENT
+    group: ClassVar[str] = "network"
+
+    driver: str
+    mode: str
+    parent: str
+    name: str
+    mac: str
+    mtu: int
+
+    def what(self) -> str:
+        return f"{self.parent} to {self.name}"
+
+    def why(self) -> str:
+        return (
+            f"The container is a machine of its own on the network of {self.parent}: there is no bridge, and the "
+            f"host itself does not reach it."
+        )
+
+    def shell(self) -> str:
+        address = f" address {self.mac}" if self.driver == "macvlan" else ""
+        return (
+            f"ip link add link {self.parent} name {self.name}{address} mtu {self.mtu} "
+            f'netns "$PID" type {self.driver} mode {self.mode}'
+        )
+
+    def run(self, context: Context) -> None:
+        namespace = wire.u32(wire.IFLA_NET_NS_PID, context.init_pid)
+        with Netlink() as kernel:
+            kernel.batch(self.request(namespace))
+
+    def request(self, placed: bytes = b"") -> Request:
+        """The request that makes it, where ``placed`` says."""
+        own = wire.attribute(wire.IFLA_ADDRESS, bytes.fromhex(self.mac.replace(":", ""))) if self.mac else b""
+        number = _MODES[self.driver][self.mode]
+        mode = wire.u32(1, number) if self.driver == "macvlan" else wire.attribute(1, struct.pack("=H", number))
+        body = (
+            wire.link()
+            + wire.u32(wire.IFLA_LINK, socket.if_nametoindex(self.parent))
+            + wire.text(wire.IFLA_IFNAME, self.name)
+            + (own if self.driver == "macvlan" else b"")
+            + wire.u32(wire.IFLA_MTU, self.mtu)
+            + placed
+            + wire.nested(
+                wire.IFLA_LINKINFO,
+                wire.text(wire.IFLA_INFO_KIND, self.driver),
+                wire.nested(wire.IFLA_INFO_DATA, mode),
+            )
+        )
+        return Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unplug(Operation):
+    """Pull a cable out of the bridge, and so out of a container that runs."""
+
+    kind: ClassVar[str] = "network.unplug"
+    stage: ClassVar[str] = PARENT
+    group: ClassVar[str] = "network"
+
+    host: str
+    """The host's end: the container may have renamed its own."""
+
+    def what(self) -> str:
+        return self.host
+
+    def why(self) -> str:
+        return "The container leaves the network; with one end of a cable, the kernel drops the other."
+
+    def shell(self) -> str:
+        return f"ip link delete {self.host}"
+
+    def run(self, context: Context) -> None:
+        _delete(self.host)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoveLink(Operation):
+    """Remove an interface of a container that runs."""
+
+    kind: ClassVar[str] = "network.remove-link"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    name: str
+
+    def what(self) -> str:
+        return self.name
+
+    def why(self) -> str:
+        return "The container leaves the network."
+
+    def shell(self) -> str:
+        return f"ip link delete {self.name}"
+
+    def run(self, context: Context) -> None:
+        _delete(self.name)
+
+
+def _delete(name: str) -> None:
+    try:
+        with Netlink() as kernel:
+            kernel.batch(Request(wire.RTM_DELLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name)))
+    except OSError as error:
+        if error.errno != errno.ENODEV:  # it went by itself, or the container removed it
+            raise
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ipv6(Operation):
+    """Switch IPv6 on, on one of the container's interfaces."""
+
+    kind: ClassVar[str] = "network.ipv6"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    name: str
+
+    def what(self) -> str:
+        return f"/proc/sys/net/ipv6/conf/{self.name}"
+
+    def why(self) -> str:
+        return (
+            "The network has IPv6, whatever the host does by default. Router advertisements are not listened to: any "
+            "neighbour could send them, and become the way out (CVE-2020-13401)."
+        )
+
+    def shell(self) -> str:
+        return f"echo 0 > {self.what()}/accept_ra && echo 0 > {self.what()}/disable_ipv6"
+
+    def run(self, context: Context) -> None:
+        for switch in ("accept_ra", "disable_ipv6"):
+            _write(f"{self.what()}/{switch}", "0")
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Switch(Operation):
+    """Set one of an interface's switches, as the endpoint's driver option asks."""
+
+    kind: ClassVar[str] = "network.switch"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    path: str
+    """Below /proc/sys/net."""
+    value: str
+
+    def what(self) -> str:
+        return f"/proc/sys/net/{self.path}"
+
+    def why(self) -> str:
+        return "The driver option com.docker.network.endpoint.sysctls asks for it."
+
+    def shell(self) -> str:
+        return f"echo {self.value} > {self.what()}"
+
+    def run(self, context: Context) -> None:
+        _write(self.what(), self.value)
+
+
+def _write(path: str, value: str) -> None:
+    with open(path, "wb", buffering=0) as switch:
+        switch.write(value.encode())
 
 
 @operation
@@ -213,6 +403,47 @@ def add_address(index: int, ip: str, prefix: int) -> Request:
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class Address6(Operation):
+    """Give an interface its IPv6 address."""
+
+    kind: ClassVar[str] = "network.address6"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    name: str
+    ip: str
+    prefix: int
+
+    def what(self) -> str:
+        return f"{self.name} {self.ip}/{self.prefix}"
+
+    def why(self) -> str:
+        return (
+            "The container's own IPv6 address on the bridge. The engine gives each out once, so that the second of "
+            "waiting for a neighbour who has it already is left out."
+        )
+
+    def shell(self) -> str:
+        return f"ip -6 address add {self.ip}/{self.prefix} dev {self.name} nodad"
+
+    def run(self, context: Context) -> None:
+        with Netlink() as kernel:
+            kernel.batch(add_address6(socket.if_nametoindex(self.name), self.ip, self.prefix))
+
+
+def add_address6(index: int, ip: str, prefix: int) -> Request:
+    """The request that adds an IPv6 address to an interface, without looking whether a neighbour has it."""
+    own = socket.inet_pton(socket.AF_INET6, ip)
+    body = (
+        wire.address(socket.AF_INET6, prefix, index, wire.IFA_F_NODAD)
+        + wire.attribute(wire.IFA_LOCAL, own)
+        + wire.attribute(wire.IFA_ADDRESS, own)
+    )
+    return Request(wire.RTM_NEWADDR, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class DefaultRoute(Operation):
     """Send everything that is not on a link of the container's own through the bridge."""
 
@@ -229,10 +460,39 @@ class DefaultRoute(Operation):
         return "The bridge's own address is the way out: the host forwards and translates what is sent there."
 
     def shell(self) -> str:
-        return f"ip route add default via {self.gateway}"
+        return f"ip {'-6 ' if ':' in self.gateway else ''}route add default via {self.gateway}"
 
     def run(self, context: Context) -> None:
-        gateway = wire.attribute(wire.RTA_GATEWAY, socket.inet_aton(self.gateway))
-        body = wire.route(socket.AF_INET) + gateway
         with Netlink() as kernel:
-            kernel.batch(Request(wire.RTM_NEWROUTE, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body))
+            kernel.batch(_default_route(self.gateway, wire.NLM_F_CREATE | wire.NLM_F_EXCL))
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reroute(Operation):
+    """Move the way out of a container that runs to another gateway."""
+
+    kind: ClassVar[str] = "network.reroute"
+    stage: ClassVar[str] = INIT
+    group: ClassVar[str] = "network"
+
+    gateway: str
+
+    def what(self) -> str:
+        return f"default via {self.gateway}"
+
+    def why(self) -> str:
+        return "The networks of the container have changed, and with them which gateway comes first."
+
+    def shell(self) -> str:
+        return f"ip {'-6 ' if ':' in self.gateway else ''}route replace default via {self.gateway}"
+
+    def run(self, context: Context) -> None:
+        with Netlink() as kernel:
+            kernel.batch(_default_route(self.gateway, wire.NLM_F_CREATE | wire.NLM_F_REPLACE))
+
+
+def _default_route(gateway: str, flags: int) -> Request:
+    family = socket.AF_INET6 if ":" in gateway else socket.AF_INET
+    body = wire.route(family) + wire.attribute(wire.RTA_GATEWAY, socket.inet_pton(family, gateway))
+    return Request(wire.RTM_NEWROUTE, flags, body)

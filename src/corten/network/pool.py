@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from corten.errors import Conflict, InvalidInput
+from corten.errors import AccessDenied, Conflict, InvalidInput
+
+Subnet = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pool:
     """A range that subnets of one size are cut from."""
 
-    base: IPv4Network
+    base: Subnet
     size: int
     """Prefix length of each subnet."""
 
@@ -26,15 +30,16 @@ class Pool:
         """
         fields = dict(part.partition("=")[::2] for part in text.split(",")) if "=" in text else {"base": text}
         try:
-            base = IPv4Network(fields.pop("base"))
+            base = ip_network(fields.pop("base"))
             size = int(fields.pop("size", base.prefixlen))
         except (KeyError, ValueError) as error:
             raise InvalidInput(f"parse address pool {text!r}: {error}") from None
-        if fields or not base.prefixlen <= size <= 30:
-            raise InvalidInput(f"parse address pool {text!r}: expected base=NETWORK,size=PREFIX (at most 30)")
+        if fields or not base.prefixlen <= size <= base.max_prefixlen - 2:
+            most = base.max_prefixlen - 2
+            raise InvalidInput(f"parse address pool {text!r}: expected base=NETWORK,size=PREFIX (at most {most})")
         return cls(base, size)
 
-    def subnets(self) -> Iterator[IPv4Network]:
+    def subnets(self) -> Iterator[Subnet]:
         """The subnets, lowest first."""
         return self.base.subnets(new_prefix=self.size)
 
@@ -51,12 +56,26 @@ DEFAULT_POOLS = (
 """Those of dockerd (libnetwork's ipamutils): 172.17.0.0/16 to 172.31.0.0/16, then 192.168.0.0/20 and on."""
 
 
-def first_free(pools: Sequence[Pool], taken: Iterable[IPv4Network]) -> IPv4Network:
-    """The first subnet that overlaps nothing taken. Raises Conflict when there is none."""
+def ula_pool(seed: str) -> Pool:
+    """The pool of IPv6 subnets of an engine: a /48 of unique local addresses, its global ID derived from ``seed``
+    (RFC 4193, section 3.2.2) and so another one on every machine."""
+    digest = hashlib.sha256(seed.encode()).digest()
+    return Pool(IPv6Network((b"\xfd" + digest[:5] + bytes(10), 48)), 64)
+
+
+def overlaps(subnet: Subnet, other: Subnet) -> bool:
+    """Whether two subnets, of the same family, have an address in common."""
+    if isinstance(subnet, IPv4Network):
+        return isinstance(other, IPv4Network) and subnet.overlaps(other)
+    return isinstance(other, IPv6Network) and subnet.overlaps(other)
+
+
+def first_free(pools: Sequence[Pool], taken: Iterable[Subnet], version: int = 4) -> Subnet:
+    """The first subnet of a family that overlaps nothing taken. Raises Conflict when there is none."""
     occupied = tuple(taken)
     for pool in pools:
-        for subnet in pool.subnets():
-            if not any(subnet.overlaps(other) for other in occupied):
+        for subnet in pool.subnets() if pool.base.version == version else ():
+            if not any(overlaps(subnet, other) for other in occupied):
                 return subnet
     raise Conflict(
         "choose subnet: every subnet of the address pools overlaps a route of this host",
@@ -65,44 +84,56 @@ def first_free(pools: Sequence[Pool], taken: Iterable[IPv4Network]) -> IPv4Netwo
 
 
 class Addresses:
-    """The addresses of one subnet: the lowest free one is given out first. The network's, the gateway's and
-    the broadcast address are never given out."""
+    """The addresses of one subnet: the lowest free one of its range is given out first. The network's, the gateway's,
+    the broadcast address and what is ``reserved`` are never given out."""
 
-    def __init__(self, subnet: IPv4Network, gateway: IPv4Address) -> None:
+    def __init__(
+        self, subnet: Subnet, gateway: Address, *, within: Subnet | None = None, reserved: Iterable[str] = ()
+    ) -> None:
         self.subnet = subnet
         self._first = int(subnet.network_address) + 1
         self._last = int(subnet.broadcast_address) - 1
-        self._used = {int(gateway)}
-        self._lowest = self._first
-        """No address below it is free."""
+        inner = within or subnet
+        self._start = max(self._first, int(inner.network_address))
+        self._end = min(self._last, int(inner.broadcast_address))
+        self._used = {int(gateway), *(int(ip_address(text)) for text in reserved)}
+        self._lowest = self._start
+        """No address of the range below it is free."""
 
     def allocate(self) -> str:
-        """Raises Conflict when the subnet is full."""
-        for number in range(self._lowest, self._last + 1):
+        """Raises Conflict when the range is full."""
+        for number in range(self._lowest, self._end + 1):
             if number not in self._used:
                 self._used.add(number)
                 self._lowest = number + 1
-                return str(IPv4Address(number))
-        raise Conflict(f"allocate address in {self.subnet}: no available IPv4 addresses on this network")
+                return str(self._address(number))
+        raise Conflict(
+            f"allocate address in {self.subnet}: no available IPv{self.subnet.version} addresses on this network"
+        )
 
     def reserve(self, address: str) -> None:
-        """Take a certain address. Raises InvalidInput when it is no host of the subnet, Conflict when it is
-        used."""
+        """Take a certain address. Raises InvalidInput when it is no host of the subnet, AccessDenied, as dockerd, when
+        it is used."""
         try:
-            number = int(IPv4Address(address))
+            number = int(self._address(int(ip_address(address))))
         except ValueError as error:
             raise InvalidInput(f"reserve address {address!r}: {error}") from None
         if not self._first <= number <= self._last:
-            raise InvalidInput(f"reserve address {address}: it is not a host address of {self.subnet}")
+            raise InvalidInput(f"no configured subnet or ip-range contain the IP address {address}")
         if number in self._used:
-            raise Conflict(f"reserve address {address}: Address already in use")
+            raise AccessDenied(f"reserve address {address}: Address already in use")
         self._used.add(number)
 
     def release(self, address: str) -> None:
         """Give an address back."""
-        number = int(IPv4Address(address))
+        number = int(ip_address(address))
         self._used.discard(number)
-        self._lowest = min(self._lowest, number)
+        if self._start <= number <= self._end:
+            self._lowest = min(self._lowest, number)
+
+    def _address(self, number: int) -> Address:
+        """Raises ValueError when the number is none of the family's."""
+        return IPv4Address(number) if self.subnet.version == 4 else IPv6Address(number)
 
 
 def mac_of(address: str) -> str:

@@ -7,16 +7,22 @@ hanging.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
+import ipaddress
+import os
 import socket
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from corten.errors import Conflict, CortenError, InvalidInput, Unsupported
 from corten.network.endpoint import Binding
 
-_ANY = "0.0.0.0"  # noqa: S104 -- Docker's default for a published port
-_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}
+ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 -- Docker's default for a published port
+_TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
+_LISTEN = "0A"
+"""TCP_LISTEN, in /proc/net/tcp."""
+_LETTERS = {"tcp": "t", "udp": "u", "sctp": "S"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -26,7 +32,8 @@ class PortRequest:
 
     protocol: str
     container_port: int
-    host_ip: str = _ANY
+    host_ip: str = ""
+    """Empty: every address of the host, of the families that the container has."""
     first: int = 0
     last: int = 0
 
@@ -37,7 +44,7 @@ def container_port(text: str) -> tuple[int, str]:
     number, _, protocol = text.partition("/")
     protocol = protocol.lower() or "tcp"
     if protocol not in _TYPES:
-        raise Unsupported(f"publish port {text}: protocol {protocol} is not supported", hint="use tcp or udp")
+        raise Unsupported(f"publish port {text}: protocol {protocol} is not supported", hint="use tcp, udp or sctp")
     return _number(number, text), protocol
 
 
@@ -57,6 +64,14 @@ def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[Por
     return requests
 
 
+def requests_again(bindings: Sequence[Binding]) -> Iterator[PortRequest]:
+    """The requests that bindings would have come from; one of both families comes from one."""
+    for one in bindings:
+        if one.host_ip != ANY6 or dataclasses.replace(one, host_ip=ANY) not in bindings:
+            place = "" if one.host_ip == ANY else one.host_ip
+            yield PortRequest(one.protocol, one.container_port, place, one.host_port, one.host_port)
+
+
 def _number(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
         raise InvalidInput(f"publish port {whole}: invalid port number {text!r}")
@@ -64,15 +79,16 @@ def _number(text: str, whole: str) -> int:
 
 
 def _host_address(text: str) -> str:
-    if ":" in text:
-        raise Unsupported(
-            f"publish on {text}: IPv6 is not supported on a bridge network",
-            hint="give an IPv4 address, or none",
-        )
+    plain = text.removeprefix("[").removesuffix("]")
     try:
-        return socket.inet_ntoa(socket.inet_aton(text or _ANY))
-    except OSError:
+        return str(ipaddress.ip_address(plain)) if plain else ""
+    except ValueError:
         raise InvalidInput(f"publish on {text}: invalid IP address") from None
+
+
+def family_of(address: str) -> socket.AddressFamily:
+    """Of an address as text."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 class HeldPorts:
@@ -82,19 +98,32 @@ class HeldPorts:
         self._held: dict[Binding, socket.socket] = {}
         self._next = 0
 
-    def take(self, request: PortRequest) -> Binding:
-        """Occupy a port of those requested. Raises Conflict when none is free, CortenError when it cannot be
-        bound."""
+    def take(self, request: PortRequest, addresses: Sequence[str] = ()) -> list[Binding]:
+        """Occupy a port of those requested, the same on each of the ``addresses`` (that of the request, if there are
+        none). Raises Conflict when none is free, CortenError when it cannot be bound."""
         failure: CortenError | None = None
         for port in self._candidates(request):
-            binding = Binding(request.protocol, request.host_ip, port, request.container_port)
+            bindings = [
+                Binding(request.protocol, address, port, request.container_port)
+                for address in addresses or (request.host_ip or ANY,)
+            ]
             try:
-                self.hold(binding)
+                self._hold_all(bindings)
             except Conflict as error:
                 failure = failure or error
             else:
-                return binding
+                return bindings
         raise failure or Conflict("publish port: all ports of the ephemeral range are in use")
+
+    def _hold_all(self, bindings: Sequence[Binding]) -> None:
+        held: list[Binding] = []
+        try:
+            for binding in bindings:
+                self.hold(binding)
+                held.append(binding)
+        except CortenError:
+            self.give_back(held)
+            raise
 
     def _candidates(self, request: PortRequest) -> Iterator[int]:
         if request.first:
@@ -109,7 +138,10 @@ class HeldPorts:
 
     def hold(self, binding: Binding) -> None:
         """Occupy one port. Raises Conflict when it is in use, CortenError when it cannot be bound."""
-        holder = socket.socket(socket.AF_INET, _TYPES[binding.protocol] | socket.SOCK_CLOEXEC)
+        try:
+            holder = _socket(binding)
+        except OSError as error:
+            raise _no_protocol(binding, error) from None
         try:
             _occupy(holder, binding.host_ip, binding.host_port)
         except OSError as error:
@@ -118,15 +150,16 @@ class HeldPorts:
         self._held[binding] = holder
 
     def _refusal(self, binding: Binding, error: OSError) -> CortenError:
-        place = f"{binding.host_ip}:{binding.host_port}"
+        place = f"{bracketed(binding.host_ip)}:{binding.host_port}"
         if error.errno != errno.EADDRINUSE:
             return CortenError.from_os("bind host port", f"{place}/{binding.protocol}", error)
         if any(_same_port(binding, other) for other in self._held):
             return Conflict(f"Bind for {place} failed: port is already allocated")
-        flag = "-ltnp" if binding.protocol == "tcp" else "-lunp"
+        holders = owners(binding)
+        look = f"ss -ln{_LETTERS[binding.protocol]}p sport = :{binding.host_port}"
         return Conflict(
             f"failed to bind host port {place}/{binding.protocol}: address already in use",
-            hint=f"another process has it: ss {flag} sport = :{binding.host_port}",
+            hint=f"{', '.join(holders)} has it" if holders else f"another process has it: {look}",
         )
 
     def give_back(self, bindings: Iterable[Binding]) -> None:
@@ -140,6 +173,27 @@ class HeldPorts:
         self.give_back(list(self._held))
 
 
+def bracketed(address: str) -> str:
+    """An address as it stands before a colon and a port."""
+    return f"[{address}]" if ":" in address else address
+
+
+def _socket(binding: Binding) -> socket.socket:
+    protocol = socket.IPPROTO_SCTP if binding.protocol == "sctp" else 0
+    kind = _TYPES[binding.protocol] | socket.SOCK_CLOEXEC
+    return socket.socket(family_of(binding.host_ip), kind, protocol)
+
+
+def _no_protocol(binding: Binding, error: OSError) -> CortenError:
+    if error.errno in (errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT, errno.EAFNOSUPPORT):
+        what = binding.protocol.upper() if binding.protocol == "sctp" else "IPv6"
+        return Unsupported(
+            f"publish port {binding.host_port}/{binding.protocol} on {binding.host_ip}: this kernel has no {what}",
+            hint="modprobe sctp" if binding.protocol == "sctp" else "",
+        )
+    return CortenError.from_os("bind host port", f"{binding.host_port}/{binding.protocol}", error)
+
+
 def _occupy(holder: socket.socket, address: str, port: int) -> None:
     """Bind so that nobody else can, and so that connections of an earlier server in TIME_WAIT do not hinder.
 
@@ -147,7 +201,10 @@ def _occupy(holder: socket.socket, address: str, port: int) -> None:
     listens for a moment, which makes the bind exclusive, and falls back to bound and closed (shutdown(2) of a
     listening socket keeps the port), without SO_REUSEADDR, which keeps it exclusive.
     """
-    if holder.type == socket.SOCK_DGRAM:
+    if holder.family == socket.AF_INET6:
+        # The same port of IPv4 is another's, or ours by another socket.
+        holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if holder.type == socket.SOCK_DGRAM or holder.proto == socket.IPPROTO_SCTP:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
         holder.bind((address, port))
         return
@@ -161,7 +218,36 @@ def _occupy(holder: socket.socket, address: str, port: int) -> None:
 def _same_port(one: Binding, other: Binding) -> bool:
     if (one.protocol, one.host_port) != (other.protocol, other.host_port):
         return False
-    return one.host_ip == other.host_ip or _ANY in (one.host_ip, other.host_ip)
+    if family_of(one.host_ip) != family_of(other.host_ip):
+        return False
+    return one.host_ip == other.host_ip or bool({ANY, ANY6} & {one.host_ip, other.host_ip})
+
+
+def owners(binding: Binding) -> list[str]:
+    """The processes, as ``nginx (812)``, whose socket has a port of the host; none where that cannot be seen."""
+    inodes = set(_inodes(binding))
+    if not inodes:
+        return []
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it ended meanwhile, or is not ours to look at
+            links = {os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+            if links & inodes:
+                with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+                    found.append(f"{file.read().strip()} ({pid})")
+    return found
+
+
+def _inodes(binding: Binding) -> Iterator[str]:
+    """``socket:[inode]`` of the sockets of the port: that listen, for TCP; IPv6 ones may have the IPv4 port, too."""
+    if binding.protocol == "sctp":
+        return
+    for name in (binding.protocol, f"{binding.protocol}6"):
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/net/{name}", encoding="ascii") as file:
+            for words in map(str.split, list(file)[1:]):
+                listens = binding.protocol == "udp" or words[3] == _LISTEN
+                if listens and int(words[1].rpartition(":")[2], 16) == binding.host_port:
+                    yield f"socket:[{words[9]}]"
 
 
 def _ephemeral_range() -> tuple[int, int]:

@@ -22,6 +22,10 @@ def work(kind: str) -> Work:
     enters anything: no start has to carry them."""
     if kind == "ping":
         return _ping
+    if kind == "rewire":
+        from corten.spawner.wiring import rewire
+
+        return rewire
     from corten.spawner import archives
 
     return archives.WORKS[kind]

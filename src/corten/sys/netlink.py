@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Self
 from corten.wire import netlink as wire
 
 NETLINK_ROUTE, NETLINK_NETFILTER = 0, 12
-_SOL_NETLINK, _NETLINK_EXT_ACK = 270, 11
+_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, _NETLINK_EXT_ACK = 270, 1, 11
 _BUFFER = 65536
 _SAFE_DATAGRAM = 65536
 _SO_SNDBUFFORCE = 32
@@ -40,6 +41,11 @@ class Netlink:
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self.close()
+
+    @property
+    def port(self) -> int:
+        """Its number among the sockets of its protocol, which the kernel gives with the first message."""
+        return int(self._socket.getsockname()[0])
 
     def close(self) -> None:
         """Close the socket."""
@@ -116,3 +122,39 @@ class Netlink:
                 if message.type == wire.NLMSG_DONE:
                     return None if interrupted else found
                 found.append(message)
+
+
+class Listener:
+    """What the kernel tells everybody of changes in the network namespace that the calling thread is in."""
+
+    def __init__(self, protocol: int, groups: Sequence[int]) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
+        self._socket.setblocking(False)
+        self._socket.bind((0, 0))
+        for group in groups:
+            self._socket.setsockopt(_SOL_NETLINK, _NETLINK_ADD_MEMBERSHIP, group)
+
+    def fileno(self) -> int:
+        """For an event loop."""
+        return self._socket.fileno()
+
+    def read(self) -> tuple[list[wire.Message], bool]:
+        """What was told since the last time, and whether some of it was lost: there was more than the socket holds."""
+        found: list[wire.Message] = []
+        lost = False
+        while True:
+            try:
+                data, (sender, _) = self._socket.recvfrom(_BUFFER)
+            except BlockingIOError:
+                return found, lost
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost = True
+            else:
+                # Only the kernel is believed: another process may write to a netlink socket, too.
+                found += wire.messages(data) if sender == 0 else ()
+
+    def close(self) -> None:
+        """Hear no more."""
+        self._socket.close()

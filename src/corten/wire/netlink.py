@@ -14,22 +14,23 @@ from typing import NamedTuple
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLM_F_REQUEST, NLM_F_ACK, NLM_F_DUMP = 0x1, 0x4, 0x300
 NLM_F_DUMP_INTR = 0x10
-NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x200, 0x400, 0x800
+NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE, NLM_F_APPEND = 0x100, 0x200, 0x400, 0x800
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
 NLMSGERR_ATTR_MSG, NLMSGERR_ATTR_OFFS = 1, 2
 NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
-RTM_NEWROUTE, RTM_GETROUTE = 24, 26
+RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE = 7, 11
 
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
-IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER = 1, 3, 4, 10
+IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
 IFLA_LINKINFO, IFLA_NET_NS_PID, IFLA_AF_SPEC, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 18, 19, 26, 31, 32
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA, VETH_INFO_PEER = 1, 2, 4, 5, 1
-IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BRPORT_MODE = 1, 5, 4
+IFLA_BR_FORWARD_DELAY, IFLA_BR_STP_STATE, IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 1, 5, 4, 33
 IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST = 1, 2, 4
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_F_NODAD = 1, 2, 4, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_BOOT, RTN_UNICAST = 254, 255, 3, 1
 
@@ -57,6 +58,8 @@ class Message(NamedTuple):
     flags: int
     sequence: int
     body: bytes
+    port: int = 0
+    """The socket that caused it; 0 is the kernel."""
 
 
 class Acknowledgement(NamedTuple):
@@ -102,9 +105,9 @@ def link(index: int = 0, flags: int = 0, change: int = 0, family: int = 0) -> by
     return struct.pack("=BxHiII", family, 0, index, flags, change)
 
 
-def address(family: int, prefix: int, index: int) -> bytes:
+def address(family: int, prefix: int, index: int, flags: int = 0) -> bytes:
     """``struct ifaddrmsg`` of a global address."""
-    return struct.pack("=BBBBI", family, prefix, 0, 0, index)
+    return struct.pack("=BBBBI", family, prefix, flags, 0, index)
 
 
 def route(family: int, *, prefix: int = 0, table: int = RT_TABLE_MAIN) -> bytes:
@@ -118,10 +121,10 @@ def messages(data: bytes) -> Iterator[Message]:
     while offset < len(data):
         if len(data) - offset < _HEADER.size:
             raise ValueError("netlink message: truncated header")
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if not _HEADER.size <= length <= len(data) - offset:
             raise ValueError(f"netlink message: length {length} does not fit")
-        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, data[offset + _HEADER.size : offset + length], port)
         offset += (length + 3) & ~3
 
 

@@ -2,16 +2,19 @@
 
 A rule is a list of expressions that work on registers: load a field, compare it, look it up, act. Registers
 are addressed as 32-bit ones (8 and up); the verdict register is 0. A concatenated key fills consecutive
-registers, each part padded to four bytes. Everything here is of the ``ip`` family.
+registers, each part padded to four bytes.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from corten.wire.netlink import NLM_F_APPEND, NLM_F_CREATE, Request, attribute, be32, nested, text
+from corten.wire.netlink import NLM_F_APPEND, NLM_F_CREATE, Message, Request, attribute, attributes, be32, nested, text
 
+GROUP = 7
+"""The multicast group that hears of every change of the rules (NFNLGRP_NFTABLES)."""
 _SUBSYSTEM, _BATCH_BEGIN, _BATCH_END = 10, 0x10, 0x11
 _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DELSETELEM = (
     0,
@@ -23,13 +26,14 @@ _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DEL
     12,
     14,
 )
-_FAMILY_IP = 2
+_GETCHAIN, _DELCHAIN, _DELRULE, _DELSET = 4, 5, 8, 11
+_FAMILY_NAMES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
 RAW, DSTNAT, FILTER, SRCNAT = -300, -100, 0, 100
 DROP, ACCEPT = 0, 1
 IIFNAME, OIFNAME, _L4PROTO = 6, 7, 16
-IPV4_ADDR, INET_PROTO, INET_SERVICE = 7, 12, 13
+IPV4_ADDR, IPV6_ADDR, INET_PROTO, INET_SERVICE = 7, 8, 12, 13
 """Data types, for ``nft list`` to print keys by; the kernel only stores them."""
 ESTABLISHED, RELATED = 2, 4
 _FIRST_REGISTER = 8
@@ -38,8 +42,65 @@ _ELEMENTS_PER_MESSAGE = 500
 """An attribute's length has 16 bits; an element takes under a hundred bytes."""
 
 
-def _message(kind: int, body: bytes, flags: int = 0, family: int = _FAMILY_IP) -> Request:
-    return Request(_SUBSYSTEM << 8 | kind, flags, struct.pack("!BBH", family, 0, 0) + body)
+class Family(NamedTuple):
+    """A kind of address, and where the header of its packets has them (offsets and length in bytes)."""
+
+    number: int
+    address: int
+    """Its data type."""
+    length: int
+    source: int
+    destination: int
+
+
+IPV4, IPV6 = Family(2, IPV4_ADDR, 4, 12, 16), Family(10, IPV6_ADDR, 16, 8, 24)
+
+
+class Table(NamedTuple):
+    """A table's name. Each family has tables of its own."""
+
+    name: str
+    family: Family = IPV4
+
+
+def _message(kind: int, table: Table, body: bytes, flags: int = 0) -> Request:
+    head = struct.pack("!BBH", table.family.number, 0, 0) + text(1, table.name)
+    return Request(_SUBSYSTEM << 8 | kind, flags, head + body)
+
+
+def is_removal(message: Message, name: str) -> bool:
+    """Whether the kernel tells that a table of that name, or something in it, was deleted."""
+    kinds = (_DELTABLE, _DELCHAIN, _DELRULE, _DELSET, _DELSETELEM)
+    if message.type not in [_SUBSYSTEM << 8 | kind for kind in kinds]:
+        return False
+    return attributes(message.body, 4).get(1, b"").rstrip(b"\0") == name.encode()
+
+
+class Chain(NamedTuple):
+    """A chain at a hook, of anybody's table."""
+
+    table: str
+    """With its family, as nft(8) has it: ``ip filter``."""
+    name: str
+    hook: int
+    drops: bool
+    """What becomes of a packet that no rule decides on."""
+
+
+def list_chains() -> Request:
+    """Ask for every chain: a dump."""
+    return Request(_SUBSYSTEM << 8 | _GETCHAIN, 0, struct.pack("!BBH", 0, 0, 0))
+
+
+def chain(message: Message) -> Chain | None:
+    """A chain of the dump; None for one at no hook."""
+    found = attributes(message.body, 4)
+    if 4 not in found:
+        return None
+    hook, policy = attributes(found[4]).get(1, bytes(4)), found.get(5, struct.pack("!I", ACCEPT))
+    family = _FAMILY_NAMES.get(message.body[0], "?")
+    names = [found[kind].rstrip(b"\0").decode(errors="replace") for kind in (1, 3)]
+    return Chain(f"{family} {names[0]}", names[1], int.from_bytes(hook, "big"), int.from_bytes(policy, "big") == DROP)
 
 
 def begin() -> Request:
@@ -52,47 +113,51 @@ def end() -> Request:
     return Request(_BATCH_END, 0, struct.pack("!BBH", 0, 0, _SUBSYSTEM))
 
 
-def new_table(name: str) -> Request:
+def new_table(table: Table) -> Request:
     """Create a table, unless it is there."""
-    return _message(_NEWTABLE, text(1, name) + be32(2, 0), NLM_F_CREATE)
+    return _message(_NEWTABLE, table, be32(2, 0), NLM_F_CREATE)
 
 
-def get_table(name: str) -> Request:
+def get_table(table: Table) -> Request:
     """Ask for a table: ENOENT when there is none."""
-    return _message(_GETTABLE, text(1, name))
+    return _message(_GETTABLE, table, b"")
 
 
-def delete_table(name: str) -> Request:
+def delete_table(table: Table) -> Request:
     """Delete a table and all that is in it."""
-    return _message(_DELTABLE, text(1, name))
+    return _message(_DELTABLE, table, b"")
 
 
-def base_chain(table: str, name: str, kind: str, hook: int, priority: int) -> Request:
+def base_chain(table: Table, name: str, kind: str, hook: int, priority: int) -> Request:
     """Create a chain that the kernel enters at a hook; packets that reach its end go on."""
     where = nested(4, be32(1, hook), be32(2, priority & 0xFFFFFFFF))
-    return _message(_NEWCHAIN, text(1, table) + text(3, name) + where + text(7, kind), NLM_F_CREATE)
+    return _message(_NEWCHAIN, table, text(3, name) + where + text(7, kind), NLM_F_CREATE)
 
 
-def rule(table: str, chain: str, *expressions: bytes) -> Request:
+def rule(table: Table, chain: str, *expressions: bytes) -> Request:
     """Append a rule."""
-    body = text(1, table) + text(2, chain) + nested(4, *expressions)
-    return _message(_NEWRULE, body, NLM_F_CREATE | NLM_F_APPEND)
+    body = text(2, chain) + nested(4, *expressions)
+    return _message(_NEWRULE, table, body, NLM_F_CREATE | NLM_F_APPEND)
 
 
-def new_map(table: str, name: str, identity: int, key: Sequence[int], data: Sequence[int]) -> Request:
-    """Create a map; key and data are concatenations of data types of at most four bytes each. ``identity`` is
-    a number of the caller's, unlike that of any other set of the batch."""
+def new_map(table: Table, name: str, identity: int, key: Sequence[int], data: Sequence[int]) -> Request:
+    """Create a map; key and data are concatenations of data types. ``identity`` is a number of the caller's, unlike
+    that of any other set of the batch."""
     body = (
-        text(1, table)
-        + text(2, name)
+        text(2, name)
         + be32(3, _SET_FLAG_MAP)
         + be32(4, _concatenated(key))
-        + be32(5, 4 * len(key))
+        + be32(5, _length(key))
         + be32(6, _concatenated(data))
-        + be32(7, 4 * len(data))
+        + be32(7, _length(data))
         + be32(10, identity)
     )
-    return _message(_NEWSET, body, NLM_F_CREATE)
+    return _message(_NEWSET, table, body, NLM_F_CREATE)
+
+
+def _length(types: Sequence[int]) -> int:
+    """Bytes of a concatenation: but for an IPv6 address, each part takes four."""
+    return sum(16 if kind == IPV6_ADDR else 4 for kind in types)
 
 
 def _concatenated(types: Sequence[int]) -> int:
@@ -102,23 +167,22 @@ def _concatenated(types: Sequence[int]) -> int:
     return value
 
 
-def add_elements(table: str, name: str, elements: Sequence[tuple[bytes, bytes]]) -> list[Request]:
+def add_elements(table: Table, name: str, elements: Sequence[tuple[bytes, bytes]]) -> list[Request]:
     """Put key-and-data pairs in a map."""
     flat = [nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, data))) for key, data in elements]
     return _element_messages(_NEWSETELEM, table, name, flat, NLM_F_CREATE)
 
 
-def delete_elements(table: str, name: str, keys: Sequence[bytes]) -> list[Request]:
+def delete_elements(table: Table, name: str, keys: Sequence[bytes]) -> list[Request]:
     """Take keys out of a map. ENOENT, and nothing of the batch is done, when one is missing."""
     flat = [nested(1, nested(1, attribute(1, key))) for key in keys]
     return _element_messages(_DELSETELEM, table, name, flat, 0)
 
 
-def _element_messages(kind: int, table: str, name: str, flat: list[bytes], flags: int) -> list[Request]:
-    head = text(1, table) + text(2, name)
+def _element_messages(kind: int, table: Table, name: str, flat: list[bytes], flags: int) -> list[Request]:
     step = _ELEMENTS_PER_MESSAGE
     chunks = [flat[start : start + step] for start in range(0, len(flat), step)]
-    return [_message(kind, head + nested(3, *chunk), flags) for chunk in chunks]
+    return [_message(kind, table, text(2, name) + nested(3, *chunk), flags) for chunk in chunks]
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:
@@ -151,18 +215,21 @@ def interface(direction: int, name: str, *, equal: bool = True) -> bytes:
 
 
 def _in_network(offset: int, network: bytes, prefix: int, *, equal: bool = True) -> bytes:
-    mask = (0xFFFFFFFF << (32 - prefix) & 0xFFFFFFFF).to_bytes(4, "big")
-    return _load_payload(1, offset, 4, _FIRST_REGISTER) + _mask(mask) + _compare(network, equal=equal)
+    bits = 8 * len(network)
+    mask = ((1 << bits) - (1 << bits - prefix)).to_bytes(len(network), "big")
+    return (
+        _load_payload(1, offset, len(network), _FIRST_REGISTER) + _mask(mask) + _compare(network, equal=equal)
+    )
 
 
-def source(network: bytes, prefix: int) -> bytes:
-    """``ip saddr`` is in a network."""
-    return _in_network(12, network, prefix)
+def source(family: Family, network: bytes, prefix: int) -> bytes:
+    """``saddr`` is in a network."""
+    return _in_network(family.source, network, prefix)
 
 
-def destination(network: bytes, prefix: int, *, equal: bool = True) -> bytes:
-    """``ip daddr`` is, or is not, in a network."""
-    return _in_network(16, network, prefix, equal=equal)
+def destination(family: Family, network: bytes, prefix: int, *, equal: bool = True) -> bytes:
+    """``daddr`` is, or is not, in a network."""
+    return _in_network(family.destination, network, prefix, equal=equal)
 
 
 def to_this_host() -> bytes:
@@ -196,14 +263,14 @@ def masquerade() -> bytes:
     return _expression("masq")
 
 
-def translate_by(map_name: str, *, by_address: bool) -> bytes:
-    """``dnat to [ip daddr .] meta l4proto . th dport map @…``: the data is an address and a port."""
-    first = _FIRST_REGISTER
-    load = _load_payload(1, 16, 4, first) if by_address else b""
-    protocol = first + 1 if by_address else first
+def translate_by(family: Family, map_name: str, *, by_address: bool) -> bytes:
+    """``dnat to [daddr .] meta l4proto . th dport map @…``: the data is an address and a port."""
+    first, registers = _FIRST_REGISTER, family.length // 4
+    load = _load_payload(1, family.destination, family.length, first) if by_address else b""
+    protocol = first + registers if by_address else first
     load += _load_meta(_L4PROTO, protocol) + _load_payload(2, 2, 2, protocol + 1)
     found = _expression("lookup", text(1, map_name), be32(2, first), be32(3, first))
-    target = _expression("nat", be32(1, 1), be32(2, _FAMILY_IP), be32(3, first), be32(5, first + 1))
+    target = _expression("nat", be32(1, 1), be32(2, family.number), be32(3, first), be32(5, first + registers))
     return load + found + target
 
 

@@ -181,7 +181,6 @@ def test_the_versions_of_the_api_are_told_alike(shared_engine: Engine) -> None:
         ({"Isolation": "hyperv"}, 400, 'invalid isolation "hyperv" on linux'),
         ({"DeviceRequests": [{"Driver": "nvidia", "Capabilities": [["gpu"]]}]}, 400,
          'could not select device driver "nvidia" with capabilities: [[gpu]]'),
-        ({"Links": ["there:alias"]}, 501, "links are not supported"),
         ({"VolumeDriver": "odd", "Binds": ["v:/v"]}, 404, 'plugin "odd" not found'),
         ({"LogConfig": {"Type": "odd"}}, 400, "no log driver named 'odd' is registered"),
         ({"Mounts": [{"Type": "npipe", "Target": "/x"}]}, 400, "mount type unknown"),
@@ -200,20 +199,25 @@ def test_what_cannot_be_honoured_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("networks", "said"),
+    ("networks", "status", "said"),
     [
-        ({"bridge": {}, "other": {}}, "a container has one network"),
-        ({"bridge": {"IPAMConfig": {"IPv6Address": "2001:db8::2"}}}, "IPv4 only"),
-        ({"bridge": {"DriverOpts": {"a": "b"}}}, "driver options"),
-        ({"bridge": {"Links": ["a:b"]}}, "links are not supported"),
+        ({"bridge": {}, "host": {}}, 400, "container cannot be connected to multiple networks"),
+        ({"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}, 400, "supported on user defined networks only"),
+        ({"bridge": {"Aliases": ["a"]}}, 400, "only for containers in user defined networks"),
+        ({"mine": {"IPAMConfig": {"IPv6Address": "172.17.0.9"}}}, 400, "invalid IPv6 address: 172.17.0.9"),
+        ({"mine": {"IPAMConfig": {"LinkLocalIPs": ["fe80::2"]}}}, 501, "link-local"),
+        ({"mine": {"DriverOpts": {"com.docker.network.endpoint.ifname": "a/b"}}}, 400, "invalid interface name 'a/b'"),
+        ({"mine": {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.all.forwarding=1"}}}, 400,
+         "unrecognised network interface sysctl"),
+        ({"bridge": {"DriverOpts": {"a": "b"}}}, 501, "driver options"),
     ],
-)
+)  # fmt: skip
 def test_networks_that_cannot_be_joined_are_refused(
-    shared_engine: Engine, networks: dict[str, Any], said: str
+    shared_engine: Engine, networks: dict[str, Any], status: int, said: str
 ) -> None:
     body = {"Image": "busybox", "NetworkingConfig": {"EndpointsConfig": networks}}
     told = _says(shared_engine, "POST", "/containers/create", body)
-    assert (told[0], said in told[1]) == (501, True), told
+    assert (told[0], said in told[1]) == (status, True), told
 
 
 def test_what_is_discarded_is_warned_of(shared_engine: Engine) -> None:

@@ -4,14 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from corten.engine.container_network import network_settings, operations, port_map, requested_ports
+from corten.engine.container_network import (
+    dns_names,
+    joined,
+    links,
+    network_settings,
+    operations,
+    port_map,
+    requested_ports,
+    settled_networking,
+    with_network,
+)
 from corten.engine.database import Database
-from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding, as_json
-from corten.engine.network_model import NetworkCreate
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    EndpointRequest,
+    HostConfig,
+    NetworkingConfig,
+    PortBinding,
+    as_json,
+)
+from corten.engine.network_model import Network, NetworkCreate
 from corten.engine.networks import Networks
 from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from corten.network.endpoint import LOOPBACK_ONLY, Binding
@@ -97,7 +116,7 @@ def test_an_ordinary_user_has_no_bridges(networks: Networks) -> None:
     with pytest.raises(Unsupported, match="bridge networks need root"):
         networks.create(NetworkCreate("mine"))
     for mode in ("host", "none", "container:x"):
-        assert networks.attach(_container(network_mode=mode)) is None
+        assert networks.attach(_container(network_mode=mode)) == ()
     networks.release("3" * 64)
 
 
@@ -108,9 +127,9 @@ def test_predefined_networks_stay(networks: Networks) -> None:
 
 
 def test_operations_by_mode() -> None:
-    assert operations(_container(network_mode="none"), None) == LOOPBACK_ONLY
-    assert operations(_container(network_mode="host"), None) == ()
-    assert operations(_container(), ENDPOINT) == ENDPOINT.operations
+    assert operations(_container(network_mode="none"), ()) == LOOPBACK_ONLY
+    assert operations(_container(network_mode="host"), ()) == ()
+    assert operations(_container(), (ENDPOINT,)) == ENDPOINT.operations
 
 
 def test_ports_asked_for() -> None:
@@ -122,14 +141,60 @@ def test_ports_asked_for() -> None:
 
 
 def test_the_port_map_shows_what_is_exposed_too() -> None:
-    ports = port_map(_container().config, ENDPOINT)
+    ports = port_map(_container().config, (ENDPOINT,))
     assert ports == {"80/tcp": [PortBinding("0.0.0.0", "8080")], "53/udp": None}
     assert Binding("tcp", "0.0.0.0", 8080, 80) in ENDPOINT.ports
 
 
 def test_settings_of_an_inspect() -> None:
-    running = network_settings(_container(), "bridge", ENDPOINT)
+    networks = {"bridge": EndpointRequest()}
+    running = network_settings(_container(), networks, (ENDPOINT,))
     assert (running.ip_address, running.networks["bridge"].ip_address) == ("172.17.0.2", "172.17.0.2")
-    stopped = network_settings(_container(), "bridge", None)
+    stopped = network_settings(_container(), networks, ())
     assert (stopped.ip_address, stopped.networks["bridge"].ip_address, stopped.ports) == ("", "", {})
-    assert network_settings(_container(network_mode="container:x"), "", None).networks == {}
+    assert network_settings(_container(network_mode="container:x"), {}, ()).networks == {}
+
+
+def test_names_in_a_network_of_a_users() -> None:
+    network = Network("back", "f" * 64, "", "bridge")
+    asked = EndpointRequest(aliases=["db", "web"], links=["/store:/web/shop", "cache"])
+    container = msgspec.structs.replace(
+        _container(network_mode="back", links=["old:older"]), networking=NetworkingConfig({"back": asked})
+    )
+    assert dns_names(container, network) == ("web", "db", "333333333333")
+    assert links(container, network) == (("store", "shop"), ("cache", "cache"), ("old", "older"))
+
+
+def test_the_default_bridge_has_links_only() -> None:
+    network = Network("bridge", "f" * 64, "", "bridge")
+    container = _container(links=["db:store"])
+    assert (dns_names(container, network), links(container, network)) == ((), (("db", "store"),))
+
+
+@pytest.mark.parametrize(
+    ("mode", "listed", "names"),
+    [
+        ("default", None, ["bridge"]),
+        ("", {}, ["bridge"]),
+        ("default", {"default": {}}, ["bridge"]),
+        ("back", {"front": {}, "back": {}}, ["back", "front"]),
+        ("default", {"front": {}}, ["front"]),
+        ("none", None, ["none"]),
+        ("container:x", {"front": {}}, []),
+    ],
+)
+def test_the_networks_of_a_new_container(mode: str, listed: dict[str, Any] | None, names: list[str]) -> None:
+    """What is listed is all, as for dockerd; the mode's own is first, and has eth0."""
+    asked = NetworkingConfig({name: EndpointRequest() for name in listed} if listed is not None else None)
+    settled = settled_networking(HostConfig(network_mode=mode), asked)
+    container = msgspec.structs.replace(_container(network_mode=mode), networking=settled)
+    assert list(joined(container)) == names
+
+
+def test_networks_come_and_go() -> None:
+    container = msgspec.structs.replace(_container(), networking=NetworkingConfig({"bridge": None}))
+    more = msgspec.structs.replace(container, networking=with_network(container, "back", EndpointRequest()))
+    assert list(joined(more)) == ["bridge", "back"]
+    none = msgspec.structs.replace(container, networking=with_network(container, "bridge", None))
+    assert joined(none) == {}
+    assert joined(msgspec.structs.replace(container, networking=NetworkingConfig())) == {"bridge": EndpointRequest()}

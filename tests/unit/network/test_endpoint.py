@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
+from typing import Any
 
-from corten.network.endpoint import LOOPBACK_ONLY, Binding, Endpoint
+from corten.network.endpoint import LOOPBACK_ONLY, Binding, Endpoint, operations, with_way_out
+from corten.network.link import Reroute
 from corten.spec.operation import INIT, PARENT, decode, encode
 
 ENDPOINT = Endpoint(
@@ -61,6 +64,61 @@ def test_operations_explain_themselves() -> None:
     ]
     assert all(step.why().endswith(".") and step.group == "network" for step in ENDPOINT.operations)
     assert [step.what() for step in LOOPBACK_ONLY] == ["lo"]
+
+
+def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
+    place = dataclasses.replace(
+        ENDPOINT, ip6="fd00::2", prefix6=64, gateway6="fd00::1", isolated=True,
+        switches=(("ipv4/conf/eth0/log_martians", "1"),),
+    )  # fmt: skip
+    assert Endpoint.decode(json.loads(json.dumps(place.encode()))) == place
+    steps = [*place.operations, place.unplugged, Reroute("fd00::1")]
+    assert [decode(json.loads(json.dumps(encode(step)))) for step in steps] == steps
+    assert [(step.stage, step.shell()) for step in steps[2:]] == [
+        (INIT, "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra && echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6"),
+        (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
+        (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
+        (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
+        (INIT, "ip route add default via 172.17.0.1"),
+        (INIT, "ip -6 route add default via fd00::1"),
+        (PARENT, "ip link delete vethabcdef0"),
+        (INIT, "ip -6 route replace default via fd00::1"),
+    ]
+    assert "hairpin on isolated on" in steps[1].shell()
+    assert all(step.why().endswith((".", ")")) and step.group == "network" for step in steps)
+
+
+def test_a_link_without_a_bridge() -> None:
+    place = dataclasses.replace(ENDPOINT, driver="macvlan", mode="bridge", bridge="eth9", host_interface="")
+    assert place.operations[1].shell() == (
+        "ip link add link eth9 name eth0 address 02:42:ac:11:00:02 mtu 1500 "
+        'netns "$PID" type macvlan mode bridge'
+    )
+    assert (place.unplugged.stage, place.unplugged.shell()) == (INIT, "ip link delete eth0")
+
+
+def _place(network: str, **fields: Any) -> Endpoint:
+    return dataclasses.replace(ENDPOINT, network=network, endpoint_id=network, **fields)
+
+
+def test_the_way_out_of_several() -> None:
+    """The highest priority; then the first name; a family without a gateway there has it elsewhere."""
+
+    def chosen(*places: Endpoint) -> tuple[str, str]:
+        settled = with_way_out(places)
+        out = [one.network for one in settled if one.way_out]
+        out6 = [one.network for one in settled if one.way_out6]
+        return "".join(out), "".join(out6)
+
+    a, b = _place("a"), _place("b", gateway6="fd00::1")
+    assert chosen(b, a) == ("a", "b")
+    assert chosen(a, dataclasses.replace(b, priority=1)) == ("b", "b")
+    assert chosen(dataclasses.replace(a, priority=-1), b) == ("b", "b")
+    assert chosen(dataclasses.replace(a, gateway=""), b) == ("b", "b")
+    assert chosen(dataclasses.replace(a, gateway="")) == ("", "")
+    steps = [step.what() for step in operations(with_way_out((b, dataclasses.replace(a, interface="eth1"))))]
+    assert steps.count("default via 172.17.0.1") == 1
+    assert [step for step in steps if step.startswith("eth")] == ["eth0 172.17.0.2/16", "eth1 172.17.0.2/16"]
 
 
 def test_links_are_light() -> None:

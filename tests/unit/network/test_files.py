@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corten.errors import InvalidInput
-from corten.network.files import hosts_file, hosts_file_of_host, resolv_conf, resolver_is_stub
+from corten.network.files import hosts_file, hosts_file_of_host, own_entry, resolv_conf, resolver_is_stub
 
 
 def _tail(**asked: object) -> list[str]:
@@ -13,31 +13,30 @@ def _tail(**asked: object) -> list[str]:
 
 
 def test_a_hosts_file() -> None:
-    text = hosts_file(hostname="web", ip="172.17.0.2")
-    assert text.splitlines() == [
+    assert hosts_file().splitlines() == [
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost ip6-loopback",
         "fe00::\tip6-localnet",
         "ff00::\tip6-mcastprefix",
         "ff02::1\tip6-allnodes",
         "ff02::2\tip6-allrouters",
-        "172.17.0.2\tweb",
     ]
 
 
-def test_its_own_name_follows_the_added_hosts() -> None:
+def test_added_hosts() -> None:
     extra = ["db:10.0.0.5", "six=2001:db8::1", "bracket:[::2]", "host.docker.internal:host-gateway"]
-    assert _tail(hostname="web", domainname="example.org", ip="172.17.0.2", extra=extra, gateway="172.17.0.1") == [
+    assert _tail(extra=extra, gateway="172.17.0.1") == [
         "10.0.0.5\tdb",
         "2001:db8::1\tsix",
         "::2\tbracket",
         "172.17.0.1\thost.docker.internal",
-        "172.17.0.2\tweb.example.org web",
     ]
 
 
-def test_without_a_network_there_is_no_own_name() -> None:
-    assert _tail(hostname="web") == []
+def test_the_lines_of_ones_own_addresses() -> None:
+    assert own_entry("172.17.0.2", hostname="web") == "172.17.0.2\tweb\n"
+    assert own_entry("fd00::2", hostname="web", domainname="example.org") == "fd00::2\tweb.example.org web\n"
+    assert own_entry("", hostname="web") == own_entry("172.17.0.2", hostname="") == ""
 
 
 @pytest.mark.parametrize("entry", ["db", "db:", "db:nowhere", "gw:host-gateway"])

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corten.errors import Conflict, InvalidInput
-from corten.network.pool import DEFAULT_POOLS, Addresses, Pool, first_free, mac_of
+from corten.errors import AccessDenied, Conflict, InvalidInput
+from corten.network.pool import DEFAULT_POOLS, Addresses, Pool, first_free, mac_of, ula_pool
 
 
 def _addresses(subnet: str = "10.0.0.0/29") -> Addresses:
@@ -70,12 +70,12 @@ def test_reserved_addresses() -> None:
     pool = _addresses()
     pool.reserve("10.0.0.2")
     assert pool.allocate() == "10.0.0.3"
-    with pytest.raises(Conflict, match="already in use"):
+    with pytest.raises(AccessDenied, match="Address already in use"):
         pool.reserve("10.0.0.2")
     for bad in ("10.0.0.0", "10.0.0.7", "10.0.1.1", "x"):
         with pytest.raises(InvalidInput):
             pool.reserve(bad)
-    with pytest.raises(Conflict):
+    with pytest.raises(AccessDenied):
         pool.reserve("10.0.0.1")
 
 
@@ -93,6 +93,40 @@ def test_never_the_same_address_twice(moves: list[int | None]) -> None:
             free = [f"10.0.0.{last}" for last in range(2, 15) if f"10.0.0.{last}" not in held]
             assert address == free[0]
             held.append(address)
+
+
+def test_a_range_of_a_subnet() -> None:
+    """What is given out is of the range; what is asked for, of the whole subnet."""
+    subnet = IPv4Network("10.0.0.0/16")
+    pool = Addresses(subnet, subnet[1], within=IPv4Network("10.0.5.0/30"), reserved=["10.0.5.1", "10.0.9.9"])
+    pool.reserve("10.0.7.7")
+    assert [pool.allocate() for _ in range(3)] == ["10.0.5.0", "10.0.5.2", "10.0.5.3"]
+    with pytest.raises(Conflict, match="no available IPv4 addresses"):
+        pool.allocate()
+    pool.release("10.0.7.7")
+    pool.release("10.0.5.2")
+    assert pool.allocate() == "10.0.5.2"
+    with pytest.raises(AccessDenied):
+        pool.reserve("10.0.9.9")
+
+
+def test_ipv6() -> None:
+    subnet = IPv6Network("fd00:1::/64")
+    pool = Addresses(subnet, subnet[1])
+    assert [pool.allocate(), pool.allocate()] == ["fd00:1::2", "fd00:1::3"]
+    pool.reserve("fd00:1::ffff")
+    with pytest.raises(InvalidInput):
+        pool.reserve("10.0.0.1")
+
+
+def test_unique_local_subnets() -> None:
+    """Each engine has its own, and the same after each start; a family's subnets do not hinder the other's."""
+    one, other = ula_pool("one"), ula_pool("other")
+    assert one == ula_pool("one") != other
+    assert one.base.subnet_of(IPv6Network("fd00::/8"))  # type: ignore[arg-type]
+    first = first_free([*DEFAULT_POOLS, one], [IPv4Network("172.16.0.0/12")], 6)
+    second = first_free([*DEFAULT_POOLS, one], [first], 6)
+    assert (first.prefixlen, int(second.network_address) - int(first.network_address)) == (64, 1 << 64)
 
 
 def test_ethernet_addresses_follow_the_address() -> None:

@@ -13,12 +13,14 @@ def test_a_port_map() -> None:
         "80/tcp": [("", "8080"), ("127.0.0.1", "8000-8010")],
         "53/udp": [("0.0.0.0", "")],
         "443": [("10.0.0.1", "443")],
+        "9/sctp": [("[2001:db8::1]", "9")],
     }
     assert port_requests(asked) == [
-        PortRequest("tcp", 80, "0.0.0.0", 8080, 8080),
+        PortRequest("tcp", 80, "", 8080, 8080),
         PortRequest("tcp", 80, "127.0.0.1", 8000, 8010),
         PortRequest("udp", 53, "0.0.0.0", 0, 0),
         PortRequest("tcp", 443, "10.0.0.1", 443, 443),
+        PortRequest("sctp", 9, "2001:db8::1", 9, 9),
     ]
 
 
@@ -30,8 +32,8 @@ def test_container_ports(text: str, expected: tuple[int, str]) -> None:
 @pytest.mark.parametrize(
     ("target", "ip", "port", "kind"),
     [
-        ("80/sctp", "", "80", Unsupported),
-        ("80/tcp", "::1", "80", Unsupported),
+        ("80/dccp", "", "80", Unsupported),
+        ("80/tcp", "::g", "80", InvalidInput),
         ("80/tcp", "nowhere", "80", InvalidInput),
         ("80/tcp", "", "65536", InvalidInput),
         ("80/tcp", "", "-1", InvalidInput),

@@ -11,7 +11,7 @@ from corten.wire.netlink import NLM_F_CREATE, attribute_list, attributes
 
 
 def test_a_message_names_subsystem_and_family() -> None:
-    request = nft.new_table("mine")
+    request = nft.new_table(nft.Table("mine"))
     assert (request.type, request.flags) == (10 << 8, NLM_F_CREATE)
     assert request.body[:4] == b"\x02\0\0\0"
     assert attributes(request.body, 4)[1] == b"mine\0"
@@ -29,7 +29,7 @@ def test_keys_are_padded_to_registers() -> None:
 
 def test_a_maps_types_are_concatenated() -> None:
     request = nft.new_map(
-        "t", "m", 1, (nft.IPV4_ADDR, nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)
+        nft.Table("t"), "m", 1, (nft.IPV4_ADDR, nft.INET_PROTO, nft.INET_SERVICE), (nft.IPV4_ADDR, nft.INET_SERVICE)
     )
     found = attributes(request.body, 4)
     numbers = {kind: struct.unpack("!I", found[kind])[0] for kind in (3, 4, 5, 6, 7)}
@@ -39,13 +39,13 @@ def test_a_maps_types_are_concatenated() -> None:
 def test_many_elements_are_several_messages() -> None:
     """An attribute's length has 16 bits."""
     elements = [(nft.protocol_and_port(6, port), nft.address_and_port(bytes(4), port)) for port in range(1, 1202)]
-    requests = nft.add_elements("t", "m", elements)
+    requests = nft.add_elements(nft.Table("t"), "m", elements)
     lists = [attributes(request.body, 4)[3] for request in requests]
     assert [len(list(attribute_list(one))) for one in lists] == [500, 500, 201]
-    assert nft.add_elements("t", "m", []) == []
+    assert nft.add_elements(nft.Table("t"), "m", []) == []
     assert nft.delete_elements("t", "m", []) == []
 
 
 def test_a_priority_below_zero() -> None:
-    hook = attributes(attributes(nft.base_chain("t", "c", "filter", nft.PREROUTING, nft.RAW).body, 4)[4])
+    hook = attributes(attributes(nft.base_chain(nft.Table("t"), "c", "filter", nft.PREROUTING, nft.RAW).body, 4)[4])
     assert hook[2] == struct.pack("!i", -300)

@@ -11,10 +11,9 @@ from corten.api.shapes.configs import Version, config_shape, host_shape
 from corten.api.shapes.descriptors import descriptor_shape
 from corten.api.shapes.words import status_line
 from corten.api.times import unix_seconds
-from corten.engine.container_network import network_settings
+from corten.engine.container_network import decoded_endpoints, network_settings
 from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
-from corten.network.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from corten.api.services import Services
@@ -62,9 +61,8 @@ def _manifest(container: Container, services: Services) -> dict[str, Any]:
 
 
 def settings(container: Container, services: Services) -> NetworkSettings:
-    """The container's place in its network, while it runs."""
-    endpoint = Endpoint.decode(container.endpoint) if container.endpoint else None
-    return network_settings(container, services.networks.name_of(container), endpoint)
+    """The container's networks, and its places there while it runs."""
+    return network_settings(container, services.networks.names_of(container), decoded_endpoints(container))
 
 
 def _sizes(sizes: Sizes | None) -> dict[str, int]:
@@ -128,9 +126,12 @@ def state_shape(container: Container) -> dict[str, Any]:
 
 _BRIDGE_FIELDS = {
     "HairpinMode": False, "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "SecondaryIPAddresses": None,
-    "SecondaryIPv6Addresses": None, "GlobalIPv6Address": "", "GlobalIPv6PrefixLen": 0, "IPv6Gateway": "",
+    "SecondaryIPv6Addresses": None,
 }  # fmt: skip
-_BRIDGE_MEMBERS = ("bridge", "endpoint_id", "gateway", "ip_address", "ip_prefix_len", "mac_address")
+_BRIDGE_MEMBERS = (
+    "bridge", "endpoint_id", "gateway", "ip_address", "ip_prefix_len", "mac_address", "ipv6_gateway",
+    "global_ipv6_address", "global_ipv6_prefix_len",
+)  # fmt: skip
 
 
 def _network_shape(settings: NetworkSettings, version: Version) -> dict[str, Any]:

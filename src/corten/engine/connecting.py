@@ -1,0 +1,184 @@
+"""Containers join networks and leave them: at once where they run, else by their next start."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+
+from corten.engine import hosts_edit
+from corten.engine.container_network import check_endpoint, joined, own_lines, wish, with_network
+from corten.engine.lifecycle import Lifecycle
+from corten.engine.live import Live, Run
+from corten.engine.model import Container, EndpointRequest
+from corten.engine.network_model import Network
+from corten.engine.pipes import PipeReader
+from corten.engine.spawning import Spawner
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
+from corten.network.endpoint import Endpoint
+from corten.network.link import Reroute
+from corten.spec.operation import Operation, encode
+
+_log = logging.getLogger(__name__)
+_SHARED = (
+    "container sharing network namespace with another container or host cannot be connected to any other network"
+)
+_NONE = "container cannot be connected to multiple networks with one of the networks in private (none) mode"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Connecting:
+    """Changes the networks of one engine's containers."""
+
+    lifecycle: Lifecycle
+    spawner: Spawner
+
+    async def connect(self, network: Network, container: Container, request: EndpointRequest | None) -> None:
+        """Put a container into one more network. Raises InvalidInput, AccessDenied (it is there already, the address
+        is used), Conflict, Unsupported, CortenError; nothing is changed then."""
+        life, request = self.lifecycle, request or EndpointRequest()
+        live = life.lives.of(container)
+        async with live.lock:
+            container = life.records.get(container.id)
+            self._check(network, container, request)
+            if live.run is None:
+                life.networks.release(container.id)  # what a plan was shown with is not so any more
+            changed = with_network(container, network.name, request)
+            if live.run is not None:
+                await self._plug(network, container, request, live.run)
+            life.records.change(container.id, networking=changed)
+
+    def _check(self, network: Network, container: Container, request: EndpointRequest) -> None:
+        _refuse_removed(container)
+        if container.host.network_mode.startswith(("container:", "ns:")):
+            raise InvalidInput(_SHARED)
+        present = {self.lifecycle.networks.find(ref) for ref in joined(container)}
+        if network.name in present:
+            raise AccessDenied(f"endpoint with name {container.name} already exists in network {network.name}")
+        if network.name == "host":
+            raise InvalidInput(
+                "cannot connect container to host network - container must be created in host network mode"
+            )
+        if "host" in present:
+            raise InvalidInput(_SHARED)
+        if "none" in present or (network.name == "none" and present):
+            raise InvalidInput(_NONE)
+        check_endpoint(network.name, request)
+        wish(container, network, request)
+
+    async def _plug(self, network: Network, container: Container, request: EndpointRequest, run: Run) -> None:
+        networks = self.lifecycle.networks
+        before = networks.endpoints_of(container.id)
+        endpoints = networks.join(container, network, request)
+        (new,) = (one for one in endpoints if one.network_id == network.id)
+        try:
+            await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
+            try:
+                endpoints = networks.move_ports(container)
+            except CortenError:
+                await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                raise
+        except CortenError:
+            networks.leave(container.id, network.id)
+            networks.move_ports(container)
+            raise
+        self._note(container, endpoints)
+        self._edit_hosts(container, added=own_lines(container, new))
+        self.lifecycle.publish_network(new, "connect")
+
+    async def disconnect(self, network: Network, container: Container, *, force: bool = False) -> None:
+        """Take a container out of a network; with ``force``, also when its interface cannot be removed. Raises
+        InvalidInput, CortenError (it is not there, or the kernel refuses)."""
+        life = self.lifecycle
+        live = life.lives.of(container)
+        async with live.lock:
+            container = life.records.get(container.id)
+            _refuse_removed(container)
+            refs = [ref for ref in joined(container) if life.networks.find(ref) == network.name]
+            if not refs:
+                raise CortenError(f"container {container.id} is not connected to network {network.name}")
+            if network.name == "host" and live.run is not None:
+                raise InvalidInput(
+                    "cannot disconnect container from host network - container was created in host network mode"
+                )
+            if live.run is None:
+                life.networks.release(container.id)
+            else:
+                await self._unplug(network, container, live, force=force)
+            life.records.change(container.id, networking=with_network(container, refs[0], None))
+
+    async def _unplug(self, network: Network, container: Container, live: Live, *, force: bool) -> None:
+        networks = self.lifecycle.networks
+        before = networks.endpoints_of(container.id)
+        gone = [one for one in before if one.network_id == network.id]
+        for old in gone:
+            remaining = networks.without(container.id, network.id)
+            try:
+                if live.run is not None:
+                    steps = (old.unplugged, *_rerouted(before, remaining))
+                    await self._rewire(container, live.run, steps)
+            except CortenError:
+                if not force:
+                    raise
+            networks.leave(container.id, network.id)
+            try:
+                self._note(container, networks.move_ports(container))
+            finally:
+                self._note(container, networks.endpoints_of(container.id))
+            self._edit_hosts(container, removed=own_lines(container, old))
+            self.lifecycle.publish_network(old, "disconnect")
+
+    def _note(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
+        self.lifecycle.records.change(container.id, endpoints=[one.encode() for one in endpoints])
+
+    async def _rewire(self, container: Container, run: Run, steps: Sequence[Operation]) -> None:
+        """Have a worker of the spawner execute operations on a container that runs. Raises Conflict when it has ended,
+        CortenError with what the kernel refused."""
+        # The report is one write of a few bytes: it is read whole.
+        reader, writer = os.pipe()
+        try:
+            try:
+                args = {"operations": [encode(step) for step in steps]}
+                message = {"do": "work", "work": "rewire", "args": args}
+                answer = await self.spawner.request(message, [writer, run.monitor.pidfd])
+            finally:
+                os.close(writer)
+            said = await PipeReader(reader).read()
+        finally:
+            os.close(reader)
+        status = await self.spawner.status_of(int(answer["pid"]))
+        if run.over.done() or (status and not said):
+            raise Conflict(f"container {container.id} is not running")
+        if error := json.loads(said).get("error"):
+            raise CortenError(f"change the networks of {container.name}: {error}")
+
+    def _edit_hosts(self, container: Container, *, added: str = "", removed: str = "") -> None:
+        """Change the container's own lines of its /etc/hosts."""
+        gone = removed.splitlines(keepends=True)
+        path = self.lifecycle.planner.paths.container(container.id) / "hosts"
+        try:
+            hosts_edit.edit(path, drop=lambda line: line in gone, add=added)
+        except CortenError as error:  # the network is as it should be: what the container did to its file is its own
+            _log.warning("container %s: %s", container.id[:12], error.message)
+
+
+def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator[Operation]:
+    """The steps that move the way out, where it is another one."""
+    for gateway in ("gateway", "gateway6"):
+        old, new = (_way_out(endpoints, gateway) for endpoints in (before, after))
+        if new and new != old:
+            yield Reroute(new)
+
+
+def _way_out(endpoints: Sequence[Endpoint], gateway: str) -> str:
+    flag = "way_out6" if gateway == "gateway6" else "way_out"
+    return next((str(getattr(one, gateway)) for one in endpoints if getattr(one, flag)), "")
+
+
+def _refuse_removed(container: Container) -> None:
+    if container.state.status == "removing" or container.state.dead:
+        raise Conflict(
+            f"Container {container.id} is marked for removal and cannot be connected or disconnected to the network"
+        )
