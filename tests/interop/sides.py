@@ -1,0 +1,56 @@
+"""The two engines that suites are run against. Each is started inside the namespaces of the side that asks."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from tests.interop.images import Images
+from tests.support.dockerd import Dockerd, dockerd_problem
+from tests.support.engine import Engine
+
+Environment = Mapping[str, str]
+
+
+@contextlib.contextmanager
+def corten(images: Images) -> Iterator[Environment]:
+    """An engine of this project's, with the images; the environment of its clients."""
+    with tempfile.TemporaryDirectory(prefix="io-") as scratch:
+        engine = Engine(Path(scratch) / "root", judged=False)
+        try:
+            images.load_into(engine.start().docker)
+            yield _with_registry(engine.environment(), Path(scratch))
+        finally:
+            engine.remove()
+
+
+@contextlib.contextmanager
+def dockerd(images: Images) -> Iterator[Environment]:
+    """Debian's dockerd, with the images; the environment of its clients."""
+    if problem := dockerd_problem():
+        raise SystemExit(problem)
+    with tempfile.TemporaryDirectory(prefix="io-") as scratch:
+        engine = Dockerd(Path(scratch), apart=False)
+        try:
+            images.load_into(engine.start().docker)
+            yield _with_registry(engine.environment(), Path(scratch))
+        finally:
+            engine.remove()
+
+
+def _with_registry(environment: Environment, directory: Path) -> Environment:
+    """moby's tests start ``registry``, which Debian has under another name."""
+    program = shutil.which("docker-registry")
+    if program is not None:
+        (directory / "programs").mkdir()
+        (directory / "programs/registry").symlink_to(program)
+    return {**environment, "PATH": f"{directory}/programs:{environment['PATH']}"}
+
+
+SIDES: Mapping[str, Callable[[Images], contextlib.AbstractContextManager[Environment]]] = {
+    "dockerd": dockerd,
+    "corten": corten,
+}
