@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ def _fetched(suite: Suite) -> bool:
 
 def _inside(side: str, chosen: Sequence[Suite], tests: str) -> None:
     """In the side's namespaces: start its engine anew for each suite, and keep the outcomes."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that all is taken down
     for suite in chosen:
         print(f"  {suite.name} against {side} …", file=sys.stderr, flush=True)
         place = _CACHE / "results" / side

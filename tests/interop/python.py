@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,15 +18,17 @@ _ONE = 90  # seconds for a test: those that need longer wait for something that 
 def run_pytest(
     visit: Visit, python: Path, directory: Path, arguments: Sequence[str], own: Mapping[str, str] | None = None
 ) -> Outcomes:
-    """Run pytest in ``directory``; the outcomes of its report, none where it wrote none."""
+    """Run pytest in a copy of ``directory``, where tests may leave files; the outcomes of its report, none where it
+    wrote none."""
     junit = visit.output.with_suffix(".xml")
     junit.unlink(missing_ok=True)
     argv = [str(python), "-m", "pytest", "-p", "no:cacheprovider", f"--timeout={_ONE}", f"--junitxml={junit}", "-rfE"]
     chosen = ["-k", visit.only] if visit.only else []
-    with visit.output.open("wb") as output:
+    with visit.output.open("wb") as output, tempfile.TemporaryDirectory(prefix="io-") as scratch:
+        copy = shutil.copytree(directory, Path(scratch) / "suite")
         subprocess.run(
             [*argv, *arguments, *chosen],
-            cwd=directory,
+            cwd=copy,
             env={**visit.environment, **(own or {})},
             stdin=subprocess.DEVNULL,
             stdout=output,

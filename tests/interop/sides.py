@@ -22,7 +22,7 @@ def corten(images: Images) -> Iterator[Environment]:
         engine = Engine(Path(scratch) / "root", judged=False)
         try:
             images.load_into(engine.start().docker)
-            yield _with_registry(engine.environment(), Path(scratch))
+            yield _with_programs(engine.environment(), Path(scratch))
         finally:
             engine.remove()
 
@@ -36,18 +36,21 @@ def dockerd(images: Images) -> Iterator[Environment]:
         engine = Dockerd(Path(scratch), apart=False)
         try:
             images.load_into(engine.start().docker)
-            yield _with_registry(engine.environment(), Path(scratch))
+            yield _with_programs(engine.environment(), Path(scratch))
         finally:
             engine.remove()
 
 
-def _with_registry(environment: Environment, directory: Path) -> Environment:
-    """moby's tests start ``registry``, which Debian has under another name."""
-    program = shutil.which("docker-registry")
-    if program is not None:
-        (directory / "programs").mkdir()
-        (directory / "programs/registry").symlink_to(program)
-    return {**environment, "PATH": f"{directory}/programs:{environment['PATH']}"}
+def _with_programs(environment: Environment, directory: Path) -> Environment:
+    """What moby's tests start: ``registry``, which Debian has under another name, and no dockerd of their own, which
+    would be asked in the place of the engine under test."""
+    programs = directory / "programs"
+    programs.mkdir()
+    registry = shutil.which("docker-registry")
+    if registry is not None:
+        (programs / "registry").symlink_to(registry)
+    (programs / "dockerd").symlink_to("/bin/false")
+    return {**environment, "PATH": f"{programs}:{environment['PATH']}"}
 
 
 SIDES: Mapping[str, Callable[[Images], contextlib.AbstractContextManager[Environment]]] = {

@@ -217,7 +217,7 @@ async def attach(request: Request) -> Hijack:
     attachment = await services.containers.attach(container.id, options)
 
     async def serve(client: Duplex) -> None:
-        await stdio.serve(attachment, client)
+        await stdio.serve(attachment, client, framed=not attachment.tty)
 
     return Hijack(serve, stream_type(request.version, tty=container.config.tty))
 

@@ -93,7 +93,7 @@ async def load(request: Request) -> Response:
     async def work(report: Report) -> None:
         await request.services.images.load(_chunks(request), report)
 
-    return Response(content=await progress(work))
+    return Response(content=await progress(work, raises=False))
 
 
 @_route("GET", "/images/get")

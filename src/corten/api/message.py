@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from corten.api.members import as_named
 from corten.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class Request:
                 return empty
             raise InvalidInput("invalid JSON: got EOF while reading request body")
         try:
-            return msgspec.json.decode(content, type=kind)
+            return msgspec.convert(as_named(msgspec.json.decode(content), kind), kind)
         except msgspec.ValidationError:
             return _lenient(content, kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -118,7 +119,7 @@ _MAPS = frozenset({"PortBindings", "EndpointsConfig", "ExposedPorts", "Volumes"}
 def _lenient(content: bytes, kind: type[T]) -> T:
     """As Go decodes: a null is a member that is not there. Raises InvalidInput."""
     try:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(content)), kind)
+        return msgspec.convert(_without_nulls(as_named(msgspec.json.decode(content), kind)), kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"invalid JSON: {error}") from error
 

@@ -258,11 +258,11 @@ class Lifecycle:
         again = not self.leaving and restarts.wants_restart(
             policy, exit_code=how.code, restarts=container.restart_count, stopped_by_user=container.stopped_by_user
         )
+        # As dockerd: whoever waits is told of this end, though the container is to start again.
+        live.resolve((NEXT_EXIT, NOT_RUNNING), how)
         if again:
-            live.resolve((NEXT_EXIT,), how)
             self._schedule_restart(container, live)
             return
-        live.resolve((NEXT_EXIT, NOT_RUNNING), how)
         if container.host.auto_remove and self.remove is not None:
             self.spawn(self.remove(container.id))
 

@@ -16,6 +16,8 @@ _LEAST_MEMORY = 6 * MIB
 SHM_SIZE = 64 * MIB
 RUNTIME = "corten"
 """The name of the one runtime that there is."""
+_RUNTIMES = (None, "", RUNTIME, "runc", "io.containerd.runc.v2")
+"""What it may be called: a program that asks for dockerd's own runtime asks for the usual one."""
 
 MASKED_PATHS = [
     "/proc/acpi",
@@ -57,7 +59,7 @@ def settle(host: HostConfig, *, unconfined_paths: bool) -> HostConfig:
 def validate(host: HostConfig) -> None:
     """Refuse what contradicts itself or this machine. Raises InvalidInput."""
     restarts.validate(host)
-    _refuse(host.runtime not in (None, "", RUNTIME), f"unknown or invalid runtime name: {host.runtime}")
+    _refuse(host.runtime not in _RUNTIMES, f"unknown or invalid runtime name: {host.runtime}")
     _refuse(host.isolation not in ("", "default"), f'invalid isolation "{host.isolation}" on linux')
     _memory(host)
     _cpu(host)

@@ -97,11 +97,8 @@ def _refuse_running(container: Container, force: bool) -> None:
     if force:
         return
     state = "paused" if container.state.paused else "restarting" if container.state.restarting else "running"
-    advice = {
-        "paused": "unpause and then stop the container before removal or force remove",
-        "restarting": "stop the container before removal or force remove",
-        "running": "stop the container before removal or force remove",
-    }[state]
+    unpause = "Unpause and then stop" if state == "paused" else "Stop"
     raise Conflict(
-        f'cannot remove container "{container.name}": container is {state}: {advice}'
+        f"You cannot remove a {state} container {container.id}. "
+        f"{unpause} the container before attempting removal or force remove"
     )

@@ -13,6 +13,8 @@ from tests.interop.suite import Suite, Visit
 
 # The last version whose client still speaks the API of Debian's dockerd.
 _MODULE = "github.com/docker/docker@v28.5.2+incompatible"
+_VERSION = "1.41"
+"""Debian's dockerd's, which the tests' client does not find out by itself."""
 # Not the tests that start a dockerd of their own, and not swarm's: neither asks the engine under test.
 _API = ("integration/container", "integration/image", "integration/volume", "integration/network",
         "integration/networking", "integration/system", "integration/capabilities", "integration/session",
@@ -37,6 +39,7 @@ class _Packages:
     def run(self, visit: Visit) -> Outcomes:
         """Every package's tests, with the package before each name."""
         visit.output.unlink(missing_ok=True)
+        visit = dataclasses.replace(visit, environment={**visit.environment, "DOCKER_API_VERSION": _VERSION})
         outcomes: Outcomes = {}
         for package in self.names:
             found = golang.run_binary(visit, _binary(visit.home, package), _source(visit.home) / package, _LEFT_OUT)
