@@ -69,7 +69,7 @@ def _inside(side: str, chosen: Sequence[Suite], tests: str) -> None:
         print(f"  {suite.name} against {side} …", file=sys.stderr, flush=True)
         place = _CACHE / "results" / side
         place.mkdir(parents=True, exist_ok=True)
-        with SIDES[side](Images(_CACHE / "images")) as environment:
+        with SIDES[side](Images(_CACHE / "images"), suite.needs_debian) as environment:
             visit = Visit(environment, _CACHE / suite.name, place / f"{suite.name}.log", tests)
             outcomes = suite.run(visit)
         if tests:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import IO, Any
 from tests.interop.outcomes import FAILED, PASSED, SKIPPED, Outcomes
 from tests.interop.suite import Visit, call
 
-_SILENCE = 100  # seconds without a word: the test that runs then hangs
+_SILENCE = 40  # seconds without a word: the test that runs then hangs
 _ENDS = {"pass": PASSED, "fail": FAILED, "skip": SKIPPED}
 _ROUNDS = 40
 
@@ -71,22 +72,22 @@ class _Round:
         with self.visit.output.open("ab") as log:
             tests = subprocess.Popen(
                 argv, cwd=self.directory, env={**os.environ, **self.visit.environment}, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             assert tests.stdout is not None
-            found = self._follow(tests, tests.stdout, log)
-            tests.wait()
-        return found
+            try:
+                return self._follow(tests.stdout, log)
+            finally:
+                os.killpg(tests.pid, signal.SIGKILL)  # with whatever they started and left
+                tests.wait()
 
-    def _follow(self, tests: subprocess.Popen[bytes], output: IO[bytes], log: IO[bytes]) -> Outcomes:
-        with subprocess.Popen(["go", "tool", "test2json"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as converter:
-            assert converter.stdin is not None
-            assert converter.stdout is not None
-            for piece in _pieces(output, tests):
-                log.write(piece)
-                converter.stdin.write(piece)
-            converter.stdin.close()
-            events = [json.loads(line) for line in converter.stdout]
+    def _follow(self, output: IO[bytes], log: IO[bytes]) -> Outcomes:
+        said = b""
+        for piece in _pieces(output):
+            log.write(piece)
+            said += piece
+        told = subprocess.run(["go", "tool", "test2json"], input=said, stdout=subprocess.PIPE, check=True).stdout
+        events = [json.loads(line) for line in told.splitlines()]
         found = self._outcomes(events)
         self.broken = bool(self.running)
         # What held the test that broke has not ended: the others that it holds are still to be run.
@@ -108,12 +109,12 @@ class _Round:
         return found
 
 
-def _pieces(output: IO[bytes], tests: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """A program's output as it comes; the program is ended when it is silent for too long."""
+def _pieces(output: IO[bytes]) -> Iterator[bytes]:
+    """A program's output as it comes, until it is silent for too long."""
     while True:
         ready, _, _ = select.select([output], [], [], _SILENCE)
-        if not ready:
-            tests.kill()
+        if not ready:  # it hangs, or has left somebody behind that has its output
+            return
         piece = os.read(output.fileno(), 1 << 16)
         if not piece:
             return

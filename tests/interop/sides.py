@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from tests.interop.images import Images
+from tests.support.command import Cli
 from tests.support.dockerd import Dockerd, dockerd_problem
 from tests.support.engine import Engine
 
@@ -16,29 +17,35 @@ Environment = Mapping[str, str]
 
 
 @contextlib.contextmanager
-def corten(images: Images) -> Iterator[Environment]:
+def corten(images: Images, debian: bool) -> Iterator[Environment]:
     """An engine of this project's, with the images; the environment of its clients."""
     with tempfile.TemporaryDirectory(prefix="io-") as scratch:
         engine = Engine(Path(scratch) / "root", judged=False)
         try:
-            images.load_into(engine.start().docker)
+            _load(images, engine.start().docker, debian)
             yield _with_programs(engine.environment(), Path(scratch))
         finally:
             engine.remove()
 
 
 @contextlib.contextmanager
-def dockerd(images: Images) -> Iterator[Environment]:
+def dockerd(images: Images, debian: bool) -> Iterator[Environment]:
     """Debian's dockerd, with the images; the environment of its clients."""
     if problem := dockerd_problem():
         raise SystemExit(problem)
     with tempfile.TemporaryDirectory(prefix="io-") as scratch:
         engine = Dockerd(Path(scratch), apart=False)
         try:
-            images.load_into(engine.start().docker)
+            _load(images, engine.start().docker, debian)
             yield _with_programs(engine.environment(), Path(scratch))
         finally:
             engine.remove()
+
+
+def _load(images: Images, docker: Cli, debian: bool) -> None:
+    images.load_into(docker)
+    if debian:
+        images.load_debian_into(docker)
 
 
 def _with_programs(environment: Environment, directory: Path) -> Environment:
@@ -53,7 +60,7 @@ def _with_programs(environment: Environment, directory: Path) -> Environment:
     return {**environment, "PATH": f"{programs}:{environment['PATH']}"}
 
 
-SIDES: Mapping[str, Callable[[Images], contextlib.AbstractContextManager[Environment]]] = {
+SIDES: Mapping[str, Callable[[Images, bool], contextlib.AbstractContextManager[Environment]]] = {
     "dockerd": dockerd,
     "corten": corten,
 }

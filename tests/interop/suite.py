@@ -33,6 +33,8 @@ class Suite:
     what: str
     fetch: Callable[[Path], None]
     run: Callable[[Visit], Outcomes]
+    needs_debian: bool = False
+    """Whether it wants the images that are made of Debian's packages."""
 
 
 def call(argv: Sequence[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> str:

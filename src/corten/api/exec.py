@@ -59,7 +59,7 @@ async def start(request: Request) -> Response | Hijack:
 
 @_route("POST", "/exec/{id}/resize")
 async def resize(request: Request) -> Response:
-    await request.services.execs.resize(request.params["id"], request.number("h") or 0, request.number("w") or 0)
+    await request.services.execs.resize(request.params["id"], *request.terminal_size())
     return Response()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -73,6 +74,18 @@ class Request:
         except ValueError:
             raise InvalidInput(f"invalid value for {name}: {value!r} is not a number") from None
 
+    def terminal_size(self) -> tuple[int, int]:
+        """``h`` and ``w``: rows and columns, which the kernel keeps in 16 bits. Raises InvalidInput."""
+        return self._cells("h", "height"), self._cells("w", "width")
+
+    def _cells(self, name: str, what: str) -> int:
+        text = self.text(name)
+        if not (text.isascii() and text.removeprefix("-").isdigit()):
+            raise InvalidInput(f'invalid resize {what} "{text}": invalid syntax')
+        if not 0 <= int(text) < 1 << 16:
+            raise InvalidInput(f'invalid resize {what} "{text}": value out of range')
+        return int(text)
+
     def filters(self, name: str = "filters") -> dict[str, list[str]]:
         """``filters``: a JSON object of lists, or, as older clients send it, of objects. Raises InvalidInput."""
         text = self.text(name)
@@ -99,6 +112,7 @@ class Request:
 
     async def json(self, kind: type[T], *, empty: T | None = None) -> T:
         """The body as a value; ``empty`` where there is none. Raises InvalidInput for what is not of its shape."""
+        self._check_type()
         content = await self.bytes()
         if not content.strip():
             if empty is not None:
@@ -109,7 +123,27 @@ class Request:
         except msgspec.ValidationError:
             return _lenient(content, kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"invalid JSON: {error}") from error
+            raise InvalidInput(_as_go_says(str(error), content)) from error
+
+    def _check_type(self) -> None:
+        """A body that says what it is, is JSON; one that does not say is taken for it. Raises InvalidInput."""
+        told = self.headers.get("content-type", "")
+        kind = told.partition(";")[0].strip().lower()
+        if kind not in ("", JSON):
+            raise InvalidInput(f"unsupported Content-Type header ({told}): must be '{JSON}'")
+
+
+_PLACE = re.compile(r"object keys must be strings \(byte (\d+)\)")
+
+
+def _as_go_says(problem: str, content: bytes) -> str:
+    """What is wrong with a JSON document, in the words of Go's decoder where they are known to be looked for."""
+    if "trailing characters" in problem:
+        return "unexpected content after JSON"
+    if matched := _PLACE.search(problem):
+        letter = content[int(matched[1]) :][:1].decode(errors="replace")
+        return f"invalid JSON: invalid character '{letter}' looking for beginning of object key string"
+    return f"invalid JSON: {problem}"
 
 
 _MAPS = frozenset({"PortBindings", "EndpointsConfig", "ExposedPorts", "Volumes"})

@@ -263,7 +263,7 @@ class Lifecycle:
         if again:
             self._schedule_restart(container, live)
             return
-        if container.host.auto_remove and self.remove is not None:
+        if container.host.auto_remove and self.remove is not None and not live.kept:
             self.spawn(self.remove(container.id))
 
     async def _farewell(self, monitor: Monitor) -> None:
@@ -289,10 +289,8 @@ class Lifecycle:
         async with live.lock:
             container = self.records.get(id)
             live.restarting = None
-            container = self.records.change(
-                id, restart_count=container.restart_count + 1,
-                state=msgspec.structs.replace(container.state, restarting=False, running=False, status="exited"),
-            )  # fmt: skip
+            # It stays "restarting" until it runs: who looks meanwhile must not take it for ended.
+            container = self.records.change(id, restart_count=container.restart_count + 1)
             try:
                 await self._start(container, live)
             except CortenError as error:

@@ -64,6 +64,11 @@ def validate(host: HostConfig) -> None:
     _memory(host)
     _cpu(host)
     _refuse(host.blkio_weight and not 10 <= host.blkio_weight <= 1000, "Range of blkio weight is from 10 to 1000")
+    _refuse(host.cpu_shares < 0, f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
+    _refuse(
+        "" in (host.annotations or {}),
+        "invalid Annotations: the empty string is not permitted as an annotation key",
+    )
     _refuse(host.shm_size < 0, "SHM size can not be less than 0")
     _refuse(
         not -1000 <= host.oom_score_adj <= 1000,

@@ -97,8 +97,9 @@ def _refuse_running(container: Container, force: bool) -> None:
     if force:
         return
     state = "paused" if container.state.paused else "restarting" if container.state.restarting else "running"
-    unpause = "Unpause and then stop" if state == "paused" else "Stop"
+    unpause = "unpause and then " if state == "paused" else ""
+    # The words of dockerd 20 and of its successors: tools look for either.
     raise Conflict(
-        f"You cannot remove a {state} container {container.id}. "
-        f"{unpause} the container before attempting removal or force remove"
+        f"You cannot remove a {state} container {container.id}: container is {state}: "
+        f"{unpause}stop the container before removal or force remove"
     )

@@ -72,12 +72,13 @@ def test_a_running_container_is_not_removed(shared_engine: Engine, sleeper: str)
     said = shared_engine.api("DELETE", f"/containers/{sleeper}")
     assert said.status == 409
     assert said.json["message"] == (
-        f"You cannot remove a running container {sleeper}. Stop the container before attempting removal or force remove"
+        f"You cannot remove a running container {sleeper}: container is running: "
+        "stop the container before removal or force remove"
     )
     shared_engine.api("POST", f"/containers/{sleeper}/pause").check()
     said = shared_engine.api("DELETE", f"/containers/{sleeper}")
     assert "a paused container" in said.json["message"]
-    assert "Unpause and then stop the container before" in said.json["message"]
+    assert "unpause and then stop the container before" in said.json["message"]
 
 
 def test_a_bad_archive_is_told_in_the_stream(shared_engine: Engine) -> None:

@@ -10,7 +10,9 @@ from tests.interop.suite import Suite, Visit, fetch_sdist, make_venv
 
 _SDIST = "aiodocker==0.27.0"
 _NEEDS = ("pytest==8.4.2", "pytest-asyncio==1.2.0", "pytest-timeout==2.4.0", "testcontainers==4.14.2",
-          "packaging==24.2", "setuptools-scm==8.1.0")  # fmt: skip
+          "packaging==24.2",
+          "setuptools-scm==8.1.0", "pytest-cov==6.2.1",
+          "async-timeout==5.0.1")  # fmt: skip
 
 
 def fetch(home: Path) -> None:
@@ -28,4 +30,4 @@ def run(visit: Visit) -> Outcomes:
     return run_pytest(visit, visit.home / "venv/bin/python", source, ["tests", *ignored], own)
 
 
-SUITE = Suite("aiodocker", "aiodocker's tests", fetch, run)
+SUITE = Suite("aiodocker", "aiodocker's tests", fetch, run, needs_debian=True)

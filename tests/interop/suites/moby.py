@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ _LEFT_OUT = ("^TestDockerBenchmarkSuite$", "^TestDockerCLIBuildSuite$", "^TestDo
              "^TestDockerCLIPluginsSuite$", "^TestDockerDaemonSuite$", "^TestDockerExternalVolumeSuite$",
              "^TestDockerSwarmSuite$", "^TestDockerCLIServiceSuite$", "^TestDockerNetworkSuite$",
              "^TestDockerPluginSuite$", "^TestDockerHubPullSuite$", "^TestDockerDigestSuite$")  # fmt: skip
+_FUNCTION = re.compile(r"^func (Test\w+)\(t \*testing\.T\) \{\n(.*?)^\}", re.MULTILINE | re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,9 +44,21 @@ class _Packages:
         visit = dataclasses.replace(visit, environment={**visit.environment, "DOCKER_API_VERSION": _VERSION})
         outcomes: Outcomes = {}
         for package in self.names:
-            found = golang.run_binary(visit, _binary(visit.home, package), _source(visit.home) / package, _LEFT_OUT)
+            directory = _source(visit.home) / package
+            left_out = (*_LEFT_OUT, *_with_own_daemon(directory))
+            found = golang.run_binary(visit, _binary(visit.home, package), directory, left_out)
             outcomes.update({f"{package}:{name}": outcome for name, outcome in leaves(found).items()})
         return outcomes
+
+
+def _with_own_daemon(directory: Path) -> list[str]:
+    """The tests of a package that start a dockerd of their own, and so do not ask the engine under test."""
+    return [
+        f"^{name}$"
+        for path in directory.glob("*_test.go")
+        for name, body in _FUNCTION.findall(path.read_text())
+        if "daemon.New(" in body or "startDaemon" in body
+    ]
 
 
 def _source(home: Path) -> Path:

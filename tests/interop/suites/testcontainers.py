@@ -11,7 +11,7 @@ from tests.interop.suite import Suite, Visit, fetch_sdist, make_venv
 _SDIST = "testcontainers==4.14.2"
 _NEEDS = ("pytest==8.4.2", "pytest-timeout==2.4.0", "pytest-mock==3.14.0", "requests==2.32.5", "anyio==4.9.0",
           "httpx==0.28.1", "psycopg2-binary==2.9.10", "sqlalchemy==2.0.41", "pymysql==1.1.1",
-          "hvac==2.3.0")  # fmt: skip
+          "hvac==2.3.0", "bcrypt==4.3.0", "tomli==2.2.1")  # fmt: skip
 
 
 def fetch(home: Path) -> None:
@@ -27,4 +27,4 @@ def run(visit: Visit) -> Outcomes:
     return run_pytest(visit, visit.home / "venv/bin/python", source, ["core/tests"], own)
 
 
-SUITE = Suite("testcontainers", "testcontainers' core tests (Python)", fetch, run)
+SUITE = Suite("testcontainers", "testcontainers' core tests (Python)", fetch, run, needs_debian=True)
