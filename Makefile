@@ -1,7 +1,7 @@
 # The project's doors. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench test-vm clean
+.PHONY: help demo test check bench interop test-vm clean
 
 # Two environments: what a user gets (an ordinary installation), and what a contributor works in (editable).
 VENV := .venv
@@ -27,6 +27,10 @@ check: $(DEV)/.installed ## Run ruff, mypy --strict and import-linter
 bench: $(DEV)/.installed ## Measure Corten against docker, podman and runc, interleaved: a table of ratios
 	@scripts/test-deps
 	$(DEV)/bin/python -m bench $(ARGS)
+
+interop: $(DEV)/.installed ## Run other projects' test suites against dockerd and Corten, side by side (needs a network)
+	@scripts/test-deps
+	$(DEV)/bin/python -m tests.interop $(ARGS)
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

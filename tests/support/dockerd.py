@@ -29,8 +29,10 @@ def dockerd_problem() -> str:
 class Dockerd:
     """One dockerd with its own containerd; its bridge lives in a network namespace that ends with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, apart: bool = True) -> None:
+        """``apart``: in namespaces of its own; else in those of the caller, who has made some."""
         self.directory = directory
+        self._apart = apart
         self.socket = directory / "docker.sock"
         self.cgroup = f"dockerd-{os.getpid()}"
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,7 +42,8 @@ class Dockerd:
         self.directory.mkdir(parents=True, exist_ok=True)
         runtime = executable(self.directory / "corten-runtime")
         (self.directory / "daemon.json").write_text(json.dumps({"runtimes": {"corten": {"path": str(runtime)}}}))
-        apart = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh"]
+        own_namespaces = ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _INSIDE, "sh"]
+        apart = own_namespaces if self._apart else []
         own = {**os.environ, "HOME": str(self.directory)}
         log = self.directory / "log"
         with log.open("ab") as output:

@@ -17,7 +17,7 @@ from corten.api.times import nanoseconds
 from corten.engine.attach import AttachOptions
 from corten.engine.containers import Exit
 from corten.engine.logs import LogOptions
-from corten.engine.model import CreateRequest, UpdateRequest
+from corten.engine.model import CreateRequest, HostConfig, UpdateRequest
 from corten.errors import InvalidInput
 from corten.spec.operation import describe
 from corten.wire.frames import frame
@@ -42,11 +42,23 @@ async def list_all(request: Request) -> Response:
 
 @_route("POST", "/containers/create")
 async def create(request: Request) -> Response:
-    body = await request.json(CreateRequest)
+    body = _of_version(await request.json(CreateRequest), request.version)
     name, platform = request.text("name") or None, request.text("platform") or None
     warnings = list(_by_version(body, request.version))
     container, more = await request.services.containers.create(body, name, platform)
     return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
+
+
+def _of_version(body: CreateRequest, version: tuple[int, int]) -> CreateRequest:
+    """The request with what older versions of the API take for granted."""
+    host = body.host_config or HostConfig()
+    if version < (1, 40) and not host.ipc_mode:
+        host = msgspec.structs.replace(host, ipc_mode="shareable")
+    if version < (1, 40):
+        host = msgspec.structs.replace(host, pids_limit=None)
+    if version < (1, 41) and not host.cgroupns_mode:
+        host = msgspec.structs.replace(host, cgroupns_mode="host")
+    return msgspec.structs.replace(body, host_config=host)
 
 
 def _by_version(body: CreateRequest, version: tuple[int, int]) -> Iterator[str]:
@@ -166,7 +178,7 @@ async def prune(request: Request) -> Response:
 
 @_route("POST", "/containers/{id}/resize")
 async def resize(request: Request) -> Response:
-    await request.services.containers.resize(request.params["id"], request.number("h") or 0, request.number("w") or 0)
+    await request.services.containers.resize(request.params["id"], *request.terminal_size())
     return Response()
 
 
@@ -217,7 +229,7 @@ async def attach(request: Request) -> Hijack:
     attachment = await services.containers.attach(container.id, options)
 
     async def serve(client: Duplex) -> None:
-        await stdio.serve(attachment, client)
+        await stdio.serve(attachment, client, framed=not attachment.tty)
 
     return Hijack(serve, stream_type(request.version, tty=container.config.tty))
 

@@ -38,7 +38,9 @@ async def start(request: Request) -> Response | Hijack:
     if body.detach:
         await execs.start(id, detach=True, tty=body.tty, console_size=size)
         return Response()
-    tty = execs.startable(id).request.tty
+    execs.startable(id)
+    # How the stream is framed, who starts it says, whatever the exec was created with: so does dockerd.
+    tty = body.tty
 
     async def serve(client: Duplex) -> None:
         """Not before the head is out: a client that reads both in one piece may lose the output (docker-py does)."""
@@ -50,14 +52,14 @@ async def start(request: Request) -> Response | Hijack:
             await client.write(message if tty else frame(STDOUT, message))
             return
         assert attachment is not None
-        await stdio.serve(attachment, client)
+        await stdio.serve(attachment, client, framed=not tty)
 
     return Hijack(serve, stream_type(request.version, tty=tty))
 
 
 @_route("POST", "/exec/{id}/resize")
 async def resize(request: Request) -> Response:
-    await request.services.execs.resize(request.params["id"], request.number("h") or 0, request.number("w") or 0)
+    await request.services.execs.resize(request.params["id"], *request.terminal_size())
     return Response()
 
 

@@ -68,7 +68,7 @@ async def create(request: Request) -> Response:
         changes, message = list(request.query.get("changes", ())), request.text("message")
 
         async def work(report: Report) -> None:
-            image = await images.import_(_chunks(request), repo, tag, changes, message)
+            image = await images.import_(_chunks(request), repo, tag, changes, message, platform)
             report({"status": image.id})
     else:
         name, tag = request.text("fromImage"), request.text("tag")
@@ -93,7 +93,7 @@ async def load(request: Request) -> Response:
     async def work(report: Report) -> None:
         await request.services.images.load(_chunks(request), report)
 
-    return Response(content=await progress(work))
+    return Response(content=await progress(work, raises=False))
 
 
 @_route("GET", "/images/get")

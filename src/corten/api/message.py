@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
 
+from corten.api.members import as_named
 from corten.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -72,6 +74,18 @@ class Request:
         except ValueError:
             raise InvalidInput(f"invalid value for {name}: {value!r} is not a number") from None
 
+    def terminal_size(self) -> tuple[int, int]:
+        """``h`` and ``w``: rows and columns, which the kernel keeps in 16 bits. Raises InvalidInput."""
+        return self._cells("h", "height"), self._cells("w", "width")
+
+    def _cells(self, name: str, what: str) -> int:
+        text = self.text(name)
+        if not (text.isascii() and text.removeprefix("-").isdigit()):
+            raise InvalidInput(f'invalid resize {what} "{text}": invalid syntax')
+        if not 0 <= int(text) < 1 << 16:
+            raise InvalidInput(f'invalid resize {what} "{text}": value out of range')
+        return int(text)
+
     def filters(self, name: str = "filters") -> dict[str, list[str]]:
         """``filters``: a JSON object of lists, or, as older clients send it, of objects. Raises InvalidInput."""
         text = self.text(name)
@@ -98,17 +112,38 @@ class Request:
 
     async def json(self, kind: type[T], *, empty: T | None = None) -> T:
         """The body as a value; ``empty`` where there is none. Raises InvalidInput for what is not of its shape."""
+        self._check_type()
         content = await self.bytes()
         if not content.strip():
             if empty is not None:
                 return empty
             raise InvalidInput("invalid JSON: got EOF while reading request body")
         try:
-            return msgspec.json.decode(content, type=kind)
+            return msgspec.convert(as_named(msgspec.json.decode(content), kind), kind)
         except msgspec.ValidationError:
             return _lenient(content, kind)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"invalid JSON: {error}") from error
+            raise InvalidInput(_as_go_says(str(error), content)) from error
+
+    def _check_type(self) -> None:
+        """A body that says what it is, is JSON; one that does not say is taken for it. Raises InvalidInput."""
+        told = self.headers.get("content-type", "")
+        kind = told.partition(";")[0].strip().lower()
+        if kind not in ("", JSON):
+            raise InvalidInput(f"unsupported Content-Type header ({told}): must be '{JSON}'")
+
+
+_PLACE = re.compile(r"object keys must be strings \(byte (\d+)\)")
+
+
+def _as_go_says(problem: str, content: bytes) -> str:
+    """What is wrong with a JSON document, in the words of Go's decoder where they are known to be looked for."""
+    if "trailing characters" in problem:
+        return "unexpected content after JSON"
+    if matched := _PLACE.search(problem):
+        letter = content[int(matched[1]) :][:1].decode(errors="replace")
+        return f"invalid JSON: invalid character '{letter}' looking for beginning of object key string"
+    return f"invalid JSON: {problem}"
 
 
 _MAPS = frozenset({"PortBindings", "EndpointsConfig", "ExposedPorts", "Volumes"})
@@ -118,7 +153,7 @@ _MAPS = frozenset({"PortBindings", "EndpointsConfig", "ExposedPorts", "Volumes"}
 def _lenient(content: bytes, kind: type[T]) -> T:
     """As Go decodes: a null is a member that is not there. Raises InvalidInput."""
     try:
-        return msgspec.convert(_without_nulls(msgspec.json.decode(content)), kind)
+        return msgspec.convert(_without_nulls(as_named(msgspec.json.decode(content), kind)), kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InvalidInput(f"invalid JSON: {error}") from error
 

@@ -17,10 +17,13 @@ Told = Callable[[str], None]
 """Takes the ID of what was just deleted."""
 
 
-async def progress(work: Callable[[Report], Awaitable[object]], end: bytes = b"\r\n") -> AsyncIterator[bytes]:
+async def progress(
+    work: Callable[[Report], Awaitable[object]], end: bytes = b"\r\n", *, raises: bool = True
+) -> AsyncIterator[bytes]:
     """Docker's JSON stream of a long work: what it reports as it goes, and its error as the last line.
 
-    An error before the first report is raised, so that it can still become a status.
+    An error before the first report is raised, so that it can still become a status, unless clients look for it in
+    the stream.
     """
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -36,7 +39,7 @@ async def progress(work: Callable[[Report], Awaitable[object]], end: bytes = b"\
 
     task = asyncio.create_task(run())
     first = await lines.get()
-    if first is None:
+    if first is None and raises:
         await task
     return _lines(first, lines, task, end)
 

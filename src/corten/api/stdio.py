@@ -11,15 +11,15 @@ from corten.errors import CortenError
 from corten.wire.frames import SYSTEM, frame
 
 
-async def serve(attachment: Attachment, client: Duplex, *, framed: bool = True) -> None:
+async def serve(attachment: Attachment, client: Duplex, *, framed: bool) -> None:
     """Move bytes both ways until the output ends; the client's half-close is the end of stdin, no more.
 
-    A terminal's output is never ``framed``; other output is, unless the client has frames of its own.
+    ``framed``: each piece says which stream it is of.
     """
     async with attachment:
         inward = asyncio.create_task(_inward(attachment, client))
         try:
-            await _outward(attachment, client, framed and not attachment.tty)
+            await _outward(attachment, client, framed)
         finally:
             inward.cancel()
             await asyncio.gather(inward, return_exceptions=True)

@@ -17,7 +17,7 @@ from corten.engine.images import Images
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.model import Container, ContainerConfig
 from corten.engine.updating import Updating
-from corten.errors import NotFound
+from corten.errors import Conflict, NotFound
 from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.reference import Reference
@@ -76,11 +76,15 @@ class Commits:
         if not pause or not state.running or state.paused or state.restarting:
             yield
             return
-        await self.updating.pause(container)
+        try:
+            await self.updating.pause(container)
+        except Conflict:  # it ended meanwhile, or somebody else paused it: it stands still
+            yield
+            return
         try:
             yield
         finally:
-            with contextlib.suppress(NotFound):
+            with contextlib.suppress(NotFound, Conflict):
                 await self.updating.unpause(self.lifecycle.records.get(container.id))
 
 

@@ -183,7 +183,7 @@ class Containers:
         container = self.get(ref)
         run = self.lifecycle.lives.of(container).run
         if run is None:
-            raise Conflict(f"cannot resize a stopped container: {container.id}")
+            raise Conflict(f"container {container.id} is not running")
         run.monitor.resize(height, width)
 
     async def attach(self, ref: str, options: AttachOptions) -> Attachment:

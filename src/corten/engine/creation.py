@@ -81,13 +81,23 @@ class Creation:
             id = self.standbys.reserve()
             undo.callback(self.standbys.release, id)
             container, warnings = self._container(id, name, request, image)
-            wanted = mounts.wanted(container.config, container.host, lambda ref: self.records.find(ref).mounts)
+            wanted = mounts.wanted(container.config, container.host, lambda ref: self._named(ref).mounts)
+            for mode in (container.host.pid_mode, container.host.ipc_mode):
+                if ref := shared_container(mode):
+                    self._named(ref)
             self.records.reserve(name, id)
             undo.callback(self.records.release, name)
             container = await self._furnish(container, wanted, undo)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
         return container, [*warnings, *self._warnings(container, image, platform)]
+
+    def _named(self, ref: str) -> Container:
+        """A container that the request names: where there is none, the request is wrong. Raises InvalidInput."""
+        try:
+            return self.records.find(ref)
+        except NotFound as error:
+            raise InvalidInput(error.message) from None
 
     def _image(self, reference: str, platform: str | None) -> Image:
         if not reference:
@@ -240,7 +250,7 @@ def _validate(config: ContainerConfig) -> None:
         raise InvalidInput(f"the working directory '{config.working_dir}' is invalid, it needs to be an absolute path")
     for variable in config.env or ():
         if not variable or variable.startswith("=") or "\0" in variable:
-            raise InvalidInput(f"invalid environment variable: {variable!r}")
+            raise InvalidInput(f"invalid environment variable: {variable}")
     health.validate(config.healthcheck)
     if config.stop_signal:
         signals.parse(config.stop_signal)

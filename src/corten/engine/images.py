@@ -39,7 +39,7 @@ from corten.store.layers import LayerStore
 
 Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
-_SECOND = 1_000_000_000
+_ALGORITHMS = ("sha256", "sha384", "sha512")
 _SHIPPED = "library/hello-world"
 Told = Callable[[str], None]
 Row = dict[str, str]
@@ -99,12 +99,12 @@ class Images:
             "label": lambda value: _has_label(image, value),
             "label!": lambda value: not _has_label(image, value),
             "dangling": lambda value: (value in ("1", "true")) == (not image.repo_tags),
-            "before": lambda value: image.created_unix < self._store.resolve(value).created_unix,
-            "since": lambda value: image.created_unix > self._store.resolve(value).created_unix,
-            "until": lambda value: image.created_unix * _SECOND < parse_timestamp(value),
+            "before": lambda value: image.created_ns < self._store.resolve(value).created_ns,
+            "since": lambda value: image.created_ns > self._store.resolve(value).created_ns,
+            "until": lambda value: image.created_ns < parse_timestamp(value),
         }
         return all(
-            (all if name.startswith("label") else any)(tests[name](value) for value in values)
+            (all if name.startswith(("label", "until")) else any)(tests[name](value) for value in values)
             for name, values in filters.items()
         )
 
@@ -164,16 +164,21 @@ class Images:
                 raise InvalidInput(f"load image: {error}") from error
 
     async def import_(
-        self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str
-    ) -> Image:
-        """Make an image of one layer from the archive of a file system. Raises InvalidInput, DataCorrupt."""
+        self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str,
+        platform: str = "",
+    ) -> Image:  # fmt: skip
+        """Make an image of one layer from the archive of a file system, for this machine or for ``platform``.
+        Raises InvalidInput, DataCorrupt."""
         config = image_changes.apply(changes)
+        made_for = platforms.parse(platform, self._platform) if platform else self._platform
+        if made_for.os != self._platform.os:
+            raise InvalidInput(f"unsupported operating system: {made_for.os}")
         name = [references.parse_tagged(f"{repo}:{tag}" if tag else repo)] if repo else []
         with self._spooled() as file:
             await self._spool(chunks, file)
             async with self._changing:
                 blob, diff_id = await asyncio.to_thread(self._import_layer, file)
-                document = _imported(config, diff_id, message, self._platform)
+                document = _imported(config, diff_id, message, made_for)
                 image = await self._ingest.image(document, [blob], name, lambda _: None)
         self._events.publish("image", "import", image.id, {"name": name[0].familiar if name else image.id})
         return image
@@ -229,10 +234,21 @@ class Images:
 
     async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
         """The archive of images. Raises NotFound before the first byte."""
-        images = [(image := self._store.resolve(ref), _names_of(image, ref)) for ref in refs]
+        images = [chosen for ref in refs for chosen in self._chosen(ref)]
         if not images:
             raise InvalidInput("save images: none is named")
         return _in_threads(image_archive.write(images, self._store.blobs))
+
+    def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:
+        """The image of a name or ID, or all of a repository without a tag, with their names. Raises NotFound."""
+        repository = _repository(ref)
+        found = [(image, [name for name in image.references if name.tag and name.name == repository])
+                 for image in self._store.images()]  # fmt: skip
+        found = [(image, names) for image, names in found if names]
+        if found:
+            return found
+        image = self._store.resolve(ref)
+        return [(image, _names_of(image, ref))]
 
     async def push(self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report) -> None:
         """Send an image, or all tags of a repository, to its registry. Raises NotFound, AccessDenied, Unavailable."""
@@ -264,6 +280,8 @@ class Images:
     async def tag(self, ref: str, name: str) -> Image:
         """Give an image one more name, taken from another if need be. Raises NotFound, InvalidInput."""
         reference = references.parse_tagged(name)
+        if reference.familiar_name in _ALGORITHMS:
+            raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
         image = self._store.tag(self._store.resolve(ref).id, reference)
         self._events.publish("image", "tag", image.id, {"name": reference.familiar})
         return image
@@ -373,7 +391,7 @@ class Images:
         before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=None)
         rows: Rows = []
         for image in self._store.images():
-            old = before is None or image.created_unix * _SECOND < before
+            old = before is None or image.created_ns < before
             chosen = old and has_labels(image.config.labels, wanted) and (every or not image.repo_tags)
             if chosen and image.id not in used and not self._store.children(image.id):
                 rows += self._untag(image, image.references)
@@ -410,6 +428,15 @@ def _narrowed(image: Image, patterns: Sequence[str]) -> Image:
 def _has_label(image: Image, wanted: str) -> bool:
     key, equals, value = wanted.partition("=")
     return key in image.config.labels and (not equals or image.config.labels[key] == value)
+
+
+def _repository(ref: str) -> str:
+    """The name of a repository, where a reference is that and no more; else ''."""
+    try:
+        reference = references.parse(ref)
+    except InvalidInput:
+        return ""
+    return "" if reference.tag or reference.digest else reference.name
 
 
 def _names_of(image: Image, ref: str) -> list[Reference]:

@@ -256,12 +256,12 @@ class Lifecycle:
         again = not self.leaving and restarts.wants_restart(
             policy, exit_code=how.code, restarts=container.restart_count, stopped_by_user=container.stopped_by_user
         )
+        # As dockerd: whoever waits is told of this end, though the container is to start again.
+        live.resolve((NEXT_EXIT, NOT_RUNNING), how)
         if again:
-            live.resolve((NEXT_EXIT,), how)
             self._schedule_restart(container, live)
             return
-        live.resolve((NEXT_EXIT, NOT_RUNNING), how)
-        if container.host.auto_remove and self.remove is not None:
+        if container.host.auto_remove and self.remove is not None and not live.kept:
             self.spawn(self.remove(container.id))
 
     async def _farewell(self, monitor: Monitor) -> None:
@@ -287,10 +287,8 @@ class Lifecycle:
         async with live.lock:
             container = self.records.get(id)
             live.restarting = None
-            container = self.records.change(
-                id, restart_count=container.restart_count + 1,
-                state=msgspec.structs.replace(container.state, restarting=False, running=False, status="exited"),
-            )  # fmt: skip
+            # It stays "restarting" until it runs: who looks meanwhile must not take it for ended.
+            container = self.records.change(id, restart_count=container.restart_count + 1)
             try:
                 await self._start(container, live)
             except CortenError as error:

@@ -16,6 +16,8 @@ _LEAST_MEMORY = 6 * MIB
 SHM_SIZE = 64 * MIB
 RUNTIME = "corten"
 """The name of the one runtime that there is."""
+_RUNTIMES = (None, "", RUNTIME, "runc", "io.containerd.runc.v2")
+"""What it may be called: a program that asks for dockerd's own runtime asks for the usual one."""
 
 MASKED_PATHS = [
     "/proc/acpi",
@@ -57,11 +59,16 @@ def settle(host: HostConfig, *, unconfined_paths: bool) -> HostConfig:
 def validate(host: HostConfig) -> None:
     """Refuse what contradicts itself or this machine. Raises InvalidInput."""
     restarts.validate(host)
-    _refuse(host.runtime not in (None, "", RUNTIME), f"unknown or invalid runtime name: {host.runtime}")
+    _refuse(host.runtime not in _RUNTIMES, f"unknown or invalid runtime name: {host.runtime}")
     _refuse(host.isolation not in ("", "default"), f'invalid isolation "{host.isolation}" on linux')
     _memory(host)
     _cpu(host)
     _refuse(host.blkio_weight and not 10 <= host.blkio_weight <= 1000, "Range of blkio weight is from 10 to 1000")
+    _refuse(host.cpu_shares < 0, f"invalid CPU shares ({host.cpu_shares}): value must be a positive integer")
+    _refuse(
+        "" in (host.annotations or {}),
+        "invalid Annotations: the empty string is not permitted as an annotation key",
+    )
     _refuse(host.shm_size < 0, "SHM size can not be less than 0")
     _refuse(
         not -1000 <= host.oom_score_adj <= 1000,

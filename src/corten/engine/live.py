@@ -47,6 +47,8 @@ class Live:
         self.cleaned: asyncio.Future[None] | None = None
         """The last run's control group is being removed."""
         self.delay = 0.0
+        self.kept = False
+        """It is being restarted: its end does not remove it, even where it is to be removed when it ends."""
         self._waiting: dict[str, list[asyncio.Future[Exit]]] = {NOT_RUNNING: [], NEXT_EXIT: [], REMOVED: []}
 
     def wait(self, condition: str) -> asyncio.Future[Exit]:

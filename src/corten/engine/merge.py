@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -27,13 +28,18 @@ def merge(request: ContainerConfig, image: ImageConfig) -> ContainerConfig:
         entrypoint=entrypoint,
         cmd=command,
         volumes=_union(request.volumes, image.volumes),
-        working_dir=request.working_dir or image.working_dir,
+        working_dir=_clean(request.working_dir or image.working_dir),
         labels={**image.labels, **(request.labels or {})},
         stop_signal=request.stop_signal or image.stop_signal or None,
         healthcheck=_healthcheck(request.healthcheck, image.healthcheck),
         shell=request.shell or _list(image.shell),
         on_build=None,
     )
+
+
+def _clean(path: str) -> str:
+    """An absolute path without ``.``, ``..`` and slashes too many; another as it is, to be refused."""
+    return "/" + posixpath.normpath(path).lstrip("/") if path.startswith("/") else path
 
 
 def command_line(config: ContainerConfig) -> list[str]:

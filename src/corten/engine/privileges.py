@@ -51,7 +51,7 @@ def _apply(found: Security, option: str) -> Security:
             return dataclasses.replace(found, apparmor="" if value == "unconfined" else value)
         case "label" if value == "disable":
             return found
-    raise InvalidInput(f"invalid --security-opt: {option!r}")
+    raise InvalidInput(f'invalid --security-opt 2: "{option}"')
 
 
 def _truth(option: str, value: str) -> bool:
@@ -59,7 +59,7 @@ def _truth(option: str, value: str) -> bool:
         return True
     if value.lower() in ("false", "0", "f"):
         return False
-    raise InvalidInput(f"invalid --security-opt: {option!r}")
+    raise InvalidInput(f'invalid --security-opt 2: "{option}"')
 
 
 def _profile(value: str) -> str | dict[str, Any]:

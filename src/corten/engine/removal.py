@@ -101,11 +101,9 @@ def _refuse_running(container: Container, force: bool) -> None:
     if force:
         return
     state = "paused" if container.state.paused else "restarting" if container.state.restarting else "running"
-    advice = {
-        "paused": "unpause and then stop the container before removal or force remove",
-        "restarting": "stop the container before removal or force remove",
-        "running": "stop the container before removal or force remove",
-    }[state]
+    unpause = "unpause and then " if state == "paused" else ""
+    # The words of dockerd 20 and of its successors: tools look for either.
     raise Conflict(
-        f'cannot remove container "{container.name}": container is {state}: {advice}'
+        f"You cannot remove a {state} container {container.id}: container is {state}: "
+        f"{unpause}stop the container before removal or force remove"
     )

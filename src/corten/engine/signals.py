@@ -20,7 +20,7 @@ PATIENCE = 1.0
 def parse(text: str) -> int:
     """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidInput in Docker's words."""
     name = text.strip().upper().removeprefix("SIG")
-    if name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:
+    if name == text.strip() and name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:
         return int(name)
     if name in _NAMES:
         return _NAMES[name]

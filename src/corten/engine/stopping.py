@@ -81,8 +81,13 @@ class Stopping:
     async def restart(self, container: Container, *, signal_name: str | None, timeout: int | None) -> str:
         """Stop it, if it runs, and start it. A hint for the user, or ''. Raises why it cannot be started."""
         hint = ""
-        with contextlib.suppress(NotModified):
-            hint = await self.stop(container, signal_name=signal_name, timeout=timeout)
+        live = self.lifecycle.lives.of(container)
+        live.kept = True
+        try:
+            with contextlib.suppress(NotModified):
+                hint = await self.stop(container, signal_name=signal_name, timeout=timeout)
+        finally:
+            live.kept = False
         with contextlib.suppress(NotModified):
             await self.lifecycle.start(container)
         self.lifecycle.publish(container, "restart")

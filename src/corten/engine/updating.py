@@ -38,6 +38,8 @@ class Updating:
             path = life.planner.cgroup(container)
             try:
                 await asyncio.to_thread(life.planner.cgroups.freeze, path)
+            except FileNotFoundError:  # its monitor has removed the group already
+                raise Conflict(f"container {container.id} is not running") from None
             except OSError as error:
                 raise CortenError.from_os("pause", f"container {container.name}", error) from error
             container = life.records.change_state(container.id, paused=True, status="paused")
@@ -78,11 +80,12 @@ class Updating:
         life = self.lifecycle
         async with life.lives.of(container).lock:
             container = life.records.get(container.id)
+            wanted = request.restart_policy
+            if container.host.auto_remove and wanted is not None and wanted.name not in ("", "no"):
+                raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             host, warnings = self.means.settle(updated(container.host, request))
             warnings += honoured.warnings(msgspec.structs.replace(host, mounts=None))
             host = honoured.settle(host)
-            if container.host.auto_remove and host.restart_policy.name != "no":
-                raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             if container.state.running:
                 self._apply(container, host)
             container = life.records.change(container.id, host=host)
@@ -126,6 +129,8 @@ def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
     """
     asked = msgspec.structs.asdict(request)
     changes = {name: value for name, value in asked.items() if value or (value == [] and name in _RULES)}
+    if request.pids_limit is not None:
+        changes["pids_limit"] = max(0, request.pids_limit)  # zero and below: no limit
     if "nano_cpus" in changes:
         changes |= {"cpu_quota": 0, "cpu_period": 0}
     if "memory" in changes and "memory_swap" not in changes and host.memory_swap > 0:

@@ -225,6 +225,9 @@ def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         ),
         DeviceLinks(),
     ]
+    # A directory of the host's that is shown as /dev has its nodes: none is made there (as runc has it).
+    if any(mount.destination == "/dev" and parse(mount.options, mount.type).bind for mount in config.mounts):
+        devices = []
     for mount in config.mounts:
         if mount.type == "cgroup" and host.cgroups is not None and not host.cgroups.present:
             continue  # there is none to show

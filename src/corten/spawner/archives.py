@@ -12,6 +12,7 @@ container's pidfd, when it runs.
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import stat
@@ -98,7 +99,9 @@ def _path_stat(arguments: Arguments) -> dict[str, Any]:
     path = arguments["path"]
     try:
         status = os.lstat(_absolute(path))
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        raise InvalidInput(f"stat {path}: not a directory") from None
+    except FileNotFoundError:
         raise NotFound(f"Could not find the file {path} in container {arguments['name']}") from None
     is_link = stat.S_ISLNK(status.st_mode)
     return {
@@ -174,7 +177,7 @@ def _out(
 def _unpack(arguments: Arguments, data: int) -> dict[str, Any]:
     directory = _extraction_point(arguments)
     owner = _owner(arguments)
-    with os.fdopen(data, "rb", buffering=1 << 16) as source:
+    with io.BufferedReader(io.FileIO(data), 1 << 16) as source:
         for member, content in _members(source):
             trees.unpack(
                 member, content, directory, owner=owner, overwrite_kind=arguments["overwrite_kind"]
@@ -189,7 +192,9 @@ def _extraction_point(arguments: Arguments) -> str:
     directory = _absolute(path)
     try:
         status = os.stat(directory)
-    except (FileNotFoundError, NotADirectoryError):
+    except NotADirectoryError:
+        raise InvalidInput(f"stat {path}: not a directory") from None
+    except FileNotFoundError:
         raise NotFound(f"Could not find the file {path} in container {arguments['name']}") from None
     if not stat.S_ISDIR(status.st_mode):
         raise InvalidInput("extraction point is not a directory")
@@ -209,8 +214,10 @@ def _owner(arguments: Arguments) -> tuple[int, int] | None:
     return account.uid, account.gid
 
 
-def _members(source: BinaryIO) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
-    """Plain, gzip, bzip2 or xz: tarfile looks at the first bytes."""
+def _members(source: io.BufferedReader[io.FileIO]) -> Iterator[tuple[tarfile.TarInfo, BinaryIO | None]]:
+    """Plain, gzip, bzip2 or xz: tarfile looks at the first bytes; nothing at all is an archive of nothing."""
+    if not source.peek(1):
+        return
     with tarfile.open(fileobj=source, mode="r|*") as archive:
         for member in archive:
             yield member, archive.extractfile(member) if member.isreg() else None  # type: ignore[misc]

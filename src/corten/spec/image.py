@@ -105,6 +105,13 @@ class Image:
         return unix_seconds(self.document.created)
 
     @property
+    def created_ns(self) -> int:
+        """The same in nanoseconds."""
+        _, _, fraction = self.document.created.partition(".")
+        digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
+        return self.created_unix * 1_000_000_000 + int(digits.ljust(9, "0")[:9])
+
+    @property
     def architecture(self) -> str:
         """In Go's names: ``amd64``."""
         return self.document.platform.architecture
