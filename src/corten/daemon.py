@@ -26,6 +26,7 @@ from corten.api.listeners import Listener, Security
 from corten.api.routes import router
 from corten.api.server import Server
 from corten.api.services import Services
+from corten.engine import log_config
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
@@ -40,7 +41,7 @@ from corten.engine.launching import Launcher
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
-from corten.engine.model import Container
+from corten.engine.model import LogConfig
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
@@ -86,6 +87,7 @@ class Settings:
     cgroup_parent: str
     pools: tuple[Pool, ...]
     security: Security
+    log: LogConfig
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -100,6 +102,10 @@ class Settings:
             "-H", "--host", action="append", default=[], help="where to listen: unix://PATH, tcp://ADDRESS:PORT"
         )
         listeners.add_options(parser)
+        parser.add_argument("--log-driver", default="", help="default log driver of containers (json-file)")
+        parser.add_argument(
+            "--log-opt", action="append", default=[], metavar="NAME=VALUE", help="default option of that log driver"
+        )
         parser.add_argument("--bridge", default="", help="interface of the default network")
         parser.add_argument("--table", default="", help="name of the firewall table")
         parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
@@ -119,6 +125,7 @@ class Settings:
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
             security=listeners.security(found),
+            log=log_config.of_daemon(found.log_driver, found.log_opt),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
 
@@ -208,7 +215,7 @@ class Engine:
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
         self._standbys = Standbys(self._spawner)
         launcher = Launcher(self._spawner, self._standbys, paths)
-        lives = Lives(self._log_path)
+        lives = Lives(lambda container: log_config.feed(container, paths))
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
@@ -220,7 +227,9 @@ class Engine:
         removal = Removal(life, stopping, volumes, execs, self._graveyard, paths)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
-        creation = Creation(records, images, volumes, self._graveyard, paths, means, archives.populate)
+        creation = Creation(
+            records, images, volumes, self._graveyard, paths, means, archives.populate, settings.log
+        )
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
             updating=Updating(life, means), attaching=Attaching(life), observing=observing, archives=archives,
@@ -229,7 +238,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave,
+            self.leave, settings.log.type,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery = Recovery(life, paths)
@@ -237,9 +246,6 @@ class Engine:
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
         )
-
-    def _log_path(self, container: Container) -> str:
-        return str(self._paths.log(container.id)) if container.host.log_config.type == "json-file" else ""
 
     def leave(self, stop_containers: bool) -> None:
         """End :meth:`run`; with ``stop_containers`` every container is stopped first."""

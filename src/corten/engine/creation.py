@@ -16,7 +16,15 @@ from corten.engine.clock import now
 from corten.engine.container_network import requested_ports
 from corten.engine.limits import settle
 from corten.engine.means import Means
-from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    CreateRequest,
+    HostConfig,
+    LogConfig,
+    MountPoint,
+    NetworkingConfig,
+)
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
 from corten.engine.records import Records
@@ -62,6 +70,8 @@ class Creation:
     means: Means
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    log: LogConfig
+    """The log of a container that asks for none."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
@@ -103,7 +113,7 @@ class Creation:
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
-        host = _settled_host(honoured.settle(host), config)
+        host = _settled_host(honoured.settle(host), config, self.log)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -203,7 +213,7 @@ def make_directories(paths: Paths, id: str) -> None:
             os.mkdir(directory / name, mode)
 
 
-def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
+def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:
     privileges.validate(host)
     validate_modes(host)
     refuse(host)
@@ -221,7 +231,7 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
             raise InvalidInput(
                 f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
             )
-    return msgspec.structs.replace(host, log_config=log_config.settle(host.log_config))
+    return msgspec.structs.replace(host, log_config=log_config.settle(host.log_config, log))
 
 
 def _named(config: ContainerConfig, host: HostConfig, id: str) -> ContainerConfig:
