@@ -63,6 +63,10 @@ class Application:
         told: dict[str, Any] = self._ask(f"/containers/{id}/json")
         return told
 
+    def fetch(self, name: str) -> str:
+        """The page of a service, asked for by name from another."""
+        return self.compose("exec", "-T", "client", "wget", "-q", "-O", "-", f"http://{name}/").check().out
+
     # --- the story
 
     def run(self) -> None:
@@ -93,8 +97,7 @@ class Application:
         assert "client" in shown
         wait_until(lambda: "asked" in self.compose("logs", "client").check().out, "the client's log")
         assert "hello" in self.compose("logs", "client").out
-        for name in ("web", "page"):
-            assert self.compose("exec", "-T", "client", "wget", "-q", "-O", "-", f"http://{name}/").check().out == "hello\n"
+        assert [self.fetch(name) for name in ("web", "page")] == ["hello\n", "hello\n"]
         assert self.compose("exec", "-T", "web", "sh", "-c", "exit 7").code == 7
         (web,) = self.ids("web")
         networks = self.inspect(web)["NetworkSettings"]["Networks"]
@@ -119,7 +122,7 @@ class Application:
         assert self.ids("web") == [web]
         assert self.inspect(web)["State"]["StartedAt"] > began
         wait_until(lambda: self.inspect(web)["State"]["Health"]["Status"] == "healthy", "health after a restart")
-        assert self.compose("exec", "-T", "client", "wget", "-q", "-O", "-", "http://web/").check().out == "kept\n"
+        assert self.fetch("web") == "kept\n"
 
     def gone(self) -> None:
         """Nothing of it is left."""
