@@ -45,8 +45,8 @@ def worker(shared_engine: Engine) -> Iterator[str]:
 def disk(path: Path) -> str:
     """The device that a file system is on; '' where it is on none."""
     number = os.stat(path).st_dev
-    device = os.path.realpath(f"/dev/block/{os.major(number)}:{os.minor(number)}")
-    return device if os.path.exists(device) else ""
+    known = f"/sys/dev/block/{os.major(number)}:{os.minor(number)}"
+    return f"/dev/{os.path.basename(os.path.realpath(known))}" if os.path.exists(known) else ""
 
 
 def stats(engine: Engine, id: str, query: str = "stream=0&one-shot=1") -> dict[str, Any]:
@@ -136,7 +136,7 @@ def test_block_io(shared_engine: Engine, worker: str) -> None:
     counted = {
         (fields[0], fields[1].lower()): int(fields[2])
         for fields in (line.split() for line in kernel(
-            shared_engine, worker, "blkio.throttle.io_service_bytes").splitlines())
+            shared_engine, worker, "blkio.throttle.io_service_bytes_recursive").splitlines())
         if len(fields) == 3 and fields[1] in ("Read", "Write")
     }  # fmt: skip
     assert {(f"{one['major']}:{one['minor']}", one["op"]): one["value"] for one in told} == counted
