@@ -10,7 +10,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
+import docker
+
+from bench.load import load as put_load
 from bench.peers import SLEEPER, CommandLine, Peer, corten_command
 from bench.sampling import Samples, command, faults, interleave, timed
 from tests.support.engine import Engine
@@ -24,6 +28,9 @@ CommandFailed = subprocess.CalledProcessError
 _ROUNDS = 20
 _CONTAINERS = 200
 _STARTS = 100
+_LISTED = 500
+_CLIENTS, _LOAD_SECONDS = 200, 60
+_MIB = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,13 +103,17 @@ def api(bench: Bench) -> Iterator[Row]:
 
 def _life(connection: UnixConnection) -> None:
     body = b'{"Image": "busybox", "Cmd": ["true"]}'
-    created = _ask(connection, "POST", "/containers/create", body)
-    found = re.search(rb'"Id": ?"([0-9a-f]{64})"', created)
-    assert found is not None, created
-    path = f"/containers/{found[1].decode()}"
+    path = f"/containers/{_created(connection, body)}"
     _ask(connection, "POST", f"{path}/start")
     _ask(connection, "POST", f"{path}/wait")
     _ask(connection, "DELETE", path)
+
+
+def _created(connection: UnixConnection, body: bytes) -> str:
+    created = _ask(connection, "POST", "/containers/create", body)
+    found = re.search(rb'"Id": ?"([0-9a-f]{64})"', created)
+    assert found is not None, created
+    return found[1].decode()
 
 
 def _ask(connection: UnixConnection, method: str, target: str, body: bytes | None = None) -> bytes:
@@ -201,6 +212,86 @@ def leftovers(bench: Bench) -> Iterator[Row]:
     yield Row(f"left by {_STARTS} starts", ", ".join(beyond) or "nothing", goal="nothing")
 
 
+def load(bench: Bench) -> Iterator[Row]:
+    """Two hundred clients, half of them streaming, for a minute."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as directory:
+        engine = Engine(Path(directory) / "root", judged=False)
+        try:
+            engine.start().load(bench.archive)
+            report = put_load(engine, _CLIENTS, _LOAD_SECONDS)
+        finally:
+            engine.remove()
+    name = f"{_CLIENTS} clients for {_LOAD_SECONDS} s"
+    yield Row(f"{name}: failed", f"{len(report.errors)} {' '.join(report.errors[:1])}".strip(), goal="0")
+    yield Row(f"{name}: 99 of 100 pings", f"{report.ping(0.99):.1f}", goal="< 50")
+    grown = (report.memory_most - report.memory_before) / _MIB
+    yield Row(f"{name}: the engine's memory grows by", f"{grown:.1f} MB at most")
+    yield Row(f"{name}: answers; containers' lives", f"{report.answers}; {report.lives}")
+
+
+def client_docker(bench: Bench) -> Iterator[Row]:
+    """The docker command line, of Corten's engine and of dockerd."""
+    if "docker" not in bench.peers:
+        return
+    ours = CommandLine(["docker"], bench.engine.environment(), sleeper=False)
+    theirs = bench.peers["docker"]
+    runs = interleave({"corten": ours.run(), "docker": theirs.run()}, _ROUNDS)
+    yield from _rows("docker run --rm busybox true", runs, {"docker": "0.25"})
+    execs = interleave({"corten": ours.exec(), "docker": theirs.exec()}, _ROUNDS)
+    yield from _rows("docker exec C true", execs, {"docker": "0.50"})
+
+
+def docker_py(bench: Bench) -> Iterator[Row]:
+    """docker-py's create, start, wait and remove, in one process whose connection is open already."""
+    if "docker" not in bench.peers:
+        return
+    clients: dict[str, Any] = {"corten": docker.DockerClient(bench.engine.environment()["DOCKER_HOST"]),
+                               "docker": docker.DockerClient(bench.peers["docker"].host)}  # fmt: skip
+    try:
+        samples = interleave({name: _life_of(client) for name, client in clients.items()}, _ROUNDS)
+        yield from _rows("docker-py: create, start, wait, remove", samples, {"docker": "0.20"})
+    finally:
+        for client in clients.values():
+            client.close()
+
+
+def _life_of(client: docker.DockerClient) -> Callable[[], None]:
+    def life() -> None:
+        container = client.containers.create("busybox", ["true"])
+        container.start()
+        container.wait()
+        container.remove()
+
+    return life
+
+
+def list_many(bench: Bench) -> Iterator[Row]:
+    """``GET /containers/json?all=1`` of five hundred containers that were created."""
+    sockets = {"corten": bench.engine.socket}
+    if "docker" in bench.peers:
+        sockets["docker"] = Path(bench.peers["docker"].host.removeprefix("unix://"))
+    connections = {name: UnixConnection(path) for name, path in sockets.items()}
+    body = b'{"Image": "busybox", "Cmd": ["true"]}'
+    made: dict[str, list[str]] = {}
+    try:
+        for name, connection in connections.items():
+            made[name] = [_created(connection, body) for _ in range(_LISTED)]
+        samples = interleave({name: _listing(connection) for name, connection in connections.items()}, _ROUNDS)
+        yield from _rows(f"API: list {_LISTED} containers", samples, {"docker": "2.0"})
+    finally:
+        for name, connection in connections.items():
+            for id in made.get(name, ()):
+                _ask(connection, "DELETE", f"/containers/{id}")
+            connection.close()
+
+
+def _listing(connection: UnixConnection) -> Callable[[], None]:
+    def act() -> None:
+        _ask(connection, "GET", "/containers/json?all=1")
+
+    return act
+
+
 def _pss_kb(pid: int) -> int:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)
@@ -213,10 +304,14 @@ ALL: tuple[Measure, ...] = (
     api,
     execute,
     list_containers,
+    client_docker,
+    docker_py,
+    list_many,
     version,
     client,
     first_command,
     memory,
     many,
+    load,
     leftovers,
 )

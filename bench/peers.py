@@ -36,15 +36,28 @@ class Peer(Protocol):
     def list(self) -> Callable[[], None]:
         """The containers, listed."""
 
+    @property
+    def host(self) -> str:
+        """Where its API is; '' where it has none."""
+
 
 class CommandLine:
     """A peer with Docker's command line."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], *options: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], *options: str, sleeper: bool = True
+    ) -> None:
+        """With ``sleeper`` the container that :meth:`exec` needs is started; else it is there already."""
         self._argv = list(argv)
         self._environment = environment
         self._options = options
-        self.do("run", "-d", *options, "--name", SLEEPER, "busybox", "sleep", "100000")
+        if sleeper:
+            self.do("run", "-d", *options, "--name", SLEEPER, "busybox", "sleep", "100000")
+
+    @property
+    def host(self) -> str:
+        """See Peer."""
+        return self._environment.get("DOCKER_HOST", "")
 
     def do(self, *arguments: str) -> None:
         """Run a command now."""
@@ -102,6 +115,11 @@ class Runc:
     def list(self) -> Callable[[], None]:
         """See Peer."""
         return command([*self._state, "list"], os.environ)
+
+    @property
+    def host(self) -> str:
+        """See Peer."""
+        return ""
 
     def remove(self) -> None:
         """End the sleeper."""

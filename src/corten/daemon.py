@@ -21,9 +21,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from corten import __version__
+from corten.api import listeners
+from corten.api.listeners import Listener, Security
 from corten.api.routes import router
 from corten.api.server import Server
 from corten.api.services import Services
+from corten.engine import log_config
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
@@ -41,7 +44,7 @@ from corten.engine.legacy_links import LinkedHosts
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
-from corten.engine.model import Container
+from corten.engine.model import LogConfig
 from corten.engine.network_watch import NetworkWatch
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
@@ -67,7 +70,6 @@ from corten.spec.places import make_run_directory, standard_root
 from corten.store.images import ImageStore
 
 _log = logging.getLogger("corten")
-_FIRST_SYSTEMD_DESCRIPTOR = 3
 _LONGEST_SOCKET_PATH = 107
 _ELSEWHERE = "it listens in the runtime directory (XDG_RUNTIME_DIR) that it was started with: set that, or use -H"
 _PREDECESSOR, _LOOK = 10.0, 0.02
@@ -88,7 +90,9 @@ class Settings:
     table: str
     cgroup_parent: str
     pools: tuple[Pool, ...]
-    ipv6: bool = False
+    ipv6: bool
+    security: Security
+    log: LogConfig
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -99,7 +103,14 @@ class Settings:
         parser = argparse.ArgumentParser(prog="corten daemon", description="Run the engine in the foreground.")
         parser.add_argument("--root", help="data root",
                             default=os.environ.get("CORTEN_ROOT") or standard_root(os.environ))  # fmt: skip
-        parser.add_argument("-H", "--host", action="append", default=[], help="where to listen (unix://, tcp://127.…)")
+        parser.add_argument(
+            "-H", "--host", action="append", default=[], help="where to listen: unix://PATH, tcp://ADDRESS:PORT"
+        )
+        listeners.add_options(parser)
+        parser.add_argument("--log-driver", default="", help="default log driver of containers (json-file)")
+        parser.add_argument(
+            "--log-opt", action="append", default=[], metavar="NAME=VALUE", help="default option of that log driver"
+        )
         parser.add_argument("--bridge", default="", help="interface of the default network")
         parser.add_argument("--table", default="", help="name of the firewall table")
         parser.add_argument("--cgroup-parent", default="", help="control group of all containers")
@@ -121,7 +132,9 @@ class Settings:
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
             ipv6=found.ipv6,
-            idle=found.idle_exit if _is_activated() else 0.0,
+            security=listeners.security(found),
+            log=log_config.of_daemon(found.log_driver, found.log_opt),
+            idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
 
 
@@ -185,53 +198,6 @@ def prepare(paths: Paths) -> None:
         raise CortenError.from_os("prepare", str(paths.root), error) from error
 
 
-def _is_activated() -> bool:
-    """Whether systemd listens, and started this process when somebody knocked: sd_listen_fds(3)."""
-    return os.environ.get("LISTEN_PID") == str(os.getpid())
-
-
-def listeners(settings: Settings, paths: Paths) -> list[socket.socket]:
-    """The API's sockets, bound: systemd's if it handed some over. Raises InvalidInput, CortenError."""
-    if _is_activated():
-        count = int(os.environ.get("LISTEN_FDS", "0"))
-        first = _FIRST_SYSTEMD_DESCRIPTOR
-        for number in range(first, first + count):
-            os.set_inheritable(number, False)
-        return [socket.socket(fileno=number) for number in range(first, first + count)]
-    return [_listener(host) for host in settings.hosts or (f"unix://{paths.socket}",)]
-
-
-def _listener(host: str) -> socket.socket:
-    scheme, separator, place = host.partition("://")
-    try:
-        if scheme == "unix" and separator:
-            return _unix_listener(place)
-        if scheme == "tcp" and place.startswith(("127.", "localhost:")):
-            name, _, port = place.rpartition(":")
-            return socket.create_server((name, int(port)))
-    except (OSError, ValueError) as error:
-        raise CortenError(f"listen on {host}: {error}") from error
-    raise InvalidInput(
-        f"listen on {host}: not unix://PATH and not tcp://127.0.0.1:PORT",
-        hint="the API gives root to whoever reaches it: beyond loopback it is not offered",
-    )
-
-
-def _unix_listener(path: str) -> socket.socket:
-    if len(os.fsencode(path)) > _LONGEST_SOCKET_PATH:
-        raise InvalidInput(f"listen on unix://{path}: the path is longer than {_LONGEST_SOCKET_PATH} bytes")
-    os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-    listener = socket.socket(socket.AF_UNIX)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # stale: the data root's lock says that no engine listens there
-    previous = os.umask(0o177)
-    try:
-        listener.bind(path)
-    finally:
-        os.umask(previous)
-    return listener
-
-
 class Engine:
     """One engine: its parts, and their order of coming and going."""
 
@@ -258,7 +224,7 @@ class Engine:
         homes = Homes(paths, self._graveyard)
         self._standbys = standbys = Standbys(self._spawner, homes)
         launcher = Launcher(self._spawner, standbys, paths)
-        lives = Lives(self._log_path)
+        lives = Lives(lambda container: log_config.feed(container, paths))
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
         standbys.clear_group = life.clear_group
         events.listeners.append(self._heard)
@@ -273,7 +239,7 @@ class Engine:
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
         creation = Creation(
-            records, images, volumes, homes, paths, means, standbys, archives.populate, networks.find
+            records, images, volumes, homes, paths, means, standbys, archives.populate, settings.log, networks.find
         )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
@@ -283,7 +249,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave,
+            self.leave, settings.log.type,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch = Recovery(life, paths), NetworkWatch(networks)
@@ -291,9 +257,6 @@ class Engine:
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
         )
-
-    def _log_path(self, container: Container) -> str:
-        return str(self._paths.log(container.id)) if container.host.log_config.type == "json-file" else ""
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":
@@ -304,7 +267,7 @@ class Engine:
         if not self._leave.done():
             self._leave.set_result(stop_containers)
 
-    async def run(self, sockets: Sequence[socket.socket]) -> bool:
+    async def run(self, sockets: Sequence[Listener]) -> bool:
         """Adopt what runs, serve, and leave when told; whether no container is left running."""
         self._spawner.start()
         try:
@@ -396,18 +359,13 @@ def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:
 
 async def serve(settings: Settings, paths: Paths) -> bool:
     """Run one engine until a signal or a client ends it; whether it has no container left that runs."""
-    sockets = listeners(settings, paths)
-    engine = Engine(settings, paths)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, engine.leave, False)
-    try:
+    hosts = settings.hosts or (f"unix://{paths.socket}",)
+    with listeners.opened(hosts, settings.security, lambda text: _log.warning("%s", text)) as sockets:
+        engine = Engine(settings, paths)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, engine.leave, False)
         return await engine.run(sockets)
-    finally:
-        own = () if _is_activated() else settings.hosts or (f"unix://{paths.socket}",)  # else they are systemd's
-        for host in own:
-            with contextlib.suppress(FileNotFoundError, IsADirectoryError):
-                os.unlink(host.removeprefix("unix://"))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

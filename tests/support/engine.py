@@ -36,6 +36,8 @@ class Engine:
         self.root = root
         self.names = names_of(root)
         self.options = options
+        self.within: tuple[str, ...] = ()
+        """A command that becomes the engine's, such as ``nsenter``."""
         self.process: subprocess.Popen[bytes] | None = None
         self.home = root.parent / f"{root.name}-home"
         self.log = root.parent / f"{root.name}.log"
@@ -59,7 +61,7 @@ class Engine:
 
     def start(self, *options: str) -> Engine:
         """Start the process and wait until it answers. Raises AssertionError with its log."""
-        argv = [sys.executable, "-m", "corten.daemon", "--root", str(self.root), *self.options, *options]
+        argv = [*self.within, sys.executable, "-m", "corten.daemon", "--root", str(self.root), *self.options, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment(), cwd="/"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import socket
 import sys
@@ -22,10 +23,12 @@ import h11
 
 from corten import __version__
 from corten.api.errors import answer
+from corten.api.listeners import Listener, refuse_browser
 from corten.api.message import Hijack, Request, Response
 from corten.api.router import DEFAULT, Handler, Router, split_version, text_of
 from corten.api.services import Services
-from corten.errors import CortenError
+from corten.api.tls import TlsProtocol
+from corten.errors import AccessDenied, CortenError
 
 _log = logging.getLogger(__name__)
 _CHUNK = 256 << 10
@@ -107,9 +110,10 @@ class Connection:
 
     def __init__(
         self, router: Router, services: Services, reader: _Reader, writer: asyncio.StreamWriter,
-        task: asyncio.Task[None],
+        task: asyncio.Task[None], *, browsers_refused: bool,
     ) -> None:  # fmt: skip
         self._router, self._services = router, services
+        self._browsers_refused = browsers_refused
         self._reader, self._writer, self._task = reader, writer, task
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=_LARGEST_HEAD)
         self.quiet = asyncio.Event()
@@ -173,6 +177,8 @@ class Connection:
         version, path = split_version(urllib.parse.unquote(path))
         route, params = self._router.find(method, path)
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+        if self._browsers_refused and (reason := refuse_browser(headers)):
+            raise AccessDenied(f"{method} {path}: {reason}")
         request = Request(
             method, path, version, urllib.parse.parse_qs(query, keep_blank_values=True), headers, _Body(self),
             params, self._services,
@@ -289,28 +295,31 @@ class Server:
         self._connections: dict[asyncio.Task[None], Connection] = {}
         self._servers: list[asyncio.Server] = []
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
+    async def start(self, listeners: Sequence[Listener]) -> None:
         """Listen on sockets that are bound; returns at once."""
         loop = asyncio.get_running_loop()
-        for one in sockets:
-            is_unix = one.family == socket.AF_UNIX
+        for one in listeners:
+            is_unix = one.socket.family == socket.AF_UNIX
             start: Any = loop.create_unix_server if is_unix else loop.create_server
             # Python 3.13 would remove the socket's file at the end: it may be systemd's, and is the caller's.
             kept = {"cleanup_socket": False} if is_unix and sys.version_info >= (3, 13) else {}
-            self._servers.append(await start(self._protocol, sock=one, **kept))
+            self._servers.append(await start(functools.partial(self._protocol, one), sock=one.socket, **kept))
 
-    def _protocol(self) -> asyncio.StreamReaderProtocol:
+    def _protocol(self, listener: Listener) -> asyncio.Protocol:
         reader = _Reader()
 
         async def accepted(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await self._accepted(reader, writer)
+            await self._accepted(reader, writer, browsers_refused=listener.browsers_refused)
 
-        return asyncio.StreamReaderProtocol(reader, accepted)
+        protocol = asyncio.StreamReaderProtocol(reader, accepted)
+        return protocol if listener.tls is None else TlsProtocol(listener.tls, protocol)
 
-    async def _accepted(self, reader: _Reader, writer: asyncio.StreamWriter) -> None:
+    async def _accepted(self, reader: _Reader, writer: asyncio.StreamWriter, *, browsers_refused: bool) -> None:
         task = asyncio.current_task()
         assert task is not None
-        connection = self._connections[task] = Connection(self._router, self._services, reader, writer, task)
+        connection = self._connections[task] = Connection(
+            self._router, self._services, reader, writer, task, browsers_refused=browsers_refused
+        )
         try:
             await connection.serve()
         except asyncio.CancelledError:

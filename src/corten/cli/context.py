@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from corten.client.address import Trust
+
     from .options import Values
 
 _CONFIG = "config.json"
@@ -62,7 +64,7 @@ class Context:
     def make_client(self, *, autostart: bool) -> Client:
         """A client of its own, e.g. for signals that arrive while another answer is read."""
         if self.host:
-            return Client(self.host)
+            return Client(self.address)
         from corten.spec.places import socket_of
 
         address = Address(path=socket_of(self.root, self.environment))
@@ -89,7 +91,23 @@ class Context:
     @property
     def address(self) -> Address:
         """Where the engine is, or would be."""
-        return parse(self.host) if self.host else self.make_client(autostart=False).address
+        return parse(self.host, self._trust()) if self.host else self.make_client(autostart=False).address
+
+    def _trust(self) -> Trust | None:
+        """Docker's ``--tls*`` options, DOCKER_TLS_VERIFY and DOCKER_CERT_PATH; None is plain TCP."""
+        options, environment = self.options, self.environment
+        verify = options.tlsverify if options.given("tlsverify") else environment.get("DOCKER_TLS_VERIFY", "") != ""
+        if not (verify or options.tls or options.given("tlsverify") or environment.get("DOCKER_TLS")):
+            return None
+        from corten.client.address import Trust
+
+        directory = environment.get("DOCKER_CERT_PATH") or os.path.dirname(self.config_path)
+        own = {
+            name: getattr(options, name) or _existing(os.path.join(directory, file))
+            for name, file in (("tlscert", "cert.pem"), ("tlskey", "key.pem"))
+        }
+        authority = (options.tlscacert or os.path.join(directory, "ca.pem")) if verify else ""
+        return Trust(authority=authority, certificate=own["tlscert"], key=own["tlskey"])
 
     @property
     def config_path(self) -> str:
@@ -145,6 +163,11 @@ class Context:
         sys.stdout.flush()
         for piece in pieces:
             write_all(1, piece)
+
+
+def _existing(path: str) -> str:
+    """A file that is used where it is there."""
+    return path if os.path.exists(path) else ""
 
 
 def described(error: CortenError) -> str:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def become(options: Values, words: list[str]) -> NoReturn:
     """Execute the engine with its own options, and those that stood before ``daemon``. Raises OSError."""
     given = [f"--host={host}" for host in options.host]
+    given += [f"--{name}" for name in ("tls", "tlsverify") if getattr(options, name)]
+    given += [f"--{name}={path}" for name in ("tlscacert", "tlscert", "tlskey") if (path := getattr(options, name))]
     if options.root:
         given.append(f"--root={options.root}")
     # -P: the current directory's modules are none of the engine's.

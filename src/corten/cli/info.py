@@ -19,7 +19,8 @@ def info(context: Context, values: Values, arguments: list[str]) -> int:
     """``info``."""
     told = context.client.get("/info")
     if values.format:
-        from .template_functions import to_json
+        from corten.wire.template_functions import to_json
+
         from .templated import parsed, rendered
 
         value = {**told, "ClientInfo": {"Version": __version__, "Context": "default", "Debug": False}}

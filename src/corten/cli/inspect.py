@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from corten.wire.template import Template
+
     from .options import Values
-    from .template import Template
 
     Find = Callable[[Context, str, bool], Any]
 
@@ -92,8 +93,8 @@ def _print(context: Context, found: list[Any], form: str) -> None:
 
         context.out(json.dumps(found, indent=4, ensure_ascii=False))
         return
-    from .template import Template
-    from .template_functions import to_json
+    from corten.wire.template import Template
+    from corten.wire.template_functions import to_json
 
     if form == "json":
         context.out(to_json(found))

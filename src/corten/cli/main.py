@@ -28,6 +28,11 @@ GLOBAL = (
     Option("-l, --log-level", STRING, "Accepted for compatibility", "info", hidden=True),
     Option("--no-autostart", FLAG, "Do not start the engine where it is not running"),
     Option("--root", STRING, "Data root of the engine to use, and to start"),
+    Option("--tls", FLAG, "Use TLS; implied by --tlsverify"),
+    Option("--tlscacert", STRING, "Trust certs signed only by this CA (default ~/.docker/ca.pem)"),
+    Option("--tlscert", STRING, "Path to TLS certificate file (default ~/.docker/cert.pem)"),
+    Option("--tlskey", STRING, "Path to TLS key file (default ~/.docker/key.pem)"),
+    Option("--tlsverify", FLAG, "Use TLS and verify the remote"),
     Option("-v, --version", FLAG, "Print version information and quit"),
     Option("--help", FLAG, "Print usage", hidden=True),
 )

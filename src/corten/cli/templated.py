@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def json_lines(listing: Listing, rows: Iterable[Any]) -> list[str]:
     """Each row as a JSON object of all placeholders."""
-    from .template_functions import to_json
+    from corten.wire.template_functions import to_json
 
     return [to_json(Row(listing, row)) for row in rows]
 
@@ -70,7 +70,7 @@ def _label_heading(name: str) -> str:
 
 def parsed(form: str) -> Any:
     """A template. Raises InvalidInput in Docker's words."""
-    from .template import Template
+    from corten.wire.template import Template
 
     try:
         return Template(form)

@@ -60,7 +60,8 @@ def _server(context: Context) -> dict[str, Any] | None:
 
 
 def _formatted(context: Context, form: str, client: dict[str, str], server: dict[str, Any] | None) -> int:
-    from .template_functions import to_json
+    from corten.wire.template_functions import to_json
+
     from .templated import parsed, rendered
 
     value = {"Client": client, "Server": server}

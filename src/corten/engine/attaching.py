@@ -10,6 +10,7 @@ from corten.engine.attach import Attachment, AttachOptions
 from corten.engine.broadcast import Broadcast
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live
+from corten.engine.log_config import is_readable
 from corten.engine.logs import Cursor, LogFeed, LogOptions, follow, read_log, render
 from corten.engine.model import Container
 from corten.engine.pipes import PipeWriter
@@ -59,14 +60,17 @@ class Attaching:
     def logs(self, container: Container, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
         """(stream, bytes) of a container's log, with what ``options`` put in front. Raises Unsupported, now and not in
         the middle of an answer."""
-        if container.host.log_config.type == "none":
+        if not is_readable(container.host.log_config):
             raise Unsupported("configured logging driver does not support reading")
         return _rendered(self.lifecycle.lives.of(container).feed, options)
 
 
 async def _rendered(feed: LogFeed, options: LogOptions) -> AsyncIterator[tuple[int, bytes]]:
+    unended: set[int] = set()
     async for entry in read_log(feed, options):
-        yield entry.stream, render(entry, options)
+        # A line that was written in parts is one line to who reads it.
+        yield entry.stream, entry.data if entry.stream in unended else render(entry, options)
+        (unended.discard if entry.data.endswith(b"\n") else unended.add)(entry.stream)
 
 
 class ContainerStdin:

@@ -17,7 +17,15 @@ from corten.engine.container_network import requested_ports, settled_networking
 from corten.engine.homes import Homes
 from corten.engine.limits import settle
 from corten.engine.means import Means
-from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, MountPoint, NetworkingConfig
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    CreateRequest,
+    HostConfig,
+    LogConfig,
+    MountPoint,
+    NetworkingConfig,
+)
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
 from corten.engine.records import Records
@@ -64,6 +72,8 @@ class Creation:
     standbys: Standbys
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    log: LogConfig
+    """The log of a container that asks for none."""
     network_name: Callable[[str], str] = str
     """The name of a network by whatever names it; what it says itself, when there is none."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
@@ -118,7 +128,7 @@ class Creation:
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
-        host = _settled_host(honoured.settle(host), config)
+        host = _settled_host(honoured.settle(host), config, self.log)
         host = legacy_links.settled(host, name, self.records.find)
         config = _named(config, host, id)
         _validate(config)
@@ -211,7 +221,7 @@ class Creation:
             yield "Published ports are discarded when using host network mode"
 
 
-def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
+def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:
     privileges.validate(host)
     validate_modes(host)
     refuse(host)
@@ -229,7 +239,7 @@ def _settled_host(host: HostConfig, config: ContainerConfig) -> HostConfig:
             raise InvalidInput(
                 f"ulimit soft limit must be less than or equal to hard limit: {ulimit.soft} > {ulimit.hard}"
             )
-    return msgspec.structs.replace(host, log_config=log_config.settle(host.log_config))
+    return msgspec.structs.replace(host, log_config=log_config.settle(host.log_config, log))
 
 
 def _named(config: ContainerConfig, host: HostConfig, id: str) -> ContainerConfig:

@@ -37,6 +37,10 @@ class Launcher:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._paths.container(container.id) / "exit.json")
         spec = self._spec(container, cgroup, taken=take)
+        if spec.log.remote:
+            from corten.engine import log_reach
+
+            await log_reach.check(spec.log.remote)
         return await self._launch("start", plan, spec, feed=feed, prepare=prepare)
 
     async def exec(
@@ -65,7 +69,7 @@ class Launcher:
             # A volume's or a bind's file system may be unmounted by who heard of the container's end.
             mounts_linger=not any(mount.type in ("bind", "volume") for mount in container.mounts),
             taken=taken,
-            log=log_spec(container.host.log_config, str(self._paths.log(container.id))),
+            log=log_spec(container, self._paths),
         )
 
     async def _launch(

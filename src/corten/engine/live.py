@@ -71,14 +71,14 @@ class Live:
 class Lives:
     """The :class:`Live` of every container, made when first asked for."""
 
-    def __init__(self, log_path: Callable[[Container], str]) -> None:
-        self._log_path = log_path
+    def __init__(self, feed: Callable[[Container], LogFeed]) -> None:
+        self._feed = feed
         self._lives: dict[str, Live] = {}
 
     def of(self, container: Container) -> Live:
         """The container's."""
         if container.id not in self._lives:
-            self._lives[container.id] = Live(LogFeed(self._log_path(container)))
+            self._lives[container.id] = Live(self._feed(container))
         return self._lives[container.id]
 
     def forget(self, id: str) -> None:

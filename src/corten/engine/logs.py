@@ -1,4 +1,4 @@
-"""Reading a container's log: the json-file form, its rotated files, and those who follow it.
+"""Reading a container's log: its rotated files, and those who follow it.
 
 A reader is a cursor in the files. It keeps open what it has yet to read, so that a rotated file stays until its last
 reader is through, and a reader that lags costs no memory and stalls nobody.
@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
-import json
 import os
+import urllib.parse
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 
 from corten.engine.clock import format_time
+from corten.engine.log_formats import JSON_FILE, Entry, Format, back
 from corten.errors import CortenError
 
 _BLOCK = 65536
-_STREAMS = {"stdout": 1, "stderr": 2}
+_GZIP_HEADER = 10
+"""Bytes: RFC 1952, 2.3; monitor/compression.py tells what stands in place of the time."""
+_MOST_FILES = 1 << 16
+_INODE = 0xFFFFFFFF
+"""The bits of an inode's number that tell files of one log apart."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,32 +41,14 @@ class LogOptions:
     """How many of the last lines; None is all."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of a log."""
-
-    stream: int
-    data: bytes
-    time: str
-    """As it is in the file: RFC 3339, nanoseconds, ``Z``."""
-
-
-def decode_entry(line: bytes) -> Entry:
-    """Read one line of a json-file log. Bytes that are not UTF-8 stand there as lone surrogates, and come back."""
-    value = json.loads(line)
-    data = value["log"].encode("utf-8", "surrogateescape")
-    return Entry(_STREAMS.get(value["stream"], 1), data, value["time"])
-
-
 class _File:
     """One file of a log, and the one that follows it. Open as long as somebody holds it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, identity: int | None = None) -> None:
         self.descriptor = descriptor
         self.next: _File | None = None
         self._holders = 0
-        status = os.fstat(descriptor)
-        self.identity = (status.st_dev, status.st_ino)
+        self.identity = os.fstat(descriptor).st_ino & _INODE if identity is None else identity
 
     def hold(self) -> _File:
         self._holders += 1
@@ -86,11 +74,14 @@ class _File:
 class LogFeed:
     """One container's log, as long as the engine runs: where it is, and who waits for more of it."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, form: Format = JSON_FILE) -> None:
+        """``path`` is '' for a log that is only in memory."""
         self._path = path
+        self.form = form
         self._newest: _File | None = None
         self._cursors = 0
         self._waiters: list[asyncio.Future[None]] = []
+        self._unpacked: dict[tuple[int, int], _File] = {}
         self.running = False
         """Whether somebody writes."""
         self.runs = 0
@@ -154,7 +145,9 @@ class LogFeed:
 
     def at_tail(self, lines: int) -> Cursor:
         """A cursor before the last ``lines`` entries."""
-        return self._at(lambda oldest: _back_from(oldest, lines))
+        if (newest := self._open_newest()) is not None and (offset := self._offset_in(newest, lines)) is not None:
+            return Cursor(self, newest, offset)
+        return self._at(lambda oldest: self._back_from(oldest, lines))
 
     def _at(self, place: Callable[[_File], tuple[_File, int]]) -> Cursor:
         newest = self._open_newest()
@@ -166,8 +159,39 @@ class LogFeed:
         finally:
             oldest.release()
 
+    async def unpack(self, lines: int | None) -> None:
+        """Unpack, beside the loop, the compressed files that a reader of the last ``lines`` entries (None: all) will
+        want. They are kept while somebody reads."""
+        newest = self._open_newest()
+        if newest is None or (lines is not None and self._offset_in(newest, lines) is not None):
+            return
+        paths = (f"{self._path}.{number}.gz" for number in range(1, _MOST_FILES))
+        missing = [path for path in itertools.takewhile(_is_rotated, paths) if _key(path) not in self._unpacked]
+        for key, file in await asyncio.to_thread(lambda: [(_key(path), _unpacked(path)) for path in missing]):
+            if file is not None:
+                self._unpacked.setdefault(key, file.hold())
+
+    def _offset_in(self, newest: _File, lines: int) -> int | None:
+        """The place before the last entries, if there are so many in the newest file."""
+        return self._back(newest, lines, newest=True)[0]
+
+    def _back(self, file: _File, lines: int, *, newest: bool) -> tuple[int | None, int]:
+        try:
+            return back(self.form, file.descriptor, file.size, lines, newest=newest)
+        except (ValueError, KeyError) as error:
+            raise CortenError(f"read log: damaged: {error}") from error
+
+    def _back_from(self, oldest: _File, lines: int) -> tuple[_File, int]:
+        """The place before the last ``lines`` lines of a chain of files."""
+        for file in reversed(list(_chain(oldest))):
+            offset, found = self._back(file, lines, newest=file.next is None)
+            if offset is not None:
+                return (file.next, 0) if file.next and offset == file.size else (file, offset)
+            lines -= found
+        return oldest, 0
+
     def _open_newest(self) -> _File | None:
-        if self._newest is None:
+        if self._newest is None and self._path:
             try:
                 self._newest = _File(os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)).hold()
             except FileNotFoundError:
@@ -177,15 +201,12 @@ class LogFeed:
     def _oldest(self, newest: _File) -> _File:
         """The first of the rotated files before ``newest``, which may itself be among them by now; held for the
         caller."""
-        older: list[_File] = []
-        for file in self._rotated():
-            file.hold()
-            if file.identity == newest.identity:
-                for later in (*older, file):
-                    later.release()
-                older = []
-            else:
-                older.append(file)
+        older = [file.hold() for file in self._rotated()]
+        if not self._is_in_place(newest):
+            place = next((at for at, file in enumerate(older) if file.identity == newest.identity), -1)
+            for later in older[: place + 1]:
+                later.release()
+            older = older[place + 1 :]
         chain = newest.hold()
         for file in older:
             file.follow_with(chain)
@@ -193,13 +214,28 @@ class LogFeed:
             chain = file
         return chain
 
+    def _is_in_place(self, newest: _File) -> bool:
+        """Whether it has not been rotated. An inode's number says which file of several it is only if it has: those of
+        files that were compressed are given anew."""
+        try:
+            return os.stat(self._path).st_ino & _INODE == newest.identity
+        except FileNotFoundError:
+            return False
+
     def _rotated(self) -> Iterator[_File]:
         """The rotated files that are there, newest first."""
-        for number in itertools.count(1):
-            try:
-                yield _File(os.open(f"{self._path}.{number}", os.O_RDONLY | os.O_CLOEXEC))
-            except FileNotFoundError:
+        for number in itertools.count(1) if self._path else ():
+            file = _opened(f"{self._path}.{number}") or self._known(f"{self._path}.{number}.gz")
+            file = file or _opened(f"{self._path}.{number}")  # compressed, or renamed, between the two looks
+            if file is None:
                 return
+            yield file
+
+    def _known(self, path: str) -> _File | None:
+        """A compressed file, unpacked already or now."""
+        if (file := self._unpacked.get(_key(path))) is not None:
+            return _File(os.dup(file.descriptor), file.identity)
+        return _unpacked(path)
 
     def joined(self) -> None:
         """A cursor came."""
@@ -209,6 +245,8 @@ class LogFeed:
         """A cursor went; without any, nothing is kept open."""
         self._cursors -= 1
         self._forget_unused()
+        while not self._cursors and self._unpacked:
+            self._unpacked.popitem()[1].release()
 
     def _forget_unused(self) -> None:
         if not self._cursors and not self.running and self._newest is not None:
@@ -248,11 +286,14 @@ class Cursor:
         size = _BLOCK
         while True:
             block = os.pread(descriptor, size, self._offset)
-            end = block.rfind(b"\n") + 1
+            try:
+                entries, end = self._feed.form.split(block)
+            except ValueError as error:
+                raise CortenError(f"read log: damaged: {error}") from error
             if end or len(block) < size:
                 self._offset += end
-                return block[:end].splitlines(keepends=False) if end else []
-            size *= 2  # a line longer than the block
+                return entries
+            size *= 2  # an entry longer than the block
 
     def close(self) -> None:
         """Let go of the files."""
@@ -262,40 +303,56 @@ class Cursor:
         self._feed.left()
 
 
-def _back_from(oldest: _File, lines: int) -> tuple[_File, int]:
-    """The place before the last ``lines`` lines of a chain of files."""
-    chain = list(_chain(oldest))
-    for file in reversed(chain):
-        offset, found = _back_in(file, lines)
-        if offset is not None:
-            return file, offset
-        lines -= found
-    return oldest, 0
-
-
 def _chain(file: _File | None) -> Iterator[_File]:
     while file is not None:
         yield file
         file = file.next
 
 
-def _back_in(file: _File, lines: int) -> tuple[int | None, int]:
-    """(offset before the last ``lines`` lines, or None; lines found). Only ended lines count."""
-    position, found = file.size, 0
-    while position > 0:
-        start = max(0, position - _BLOCK)
-        block = os.pread(file.descriptor, position - start, start)
-        at = len(block)
-        while (at := block.rfind(b"\n", 0, at)) >= 0:
-            found += 1
-            if found > lines:
-                return start + at + 1, lines
-        position = start
-    return (0, lines) if found == lines else (None, found)
+def _opened(path: str) -> _File | None:
+    try:
+        return _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+    except FileNotFoundError:
+        return None
+
+
+def _is_rotated(path: str) -> bool:
+    """Whether there is a file of this number, compressed or not yet."""
+    return os.path.exists(path) or os.path.exists(path.removesuffix(".gz"))
+
+
+def _key(path: str) -> tuple[int, int]:
+    """What a compressed file is known by; one that is not there is none that anybody knows."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_dev, status.st_ino
+
+
+def _unpacked(path: str) -> _File | None:
+    """A compressed file's content, in a file without a name beside it. Raises CortenError for a damaged one."""
+    try:
+        packed = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    descriptor = os.open(os.path.dirname(path), os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    try:
+        header = os.read(packed, _GZIP_HEADER)
+        inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+        while not inflate.eof and (block := os.read(packed, _BLOCK)):
+            os.write(descriptor, inflate.decompress(block))
+        return _File(descriptor, int.from_bytes(header[4:8], "little"))
+    except (OSError, zlib.error) as error:
+        os.close(descriptor)
+        raise CortenError(f"read log {path}: {error}") from error
+    finally:
+        os.close(packed)
 
 
 async def read_log(feed: LogFeed, options: LogOptions) -> AsyncIterator[Entry]:
     """The entries that ``options`` choose; with ``follow`` until the run ends. Raises CortenError for a damaged log."""
+    await feed.unpack(options.tail)
     cursor = feed.at_start() if options.tail is None else feed.at_tail(max(0, options.tail))
     since = "" if options.since is None else format_time(options.since)
     until = "~" if options.until is None else format_time(options.until)
@@ -321,7 +378,7 @@ async def follow(feed: LogFeed, cursor: Cursor, *, live: bool, runs: int | None 
             over = feed.runs > runs
         lines = cursor.read()
         for line in lines:
-            yield _decode(line)
+            yield _decode(feed.form, line)
         if lines:
             await asyncio.sleep(0)
         elif over:
@@ -330,14 +387,19 @@ async def follow(feed: LogFeed, cursor: Cursor, *, live: bool, runs: int | None 
             await feed.more()
 
 
-def _decode(line: bytes) -> Entry:
+def _decode(form: Format, line: bytes) -> Entry:
     try:
-        return decode_entry(line)
+        return form.decode(line)
     except (ValueError, KeyError) as error:
         raise CortenError(f"read log: damaged entry {line[:80]!r}: {error}") from error
 
 
 def render(entry: Entry, options: LogOptions) -> bytes:
-    """An entry's bytes as the client sees them."""
-    data = b" " + entry.data if options.details else entry.data
+    """An entry's bytes as the client sees them: the time, and what the log tells of its container, in front."""
+    data = b"%b %b" % (_details(entry), entry.data) if options.details else entry.data
     return entry.time.encode() + b" " + data if options.timestamps else data
+
+
+def _details(entry: Entry) -> bytes:
+    quote = urllib.parse.quote_plus
+    return ",".join(f"{quote(name)}={quote(text)}" for name, text in sorted((entry.attributes or {}).items())).encode()

@@ -15,6 +15,7 @@ from corten import __version__
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
+from corten.engine.log_config import DRIVERS
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
 from corten.engine.records import Records
@@ -23,9 +24,6 @@ from corten.engine.volumes import Volumes
 from corten.network.pool import Pool
 from corten.runtime.cgroups import CgroupManager
 from corten.sys.standing import Standing
-
-_LOG_DRIVERS = ["json-file", "none"]
-
 
 _NOT_HERE: dict[str, Any] = {
     "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""}, "GenericResources": None,
@@ -49,11 +47,13 @@ class System:
         events: Events,
         pools: Sequence[Pool],
         stop: Callable[[bool], None],
+        log_driver: str,
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
+        self._log_driver = log_driver
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ class System:
             "DockerRootDir": str(self._paths.root),
             "ServerVersion": __version__,
             "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
-            "LoggingDriver": "json-file",
+            "LoggingDriver": self._log_driver,
             "CgroupDriver": "cgroupfs" if self._cgroups.present else "none",
             "CgroupVersion": str(self._cgroups.version),
             "Runtimes": {RUNTIME: {"path": "corten-runtime", "status": {}}},
@@ -135,7 +135,7 @@ class System:
             "Driver": "overlay2",
             "DriverStatus": [["Supports d_type", "true"], ["userxattr", str(not self._standing.initial).lower()]],
             "Plugins": {"Volume": ["local"], "Network": [*bridge, "host", "null"], "Authorization": None,
-                        "Log": _LOG_DRIVERS},
+                        "Log": list(DRIVERS)},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
         }  # fmt: skip

@@ -19,9 +19,13 @@ from collections.abc import Callable
 from corten.monitor import record
 from corten.monitor.engine_link import EngineLink, Message
 from corten.monitor.log import LogWriter
-from corten.monitor.streams import Streams, read
+from corten.monitor.streams import CHUNK, Streams, read
 from corten.spec.monitor import EXITED, LOG, MASTER, PIDFD, RUNNING, VERSION, ExitRecord, MonitorSpec
 from corten.sys import process
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from corten.monitor.remote import Remote
 
 _TERMINAL_GRACE = 1.0
 """Seconds for the kernel to pass on what a terminal still holds when the init has ended."""
@@ -31,6 +35,7 @@ _UNTIL_REAPED = 0.01
 """Seconds between looks at an init that has ended and that the spawner, its parent now, has yet to reap."""
 _UNTIL_LOST = 5.0
 """Seconds after which nobody will tell any more how an init ended that is not our child: its reaper died, too."""
+_LEAST_CHUNK = 512
 _READS = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -67,7 +72,10 @@ class Monitor:
         self._listener = listener
         self._oom_kills = oom_kills
         self._clean = clean
-        self._log = LogWriter(spec.log) if spec.log.driver == "json-file" else None
+        self._log = LogWriter(spec.log) if spec.log.driver != "none" else None
+        self._remote = _remote(spec)
+        # A log is rotated between two writes: these are small beside a small file.
+        self._chunk = min(CHUNK, max(_LEAST_CHUNK, spec.log.max_size >> 3)) if spec.log.max_size else CHUNK
         self._engine_reads = spec.taken
         self._unwritten: tuple[bytes, str] | None = None
         self._status: int | None = None
@@ -86,12 +94,18 @@ class Monitor:
         while self._engine.connected and not self._dismissed:
             self._turn()
         self._streams.close()
+        if self._log is not None:  # who starts the container again waits for this process's end
+            self._log.close()
 
     # --- one turn of the loop
 
     def _turn(self) -> None:
         timeout = _RETRY if self._unwritten is not None else _UNTIL_REAPED if self._is_zombie else None
+        if timeout is None and self._remote is not None:
+            timeout = self._remote.timeout
         ready = dict(self._poll(timeout))
+        if self._remote is not None:
+            self._remote.work()
         if self._unwritten is not None:
             self._write(*self._unwritten)
         if self._listener is not None and self._listener.fileno() in ready:
@@ -109,31 +123,42 @@ class Monitor:
         if self._end is None:
             if not self._is_zombie:
                 poll.register(self._init.pidfd, select.POLLIN)
-            if not self._engine_reads and self._unwritten is None:
+            if self._may_read:
                 for descriptor in self._streams.sources():
                     poll.register(descriptor, _READS)
+            if self._remote is not None and self._remote.poll()[0] >= 0:
+                poll.register(*self._remote.poll())
         if self._engine.connected:
             poll.register(self._engine.fileno(), select.POLLIN | (select.POLLOUT if self._engine.congested else 0))
         if self._listener is not None:
             poll.register(self._listener.fileno(), select.POLLIN)
         return poll.poll(None if timeout is None else timeout * 1000)
 
+    @property
+    def _may_read(self) -> bool:
+        """Whether the container's output is ours to read, and there is room for it."""
+        congested = self._remote is not None and self._remote.congested
+        return not self._engine_reads and self._unwritten is None and not congested
+
     # --- output
 
     def _move(self, descriptor: int, stream: str) -> None:
-        data = read(descriptor)
+        data = read(descriptor, self._chunk)
         if data == b"":
             self._streams.drop(descriptor)
         elif data and self._log is not None:
             self._write(data, stream)
+            if self._remote is not None:
+                self._remote.write(data, stream)
 
     def _write(self, data: bytes, stream: str) -> None:
-        """Into the log; on a full disk nothing is lost: it is tried again, and nothing more is read until then."""
+        """Into the log; on a full disk nothing is lost: it is tried again, and nothing more is read until
+        then, unless the container is not to wait."""
         assert self._log is not None
         try:
             rotated = self._log.write(data, stream)
         except OSError:
-            self._unwritten = (data, stream)
+            self._unwritten = (data, stream) if self._spec.log.waits else None
             return
         self._unwritten = None
         self._say_grown(rotated)
@@ -181,6 +206,8 @@ class Monitor:
             return
         self._is_zombie = False
         self._drain()
+        if self._remote is not None:
+            self._remote.close()
         code = -signal.SIGKILL if status is None else os.waitstatus_to_exitcode(status)
         end = ExitRecord(
             exit_code=code if code >= 0 else 128 - code,
@@ -271,6 +298,15 @@ class Monitor:
         finally:
             if newest >= 0:
                 os.close(newest)
+
+
+def _remote(spec: MonitorSpec) -> Remote | None:
+    """Where the output is sent besides. Its code is loaded by those alone that have one."""
+    if not spec.log.remote:
+        return None
+    from corten.monitor import remote
+
+    return remote.of(spec.log, spec.id)
 
 
 def listen(path: str) -> socket.socket | None:

@@ -66,10 +66,10 @@ def opened(spec: MonitorSpec):  # type: ignore[no-untyped-def]
             os.close(descriptor)
 
 
-def read(descriptor: int) -> bytes | None:
+def read(descriptor: int, size: int = CHUNK) -> bytes | None:
     """The next bytes; None when there are none now, empty at the end. A terminal ends with EIO."""
     try:
-        return os.read(descriptor, CHUNK)
+        return os.read(descriptor, size)
     except BlockingIOError:
         return None
     except OSError:

@@ -53,12 +53,25 @@ LISTENER, MOUNTS = "listener", "mounts"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogSpec:
-    """Where and how the log is written: ``json-file`` or ``none``; sizes in bytes, ``max_size`` 0 never rotates."""
+    """Where and how the log is written: ``driver`` is the form of its file, ``json-file`` or ``local``, or ``none``.
+
+    Sizes are bytes; ``max_size`` 0 never rotates; '' for ``path`` keeps what rotation leaves in memory, for who is
+    attached. ``compress`` is for rotated files, ``attributes`` stand in every entry. ``waits`` says that output that
+    cannot be written waits, and with it, in the end, the container; else it is lost.
+
+    ``remote`` tells where each line is sent besides (its member ``driver`` is ``syslog`` or ``journald``); {} is
+    nowhere. ``buffer`` is how many bytes wait for that.
+    """
 
     driver: str = "json-file"
     path: str = ""
     max_size: int = 20 << 20
     max_file: int = 5
+    compress: bool = False
+    attributes: dict[str, str] = dataclasses.field(default_factory=dict)
+    waits: bool = True
+    remote: dict[str, Any] = dataclasses.field(default_factory=dict)
+    buffer: int = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

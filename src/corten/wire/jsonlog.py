@@ -13,19 +13,22 @@ from collections.abc import Iterator
 
 _LONGEST_LINE = 16 << 10
 """Docker's own bound on one entry."""
+quoted = encode_basestring_ascii
 
 
-def encode(data: bytes, stream: str, time: str) -> bytes:
-    """The entries of some output, one a line."""
-    tail = f',"stream":"{stream}","time":"{time}"}}\n'
+def encode(data: bytes, stream: str, time: str, attributes: str = "") -> bytes:
+    """The entries of some output, one a line; ``attributes`` is the JSON object that stands in each, or ''."""
+    more = f',"attrs":{attributes}' if attributes else ""
+    tail = f',"stream":"{stream}"{more},"time":"{time}"}}\n'
     entries = []
-    for line in _lines(data):
+    for line in lines_of(data):
         text = encode_basestring_ascii(line.decode("utf-8", "surrogateescape"))
         entries.append(f'{{"log":{text}{tail}')
     return "".join(entries).encode()
 
 
-def _lines(data: bytes) -> Iterator[bytes]:
+def lines_of(data: bytes) -> Iterator[bytes]:
+    """The lines of some output with their ends, the longest ones in pieces; the last one may have no end yet."""
     for line in data.splitlines(keepends=True) if b"\r" not in data else _split(data):
         for start in range(0, len(line), _LONGEST_LINE):
             yield line[start : start + _LONGEST_LINE]

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from corten.engine.logs import Entry, LogFeed, LogOptions, decode_entry, format_time, read_log, render
+from corten.engine.clock import format_time
+from corten.engine.log_formats import JSON_FILE, LOCAL, Entry, decode_entry
+from corten.engine.logs import LogFeed, LogOptions, read_log, render
+from corten.wire import locallog
 
 
 def line(text: str, second: int = 0, stream: str = "stdout") -> bytes:
@@ -60,18 +65,54 @@ def test_rotated_files_come_first_and_all_are_closed(log: Path) -> None:
 
 @pytest.mark.parametrize("tail", range(7))
 def test_tail_counts_over_files(log: Path, tail: int) -> None:
-    (log.parent / "x-json.log.1").write_bytes(b"".join(line(f"{n}") for n in range(3)))
-    log.write_bytes(b"".join(line(f"{n}") for n in range(3, 5)))
+    (log.parent / "x-json.log.1").write_bytes(b"".join(line(f"{n}\n") for n in range(3)))
+    log.write_bytes(b"".join(line(f"{n}\n") for n in range(3, 5)))
     before = opened()
-    expected = [str(n).encode() for n in range(5)]
+    expected = [b"%d\n" % n for n in range(5)]
     assert lines(LogFeed(str(log)), tail=tail) == (expected[-tail:] if tail else [])
     assert opened() == before
 
 
 def test_tail_of_lines_longer_than_a_block(log: Path) -> None:
-    texts = [letter * 200_000 for letter in "abc"]
+    texts = [letter * 200_000 + "\n" for letter in "abc"]
     log.write_bytes(b"".join(map(line, texts)))
     assert lines(LogFeed(str(log)), tail=2) == [text.encode() for text in texts[1:]]
+
+
+@pytest.mark.parametrize("form", ["json-file", "local"])
+@pytest.mark.parametrize("tail", range(7))
+def test_tail_counts_lines_not_the_parts_that_they_were_written_in(log: Path, form: str, tail: int) -> None:
+    written = ["a\n", "b", "b", "b\n", '\\n","stream":"', "\n", "\\n", "\n", "e"]
+    (log.parent / "x-json.log.1").write_bytes(b"".join(entry(form, text) for text in written[:2]))
+    log.write_bytes(b"".join(entry(form, text) for text in written[2:]))
+    whole = [b"a\n", b"bbb\n", b'\\n","stream":"\n', b"\\n\n", b"e"]
+    found = lines(LogFeed(str(log), JSON_FILE if form == "json-file" else LOCAL), tail=tail)
+    expected = b"".join(whole[-tail:]) if tail else b""
+    # A line that began in an older file is cut there.
+    assert b"".join(found) == (b"bb\n" + b"".join(whole[2:]) if tail == 4 else expected)
+
+
+def entry(form: str, text: str) -> bytes:
+    return line(text) if form == "json-file" else locallog.encode(text.encode(), "stdout", 1)
+
+
+def test_a_local_log_has_all_that_was_given_to_it(log: Path) -> None:
+    told = locallog.encode_attributes({"b": "2", "a": "\u00e9"})
+    log.write_bytes(locallog.encode(b"x\xff\n\nno end", "stderr", 5 * 10**9 + 7, told))
+    feed = LogFeed(str(log), LOCAL)
+    assert lines(feed) == [b"x\xff\n", b"\n", b"no end"]
+    cursor = feed.at_start()
+    first = LOCAL.decode(cursor.read()[0])
+    cursor.close()
+    assert first == Entry(2, b"x\xff\n", "1970-01-01T00:00:05.000000007Z", {"a": "\u00e9", "b": "2"})
+
+
+@given(st.binary(max_size=200))
+def test_a_damaged_local_entry_is_an_error_and_nothing_else(data: bytes) -> None:
+    try:
+        LOCAL.decode(data)
+    except ValueError:
+        return
 
 
 def test_since_until_and_streams(log: Path) -> None:

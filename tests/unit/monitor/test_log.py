@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from corten.engine.logs import decode_entry
+from corten.engine.log_formats import decode_entry
 from corten.monitor.log import LogWriter
 from corten.spec.monitor import LogSpec
 

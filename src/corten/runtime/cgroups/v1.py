@@ -162,7 +162,7 @@ class CgroupV1:
 
     def _io(self, path: str) -> Iterator[tuple[int, int, str, int, int]]:
         counted: dict[tuple[str, str], list[int]] = {}
-        for index, name in enumerate(("io_service_bytes", "io_serviced")):
+        for index, name in enumerate(("io_service_bytes_recursive", "io_serviced_recursive")):
             for line in read(self._file("blkio", path, f"blkio.throttle.{name}"), missing="").splitlines():
                 fields = line.split()
                 if len(fields) == 3 and fields[1] in ("Read", "Write"):
