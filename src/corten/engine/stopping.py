@@ -9,7 +9,7 @@ import signal
 
 from corten.engine import signals
 from corten.engine.lifecycle import Lifecycle
-from corten.engine.live import Run
+from corten.engine.live import Live, Run
 from corten.engine.model import Container
 from corten.errors import Conflict, NotModified
 
@@ -33,6 +33,7 @@ class Stopping:
         life = self.lifecycle
         live = life.lives.of(container)
         number = signals.parse(signal_name or container.config.stop_signal or "TERM")
+        await _settle(live)
         if life.cancel_restart(container, live):
             life.records.change(container.id, stopped_by_user=True)
             life.publish(container, "stop")
@@ -96,6 +97,7 @@ class Stopping:
     async def end(self, container: Container) -> None:
         """Kill a container and wait until that is recorded; nothing when it does not run."""
         live = self.lifecycle.lives.of(container)
+        await _settle(live)
         self.lifecycle.cancel_restart(container, live)
         if live.run is not None:
             self.lifecycle.records.change(container.id, stopped_by_user=True)
@@ -108,6 +110,12 @@ class Stopping:
         life.publish(container, "kill", signal=str(int(number)))
         if number == signal.SIGKILL and life.records.get(container.id).state.paused:
             life.planner.cgroups.thaw(life.planner.cgroup(container))
+
+
+async def _settle(live: Live) -> None:
+    """A start that its policy has begun comes to its end first: what is ended is what runs then."""
+    async with live.lock:
+        return
 
 
 async def _is_over(run: Run, seconds: float | None) -> bool:
