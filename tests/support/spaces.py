@@ -38,6 +38,20 @@ BRIDGE, TABLE = "ct-test", "corten_test"
 _CLONE_NEWNET = 0x40000000
 
 
+@contextlib.contextmanager
+def network_of(pid: int) -> Iterator[None]:
+    """Stand in a process's network namespace; sockets made here stay there."""
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    there = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        process.setns(there, _CLONE_NEWNET)
+        yield
+    finally:
+        process.setns(home, _CLONE_NEWNET)
+        os.close(home)
+        os.close(there)
+
+
 class Space:
     """A network namespace, alive while a process of its own waits in it."""
 
@@ -53,15 +67,8 @@ class Space:
     @contextlib.contextmanager
     def inside(self) -> Iterator[None]:
         """Be in it."""
-        home = os.open("/proc/self/ns/net", os.O_RDONLY)
-        there = os.open(f"/proc/{self.pid}/ns/net", os.O_RDONLY)
-        try:
-            process.setns(there)
+        with network_of(self.pid):
             yield
-        finally:
-            process.setns(home)
-            os.close(home)
-            os.close(there)
 
     def end(self) -> None:
         """End the process, and with it the namespace."""
