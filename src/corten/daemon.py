@@ -56,6 +56,7 @@ from corten.engine.stopping import Stopping
 from corten.engine.system import System
 from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
+from corten.engine.volume_mounts import HostMounts
 from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
 from corten.launcher.enter import enter
@@ -219,6 +220,7 @@ class Engine:
         life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
+        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
         archives = Archives(life, self._spawner, paths, means.standing)
         stopping = Stopping(life)
         execs = Execs(life, launcher)

@@ -96,8 +96,6 @@ def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConf
         raise InvalidInput(f"invalid USER mode: {host.userns_mode}")
     if host.links:
         raise Unsupported("link containers: links are not supported", hint="join both to one network")
-    if host.umask is not None:
-        raise Unsupported("set the umask of a container: not supported", hint="let its command call umask")
     _refuse_devices(host)
     if host.volume_driver not in ("", "local") and (host.binds or config.volumes):
         raise NotFound(
