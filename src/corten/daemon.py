@@ -60,6 +60,7 @@ from corten.engine.stopping import Stopping
 from corten.engine.system import System
 from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
+from corten.engine.volume_mounts import HostMounts
 from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
 from corten.launcher.enter import enter
@@ -230,6 +231,7 @@ class Engine:
         events.listeners.append(self._heard)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
+        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
         archives = Archives(life, self._spawner, paths, means.standing, standbys)
         stopping = Stopping(life)
         execs = Execs(life, launcher)

@@ -15,6 +15,7 @@ from corten.api.shapes.descriptors import platform_shape
 from corten.api.shapes.images import history_shape, image_inspect, image_summary
 from corten.engine.commit import CommitOptions
 from corten.engine.model import ContainerConfig
+from corten.engine.volume_mounts import images_of
 from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from corten.spec import platform as platforms
 from corten.spec import reference as references
@@ -247,7 +248,8 @@ def _name(repo: str, tag: str) -> Reference | None:
 @_route("DELETE", "/images/{name:path}")
 async def remove(request: Request) -> Response:
     services = request.services
-    users = [(one.image, one.id, one.state.running) for one in services.containers.list(all=True)]
+    everyone = services.containers.list(all=True)
+    users = [(image, one.id, one.state.running) for one in everyone for image in images_of(one)]
     deleted = await services.images.remove(
         request.params["name"], force=request.flag("force"), noprune=request.flag("noprune"), users=users
     )

@@ -36,7 +36,7 @@ def _check(made: dict[str, Any]) -> None:
     if not made["Target"]:
         raise InvalidInput("target is required")
     _check_recursion(made)
-    for kind, options in (("bind", "BindOptions"), ("volume", "VolumeOptions"), ("tmpfs", "TmpfsOptions")):
+    for kind, options in _OPTIONS:
         if options in made and made["Type"] != kind:
             raise InvalidInput(f"cannot mix '{kind}-*' options with mount type '{made['Type']}'")
 
@@ -121,6 +121,9 @@ def _octal(text: str) -> int:
         raise InvalidInput(f"invalid value for tmpfs-mode: {text}") from None
 
 
+_OPTIONS = (
+    ("bind", "BindOptions"), ("volume", "VolumeOptions"), ("image", "ImageOptions"), ("tmpfs", "TmpfsOptions"),
+)  # fmt: skip
 _ALONE = ("readonly", "ro", "volume-nocopy", "bind-nonrecursive")
 _RECURSIONS = {
     "disabled": "NonRecursive", "writable": "ReadOnlyNonRecursive", "readonly": "ReadOnlyForceRecursive",
@@ -144,6 +147,7 @@ _SETTERS: dict[str, Callable[[dict[str, Any], str], None]] = {
     "volume-driver": _driver("Name"),
     "volume-opt": _driver("Options"),
     "volume-label": _label,
+    "image-subpath": _inner("ImageOptions", "Subpath"),
     "tmpfs-size": _inner("TmpfsOptions", "SizeBytes", size),
     "tmpfs-mode": _inner("TmpfsOptions", "Mode", _octal),
 }

@@ -125,7 +125,8 @@ class Archives:
             "work": f"{own}/work",
             "merged": f"{own}/merged",
             "user_xattrs": not self.standing.initial,
-            "mounts": [[mount.source, mount.destination, mount.rw] for mount in container.mounts if mount.source],
+            "mounts": [[mount.source, mount.destination, mount.rw] for mount in container.mounts
+                       if mount.source and mount.type != "image"],
         }
 
     @contextlib.asynccontextmanager

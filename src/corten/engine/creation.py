@@ -32,12 +32,15 @@ from corten.engine.records import Records
 from corten.engine.refusals import refuse
 from corten.engine.runtime_config import shared_container, validate_modes
 from corten.engine.standbys import Standbys
+from corten.engine.volume_mounts import is_mounted_at_start
 from corten.engine.volumes import Volumes
 from corten.errors import CortenError, InvalidInput, NotFound
 from corten.network import files
+from corten.runtime.stages.context import open_source
 from corten.spec import platform as platforms
 from corten.spec.image import Image
 from corten.spec.platform import Platform
+from corten.spec.runtime import WITHIN
 from corten.store.layers import LayerStore
 
 _NEW_VOLUMES = "new-volumes"
@@ -169,6 +172,8 @@ class Creation:
     ) -> MountPoint:
         if wanted.type == "volume":
             return self._volume(wanted, directory, fresh, undo)
+        if wanted.type == "image":
+            return self._image_mount(wanted)
         if wanted.type == "bind":
             _check_source(wanted)
         return MountPoint(
@@ -189,16 +194,22 @@ class Creation:
         if is_new:
             undo.callback(self.volumes.discard, volume.name)
         place = self.volumes.source(volume.name)
-        source = os.path.join(place, wanted.subpath) if wanted.subpath else place
         if not os.path.isdir(place):
             raise CortenError(f"failed to mount local volume {volume.name}: mount {place}: no such file or directory")
-        if not os.path.isdir(source):
-            raise InvalidInput(f"mount volume {volume.name}: subpath {wanted.subpath!r} is not a directory")
-        if wanted.copy and not wanted.subpath and not os.listdir(source):
-            fresh.append((wanted.destination, source))
+        source = f"{place}{WITHIN}{wanted.subpath}" if wanted.subpath else place
+        if not is_mounted_at_start(volume):
+            _check_inside(source, volume.name)
+            if wanted.copy and not wanted.subpath and not os.listdir(source):
+                fresh.append((wanted.destination, source))
         return MountPoint(
             "volume", wanted.destination, source, volume.name, volume.driver, wanted.mode, wanted.writable
         )
+
+    def _image_mount(self, wanted: Wanted) -> MountPoint:
+        """The files of another image, as they are. What is mounted at the start is its name, layers and all."""
+        image = self.images.resolve(wanted.source)
+        source = f"{image.id}{WITHIN}{wanted.subpath}" if wanted.subpath else image.id
+        return MountPoint("image", wanted.destination, source, wanted.source, rw=False)
 
     def clear_unfinished(self) -> None:
         """Take back what an engine that was killed had made of containers that were never recorded."""
@@ -273,6 +284,14 @@ def _note_new_volume(directory: Path, name: str) -> None:
             file.write(f"{name}\n")
     except OSError as error:
         raise CortenError.from_os("write", str(directory / _NEW_VOLUMES), error) from error
+
+
+def _check_inside(source: str, volume: str) -> None:
+    try:
+        os.close(open_source(source))
+    except OSError as error:
+        cause = os.strerror(error.errno or 0).lower()
+        raise InvalidInput(f"mount volume {volume}: cannot access {source.replace(WITHIN, '/')}: {cause}") from None
 
 
 def _check_source(wanted: Wanted) -> None:

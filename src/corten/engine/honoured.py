@@ -14,7 +14,7 @@ import msgspec
 
 from corten.engine.container_network import DEFAULT, check_endpoint
 from corten.engine.model import ContainerConfig, EndpointRequest, HostConfig, NetworkingConfig
-from corten.errors import InvalidInput, NotFound, Unsupported
+from corten.errors import InvalidInput, NotFound
 
 _V1 = "/sys/fs/cgroup"
 _SWAP = (
@@ -94,8 +94,6 @@ def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConf
         )
     if host.userns_mode not in ("", "host"):
         raise InvalidInput(f"invalid USER mode: {host.userns_mode}")
-    if host.umask is not None:
-        raise Unsupported("set the umask of a container: not supported", hint="let its command call umask")
     _refuse_devices(host)
     if host.volume_driver not in ("", "local") and (host.binds or config.volumes):
         raise NotFound(

@@ -24,6 +24,7 @@ from corten.engine.networks import Networks
 from corten.engine.planning import Planner
 from corten.engine.records import Records
 from corten.engine.spawning import Spawner
+from corten.engine.volume_mounts import HostMounts
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
 from corten.spec.monitor import ExitRecord
@@ -50,6 +51,8 @@ class Lifecycle:
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
     """What removes an ended ``--rm`` container; set by the composition."""
+    mounts: HostMounts | None = None
+    """What is mounted on the host for a start; set by the composition."""
     tasks: set[asyncio.Task[None]] = dataclasses.field(default_factory=set)
     leaving: bool = False
     """The engine leaves: containers that end now are not started again."""
@@ -89,15 +92,23 @@ class Lifecycle:
 
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
-            monitor = await self.launcher.start(
-                container, plan, live.feed, cgroup, take=take, prepare=prepare
-            )
+            with await self._mounted(container):
+                monitor = await self.launcher.start(
+                    container, plan, live.feed, cgroup, take=take, prepare=prepare
+                )
         except BaseException as error:
             if isinstance(error, MonitorLost):  # it cannot take back what it did; its init may even run
                 self.clear_cgroup(container)
             self._failed(container, live, error)
             raise
         self.began(self.records.get(container.id), live, monitor)
+
+    async def _mounted(self, container: Container) -> contextlib.AbstractContextManager[None]:
+        """What the start mounts of the host's, held from now on. Nearly no container has any."""
+        if self.mounts is None or all(mount.type in ("bind", "tmpfs") for mount in container.mounts):
+            return contextlib.nullcontext()
+        await self.mounts.hold(container)
+        return self.mounts.shown(container)
 
     def _checked_plan(self, container: Container, endpoints: Sequence[Endpoint], digest: str | None) -> Plan:
         plan = self.planner.plan(container, endpoints)
@@ -108,6 +119,7 @@ class Lifecycle:
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:
         """Nothing was started: as Docker, the record says why, and a ``--rm`` container goes."""
         self.networks.release(container.id)
+        self._unmount(container)
         live.feed.end()
         code = getattr(error, "exit_code", CortenError.exit_code)
         code = code if code in (126, 127) else 128
@@ -130,6 +142,8 @@ class Lifecycle:
         )  # fmt: skip
         if adopted and container.state.running:
             state = container.state
+        if adopted and self.mounts is not None:
+            self.mounts.adopt(container)
         container = self.records.change(
             container.id, state=state, monitor_pid=monitor.pid, monitor_start=monitor.start_time,
             init_start=started.start_time, boot_id=self.boot_id,
@@ -235,6 +249,7 @@ class Lifecycle:
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:
         """Record that a run is over, tell the events, and let what it had go."""
         self.networks.release(container.id)
+        self._unmount(container)
         old = container.state
         error = "the container was lost: its monitor and the spawner died" if ended.lost else ""
         state = msgspec.structs.replace(
@@ -248,6 +263,13 @@ class Lifecycle:
         self.publish_networks(container, "disconnect")
         seconds = (ended.finished_at - parse_time(old.started_at)) // 10**9
         self.publish(container, "die", exitCode=str(ended.exit_code), execDuration=str(max(0, seconds)))
+
+    def _unmount(self, container: Container) -> None:
+        if self.mounts is not None and container.mounts:
+            try:
+                self.mounts.release(container)
+            except OSError as error:
+                _log.warning("container %s: unmount its volumes: %s", container.id[:12], error)
 
     def after_end(self, container: Container, live: Live) -> None:
         """Start it again, remove it, or tell those who wait that it is over."""

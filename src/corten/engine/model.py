@@ -178,7 +178,6 @@ class HostConfig(Value, frozen=True):
     isolation: str = ""
     masked_paths: list[str] | None = None
     readonly_paths: list[str] | None = None
-    umask: int | None = None
 
 
 class EndpointRequest(Value, frozen=True):

@@ -13,6 +13,7 @@ from typing import Any
 from corten.engine.model import ContainerConfig, HostConfig, MountPoint, MountRequest
 from corten.engine.names import volume_name
 from corten.errors import InvalidInput
+from corten.spec.runtime import WITHIN
 
 _PROPAGATIONS = ("private", "rprivate", "shared", "rshared", "slave", "rslave")
 _CONSISTENCIES = ("consistent", "cached", "delegated", "default")
@@ -119,6 +120,8 @@ def _request(mount: MountRequest) -> Wanted:
             return _bind_request(mount, destination)
         case "volume":
             return _volume_request(mount, destination)
+        case "image":
+            return _image_request(mount, destination)
         case "tmpfs":
             _refuse(mount, "Source", bool(mount.source))
             return Wanted("tmpfs", destination, writable=not mount.read_only)
@@ -171,10 +174,20 @@ def _volume_request(mount: MountRequest, destination: str) -> Wanted:
     )
 
 
-def _subpath(path: str) -> str:
+def _image_request(mount: MountRequest, destination: str) -> Wanted:
+    if not mount.source:
+        raise InvalidInput('invalid mount config for type "image": field Source must not be empty')
+    for field, options in (("BindOptions", mount.bind_options), ("VolumeOptions", mount.volume_options),
+                           ("TmpfsOptions", mount.tmpfs_options)):  # fmt: skip
+        _refuse(mount, field, bool(options))
+    subpath = _subpath((mount.image_options or {}).get("Subpath") or "", "image")
+    return Wanted("image", destination, mount.source, writable=False, copy=False, subpath=subpath)
+
+
+def _subpath(path: str, kind: str = "volume") -> str:
     if path.startswith("/") or ".." in path.split("/"):
-        raise InvalidInput(f'invalid mount config for type "volume": invalid subpath: {path}')
-    return path
+        raise InvalidInput(f'invalid mount config for type "{kind}": invalid subpath: {path}')
+    return path.strip("/")
 
 
 def _refuse(mount: MountRequest, field: str, present: bool) -> None:
@@ -188,9 +201,11 @@ def _inherited(spec: str, mounts_of: Callable[[str], Iterable[MountPoint]]) -> I
     if mode not in ("", "ro", "rw", *_LABELS):
         raise InvalidInput(f"invalid mode: {mode}")
     for mount in mounts_of(ref):
-        source = mount.name if mount.type == "volume" else mount.source
+        source = mount.source if mount.type == "bind" else mount.name
+        inside = "" if mount.type == "bind" else mount.source.partition(WITHIN)[2]
         writable = mount.rw and mode != "ro"
-        yield Wanted(mount.type, mount.destination, source, mode or mount.mode, writable, mount.propagation, copy=False)
+        yield Wanted(mount.type, mount.destination, source, mode or mount.mode, writable, mount.propagation, copy=False,
+                     subpath=inside)  # fmt: skip
 
 
 def _refuse_duplicates(destinations: list[str]) -> None:

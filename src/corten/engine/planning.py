@@ -18,6 +18,7 @@ from corten.engine.networks import Networks
 from corten.engine.paths import Paths
 from corten.engine.privileges import capabilities, security
 from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
+from corten.engine.volume_mounts import placed
 from corten.errors import Conflict, InvalidInput
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
@@ -42,6 +43,7 @@ class Planner:
     def plan(self, container: Container, endpoints: Sequence[Endpoint]) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
+        container = placed(container, self.paths)
         propagation.check(container.mounts)
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(

@@ -176,7 +176,10 @@ def _mounts(container: Container, around: Surroundings) -> Iterator[Mount]:
     host = container.host
     chosen = [*_user_mounts(container), *_tmpfs_mounts(host.tmpfs or {})]
     taken = {mount.destination for mount in chosen}
-    for mount in (*_system_mounts(host, around), *around.device_mounts, *_etc_mounts(around.etc)):
+    own = [mount for mount in _etc_mounts(around.etc) if mount.destination not in taken]
+    if "/etc" in taken:  # they are shown in whatever is there
+        chosen, own = [*chosen, *own], []
+    for mount in (*_system_mounts(host, around), *around.device_mounts, *own):
         # Who brings a /dev of his own has in it what he wants there.
         if mount.destination not in taken and not ("/dev" in taken and mount.destination.startswith("/dev/")):
             yield mount

@@ -15,6 +15,7 @@ from corten.engine.filters import Filters, check_filters, has_labels, is_true
 from corten.engine.model import Container, Volume
 from corten.engine.names import new_id, volume_name
 from corten.engine.trees import Graveyard, size_of
+from corten.engine.volume_mounts import is_mounted_at_start
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unsupported
 
 ANONYMOUS = "com.docker.volume.anonymous"
@@ -94,7 +95,7 @@ class Volumes:
     def source(self, name: str) -> str:
         """The directory that containers see: the volume's own, or the one of the host that it was bound to."""
         volume = self.get(name)
-        return volume.options.get("device") or volume.mountpoint
+        return volume.mountpoint if is_mounted_at_start(volume) else volume.options.get("device") or volume.mountpoint
 
     def get(self, name: str) -> Volume:
         """A volume. Raises NotFound ``get x: no such volume``."""
@@ -174,22 +175,22 @@ class Volumes:
         return Pruned(tuple(deleted), reclaimed)
 
 
-def _check_options(name: str, options: Mapping[str, str]) -> None:
-    """The local driver's ``type``, ``o`` and ``device``. What is mounted for a container is mounted in its own
-    namespace: a directory of the host can be a volume so, a file system that containers share cannot.
+_NEEDS = {"device": "type", "type": "device", "o": "device"}
 
-    Raises InvalidInput, Unsupported.
-    """
-    for key in options.keys() - {"type", "o", "device"}:
+
+def _check_options(name: str, options: Mapping[str, str]) -> None:
+    """The local driver's ``type``, ``o`` and ``device``, which are mount(8)'s: what they mean is seen when the volume
+    is mounted. Raises InvalidInput, Unsupported."""
+    for key in options.keys() - {"type", "o", "device", "size"}:
         raise InvalidInput(f'create {name}: invalid option: "{key}"')
-    if not options:
-        return
-    if "bind" not in options.get("o", "").split(",") or options.get("type", "none") not in ("", "none", "bind"):
-        raise Unsupported(
-            f"create {name}: of the local driver's options, only o=bind with device=DIRECTORY is supported",
-            hint="--tmpfs gives a container a file system in memory",
-        )
-    if not os.path.isabs(options.get("device", "")):
+    if "size" in options:
+        raise Unsupported(f"create {name}: quota size requested but no quota support",
+                          hint="type=tmpfs takes o=size=…")  # fmt: skip
+    is_bind = "bind" in options.get("o", "").split(",")
+    for key in options:
+        if _NEEDS[key] not in options and not (is_bind and key == "device"):
+            raise InvalidInput(f'create {name}: missing required option: "{_NEEDS[key]}"')
+    if is_bind and not os.path.isabs(options["device"]):
         raise InvalidInput(f"create {name}: missing device in volume options")
 
 

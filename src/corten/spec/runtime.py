@@ -65,6 +65,11 @@ class Process:
     apparmor_profile: str = ""
 
 
+WITHIN = "/.//"
+"""In the source of a bind: what follows is looked up inside of what stands before, and leads nowhere else. To who knows
+nothing of it the path means the same place."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Mount:
     """One mount of the container; ``options`` as fstab has them, plus the specification's r-forms."""

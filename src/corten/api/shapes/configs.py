@@ -12,7 +12,7 @@ Version = tuple[int, int]
 
 _WHERE_SET = ("ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal",
               "StopTimeout", "Shell")  # fmt: skip
-_HOST_WHERE_SET = ("Annotations", "Mounts", "StorageOpt", "Tmpfs", "Sysctls", "Init", "Umask")
+_HOST_WHERE_SET = ("Annotations", "Mounts", "StorageOpt", "Tmpfs", "Sysctls", "Init")
 _WINDOWS = {"CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0}
 """Limits of another operating system: nothing can set them here."""
 _OPTIONS = ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions")

@@ -14,6 +14,7 @@ from corten.api.times import unix_seconds
 from corten.engine.container_network import decoded_endpoints, network_settings
 from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
+from corten.spec.runtime import WITHIN
 
 if TYPE_CHECKING:
     from corten.api.services import Services
@@ -83,6 +84,7 @@ def _ports(ports: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def mount_shape(mount: MountPoint) -> dict[str, Any]:
     """``MountPoint``; a bind has no name and no driver."""
     shape = msgspec.to_builtins(mount)
+    shape["Source"] = mount.source.replace(WITHIN, "/")
     return {name: value for name, value in shape.items() if value != "" or name not in ("Name", "Driver")}
 
 

@@ -12,6 +12,7 @@ from corten.errors import CortenError, InvalidInput
 from corten.runtime.operations.options import parse
 from corten.runtime.operations.paths import exists, link, opened, resolved, target
 from corten.spec.operation import Context, Operation, operation
+from corten.spec.runtime import WITHIN
 from corten.sys import mounts
 from corten.sys.mounts import mount
 from corten.sys.terminal import peer
@@ -106,7 +107,12 @@ class BindMount(Operation):
     options: tuple[str, ...] = ()
 
     def what(self) -> str:
-        return f"{self.source} at {self.target}"
+        return f"{self._path} at {self.target}"
+
+    @property
+    def _path(self) -> str:
+        """The source as it is told: what is looked up inside of what."""
+        return self.source.replace(WITHIN, "/")
 
     def why(self) -> str:
         if self.target in ("/etc/hosts", "/etc/hostname", "/etc/resolv.conf"):
@@ -118,7 +124,7 @@ class BindMount(Operation):
         read_only = options.flags & mounts.MS_RDONLY
         place = f'"$ROOT{self.target}"'
         again = f" && mount -o remount,bind,ro {place}" if read_only else ""
-        return f"mount --{'rbind' if options.recursive else 'bind'} {self.source} {place}{again}"
+        return f"mount --{'rbind' if options.recursive else 'bind'} {self._path} {place}{again}"
 
     def places(self) -> tuple[str, ...]:
         return (self.target,)

@@ -7,7 +7,8 @@ import os
 import socket
 from collections.abc import Sequence
 
-from corten.sys import mounts
+from corten.spec.runtime import WITHIN
+from corten.sys import mounts, paths
 
 READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
 """The words that are said besides reports of failure. Init to starter: ``prepared`` (it stands by), ``ready``. Starter
@@ -17,6 +18,22 @@ HOOKS = b"hooks"
 """Init to monitor: run the runtime's hooks. The answer is a JSON list: the container's state for those in the
 container, while it is created and when it starts."""
 _STATES = 1 << 16
+
+
+def open_source(path: str) -> int:
+    """An O_PATH descriptor of a bind's source. What stands behind spec.runtime.WITHIN is looked up inside of what
+    stands before it: its content is a container's, which must not lead out by a link. Raises OSError."""
+    above, within, inside = path.partition(WITHIN)
+    descriptor = os.open(above, os.O_PATH | os.O_CLOEXEC)
+    if not within:
+        return descriptor
+    try:
+        rules = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
+        return paths.openat2(descriptor, os.fsencode(inside), os.O_PATH, resolve=rules)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno or 0), path) from error
+    finally:
+        os.close(descriptor)
 
 
 class LaunchContext:
@@ -38,7 +55,7 @@ class LaunchContext:
 
     def source(self, path: str, *, recursive: bool) -> int:
         """From the host's tree, which is in sight."""
-        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        descriptor = open_source(path)
         try:
             return mounts.open_tree(descriptor, recursive=recursive)
         finally:
