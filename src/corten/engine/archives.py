@@ -26,6 +26,10 @@ from corten.sys.standing import Standing
 _KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, InvalidInput, NotFound)}
 
 
+_OF_LAYERS = frozenset(("diff", "layer", "populate"))
+"""Works that look at the layers one by one, or below what the container writes to."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
     """One difference between a container and its image: 0 modified, 1 added, 2 deleted."""
@@ -139,7 +143,8 @@ class Archives:
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:
                 await ours.enter_async_context(live.lock)
-                await self.standbys.forget(container.id)  # nobody else is to have this root mounted
+                if work not in _OF_LAYERS:
+                    await self.standbys.forget(container.id)  # nobody else is to have this root mounted
             with contextlib.ExitStack() as theirs:
                 report, *handed = _pipe(theirs, reads=True)
                 ours.callback(os.close, report)

@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound
 from corten.runtime import accounts
 from corten.runtime.operations.files import BindMount
-from corten.runtime.operations.root import OverlayMount, PivotRoot, PrivateMounts
+from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts
 from corten.runtime.stages.context import LaunchContext
 from corten.spawner import layers, trees
 from corten.spec.runtime import User
@@ -82,7 +82,10 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
     PrivateMounts().run(context)
     lowers = tuple(view["lowers"])
     places = view["upper"], view["work"], view["merged"], view["user_xattrs"]
-    OverlayMount(view["base"], lowers, *places).run(context)
+    # An overlay that nothing is written to takes two layers at least; one alone is what it would show.
+    alone = not view["upper"] and len(lowers) == 1
+    root = DirectoryRoot(f"{view['base']}/{lowers[0]}") if alone else OverlayMount(view["base"], lowers, *places)
+    root.run(context)
     for source, target, writable in view["mounts"]:
         BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
     PivotRoot().run(context)
@@ -238,7 +241,7 @@ def populate(arguments: Arguments, descriptors: list[int]) -> int:
             _populate(path, target)
         return {}
 
-    return _work(copy)({**arguments, "view": {**arguments["view"], "mounts": []}}, descriptors)
+    return _work(copy)({**arguments, "view": {**arguments["view"], "mounts": [], "upper": ""}}, descriptors)
 
 
 def _populate(path: str, target: int) -> None:

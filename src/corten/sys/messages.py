@@ -11,9 +11,10 @@ import array
 import json
 import os
 import socket
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 _INLINE = 64 << 10
 _LARGEST = 16 << 20
 _MOST_DESCRIPTORS = 253
@@ -63,7 +64,7 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
     """One message and its descriptors, which are close-on-exec and the caller's to close. Raises Closed at end of
     file, BlockingIOError on a non-blocking socket with nothing to read."""
     try:
-        data, descriptors, flags = _receive(channel)
+        data, descriptors, flags = whole(lambda: _receive(channel))
     except ConnectionResetError as error:
         raise Closed(str(error)) from error
     if not data:
@@ -75,6 +76,15 @@ def receive(channel: socket.socket) -> tuple[dict[str, Any], list[int]]:
             os.close(descriptor)
         raise Closed("a message was cut off")
     return _decode(data.decode())[0], descriptors
+
+
+def whole(receive: Callable[[], T]) -> T:
+    """What a receive gives, also of a peer that has closed with something unread: of that the kernel tells first, once
+    (ECONNRESET), and only then gives what the peer said last."""
+    try:
+        return receive()
+    except ConnectionResetError:
+        return receive()
 
 
 def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:

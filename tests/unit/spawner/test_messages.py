@@ -50,3 +50,14 @@ def test_nothing_to_read_is_no_end(ends: tuple[socket, socket]) -> None:
     ends[1].setblocking(False)
     with pytest.raises(BlockingIOError):
         messages.receive(ends[1])
+
+
+def test_the_last_word_is_heard_of_one_who_left_something_unread() -> None:
+    ours, theirs = messages.pair()
+    with ours, theirs:
+        messages.send(ours, {"do": "unread"})
+        messages.send(theirs, {"event": "last"})
+        theirs.close()
+        assert messages.receive(ours)[0] == {"event": "last"}
+        with pytest.raises(messages.Closed):
+            messages.receive(ours)

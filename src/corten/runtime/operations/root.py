@@ -61,6 +61,7 @@ class OverlayMount(Operation):
     lowers: tuple[str, ...]
     """Highest first, as overlay wants them."""
     upper: str
+    """'' is an overlay that nothing is written to."""
     work: str
     merged: str
     user_xattrs: bool = False
@@ -75,7 +76,9 @@ class OverlayMount(Operation):
         )
 
     def _options(self) -> str:
-        options = f"lowerdir={':'.join(self.lowers)},upperdir={self.upper},workdir={self.work}"
+        options = f"lowerdir={':'.join(self.lowers)}"
+        if self.upper:
+            options += f",upperdir={self.upper},workdir={self.work}"
         return options + ",userxattr" * self.user_xattrs
 
     def shell(self) -> str:

@@ -106,10 +106,9 @@ class Init:
 
     def _hear(self) -> bool:
         """Take one message; False at end of file."""
-        try:
-            data, descriptors, _, _ = socket.recv_fds(self._channel, _REPORT, 1, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionResetError:
-            data, descriptors = b"", []
+        data, descriptors, _, _ = messages.whole(
+            lambda: socket.recv_fds(self._channel, _REPORT, 1, socket.MSG_CMSG_CLOEXEC)
+        )
         if data.startswith(b"{"):
             raise OperationFailed.decode(json.loads(data))
         if descriptors:
