@@ -142,6 +142,8 @@ async def rename(request: Request) -> Response:
 @_route("POST", "/containers/{id}/update")
 async def update(request: Request) -> Response:
     body = await request.json(UpdateRequest)
+    if request.version < (1, 40):
+        body = msgspec.structs.replace(body, pids_limit=None)
     warnings = await request.services.containers.update(request.params["id"], body)
     return reply({"Warnings": warnings})
 

@@ -172,7 +172,7 @@ class Images:
         config = image_changes.apply(changes)
         made_for = platforms.parse(platform, self._platform) if platform else self._platform
         if made_for.os != self._platform.os:
-            raise InvalidInput(f"unsupported operating system: {made_for.os}")
+            raise InvalidInput(f"import for {made_for}: operating system is not supported")
         name = [references.parse_tagged(f"{repo}:{tag}" if tag else repo)] if repo else []
         with self._spooled() as file:
             await self._spool(chunks, file)
@@ -414,7 +414,13 @@ def _is_shipped(reference: Reference) -> bool:
 
 def _matches(name: Reference, pattern: str) -> bool:
     """Docker's pattern of ``reference=``: on the familiar name, with or without its tag."""
-    return fnmatch.fnmatchcase(name.familiar_name, pattern) or fnmatch.fnmatchcase(name.familiar, pattern)
+    return _globs(name.familiar_name, pattern) or _globs(name.familiar, pattern)
+
+
+def _globs(name: str, pattern: str) -> bool:
+    """As Go's path.Match: a star does not reach over a slash."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _narrowed(image: Image, patterns: Sequence[str]) -> Image:

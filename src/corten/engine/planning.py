@@ -41,7 +41,9 @@ class Planner:
     def plan(self, container: Container, endpoint: Endpoint | None) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
-        propagation.check(container.mounts)
+        root = str(self.paths.root)
+        # What shows the data root is a slave where it can be one: dockerd does not insist either.
+        propagation.check(one for one in container.mounts if not propagation.concerns(one.source, root))
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             etc=str(self.paths.container(self._at_end(container, "network").id)),

@@ -59,7 +59,7 @@ def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[Por
 
 def _number(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise InvalidInput(f"publish port {whole}: invalid port number {text!r}")
+        raise InvalidInput(f'invalid port specification: "{whole}": {text!r} is no port number')
     return int(text)
 
 
