@@ -177,12 +177,8 @@ class Connection:
             method, path, version, urllib.parse.parse_qs(query, keep_blank_values=True), headers, _Body(self),
             params, self._services,
         )  # fmt: skip
-        if route.reads_body:
+        if route.reads_body or headers.get("upgrade"):
             return await route.handler(request)
-        if headers.get("upgrade"):
-            # A body of a known length comes before the stream (dockerode sends one), and is no part of it.
-            whole = _Whole(await request.bytes()) if "content-length" in headers else request.body
-            return await route.handler(dataclasses.replace(request, body=whole))
         return await self._watched(request, route.handler)
 
     async def _watched(self, request: Request, handler: Handler) -> Response | Hijack:
