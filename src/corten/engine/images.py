@@ -74,6 +74,13 @@ class Images:
         """An image by its full ID; None when it is not here any more."""
         return self._store.by_id(id)
 
+    def find_named(self, ref: str) -> Image | None:
+        """As :meth:`resolve`; None when there is none."""
+        try:
+            return self._store.find(ref)
+        except InvalidInput:
+            return None
+
     async def inspect(self, ref: str) -> Image:
         """As :meth:`resolve`."""
         return self._store.resolve(ref)

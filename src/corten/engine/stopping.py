@@ -68,7 +68,11 @@ class Stopping:
         """Send a signal; KILL, as with dockerd, is over when the container is. Raises Conflict when it does not run,
         InvalidInput."""
         number = signals.parse(signal_name)
-        run = self.lifecycle.lives.of(container).run
+        live = self.lifecycle.lives.of(container)
+        if self.lifecycle.cancel_restart(container, live):  # it waits for its next start, which is not to come
+            self.lifecycle.records.change(container.id, stopped_by_user=True)
+            return
+        run = live.run
         if run is None:
             raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
         own = signals.parse(container.config.stop_signal or "TERM")
