@@ -73,6 +73,9 @@ class Stopping:
             self.lifecycle.records.change(container.id, stopped_by_user=True)
             return
         run = live.run
+        if run is None and self.lifecycle.records.get(container.id).state.restarting:
+            async with live.lock:  # just then it is started: what is killed is that run
+                run = live.run
         if run is None:
             raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
         own = signals.parse(container.config.stop_signal or "TERM")

@@ -40,9 +40,9 @@ class Updating:
             path = life.planner.cgroup(container)
             try:
                 await asyncio.to_thread(life.planner.cgroups.freeze, path)
-            except FileNotFoundError:  # its monitor has removed the group already
-                raise Conflict(f"container {container.id} is not running") from None
             except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENODEV):  # its monitor has just removed the group
+                    raise Conflict(f"container {container.id} is not running") from None
                 raise CortenError.from_os("pause", f"container {container.name}", error) from error
             container = life.records.change_state(container.id, paused=True, status="paused")
         life.publish(container, "pause")
