@@ -9,7 +9,7 @@ import signal
 
 from corten.engine import signals
 from corten.engine.lifecycle import Lifecycle
-from corten.engine.live import Run
+from corten.engine.live import Live, Run
 from corten.engine.model import Container
 from corten.errors import Conflict, NotModified
 
@@ -37,11 +37,12 @@ class Stopping:
             life.records.change(container.id, stopped_by_user=True)
             life.publish(container, "stop")
             return ""
-        if live.run is None:
+        run = await self._present(container, live)
+        if run is None:
             raise NotModified(f"container {container.id} is not running")
         container = life.records.change(container.id, stopped_by_user=True)
         patience = container.config.stop_timeout if timeout is None else timeout
-        hint = await self._end(container, live.run, number, patience)
+        hint = await self._end(container, run, number, patience)
         life.publish(container, "stop")
         return hint
 
@@ -60,6 +61,13 @@ class Stopping:
             await self._kill(container, run)
         return ""
 
+    async def _present(self, container: Container, live: Live) -> Run | None:
+        """Its run; of a container that is just being started again, what comes of that."""
+        if live.run is None and self.lifecycle.records.get(container.id).state.restarting:
+            async with live.lock:
+                return live.run
+        return live.run
+
     async def _kill(self, container: Container, run: Run) -> None:
         self.send(container, run, signal.SIGKILL)
         await _is_over(run, None)
@@ -72,10 +80,7 @@ class Stopping:
         if self.lifecycle.cancel_restart(container, live):  # it waits for its next start, which is not to come
             self.lifecycle.records.change(container.id, stopped_by_user=True)
             return
-        run = live.run
-        if run is None and self.lifecycle.records.get(container.id).state.restarting:
-            async with live.lock:  # just then it is started: what is killed is that run
-                run = live.run
+        run = await self._present(container, live)
         if run is None:
             raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
         own = signals.parse(container.config.stop_signal or "TERM")
@@ -104,9 +109,9 @@ class Stopping:
         """Kill a container and wait until that is recorded; nothing when it does not run."""
         live = self.lifecycle.lives.of(container)
         self.lifecycle.cancel_restart(container, live)
-        if live.run is not None:
+        if (run := await self._present(container, live)) is not None:
             self.lifecycle.records.change(container.id, stopped_by_user=True)
-            await self._kill(container, live.run)
+            await self._kill(container, run)
 
     def send(self, container: Container, run: Run, number: int) -> None:
         """Send a signal and tell the events. A frozen container is thawed to die."""
