@@ -72,9 +72,9 @@ def _inside(side: str, chosen: Sequence[Suite], tests: str) -> None:
         with SIDES[side](Images(_CACHE / "images"), suite.needs_debian) as environment:
             visit = Visit(environment, _CACHE / suite.name, place / f"{suite.name}.log", tests)
             outcomes = suite.run(visit)
-        if tests:
-            outcomes = {**_result(side, suite.name), **outcomes}
-        (place / f"{suite.name}.json").write_text(json.dumps(outcomes, indent=1, sort_keys=True))
+            if tests:
+                outcomes = {**_result(side, suite.name), **outcomes}
+            (place / f"{suite.name}.json").write_text(json.dumps(outcomes, indent=1, sort_keys=True))
 
 
 def _results(name: str) -> dict[str, Outcomes]:

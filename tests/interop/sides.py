@@ -16,10 +16,15 @@ from tests.support.engine import Engine
 Environment = Mapping[str, str]
 
 
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A mount that a suite left in it goes with the side's mount namespace, a little later than the directory."""
+    return tempfile.TemporaryDirectory(prefix="io-", ignore_cleanup_errors=True)
+
+
 @contextlib.contextmanager
 def corten(images: Images, debian: bool) -> Iterator[Environment]:
     """An engine of this project's, with the images; the environment of its clients."""
-    with tempfile.TemporaryDirectory(prefix="io-") as scratch:
+    with _scratch() as scratch:
         engine = Engine(Path(scratch) / "root", judged=False)
         try:
             _load(images, engine.start().docker, debian)
@@ -33,7 +38,7 @@ def dockerd(images: Images, debian: bool) -> Iterator[Environment]:
     """Debian's dockerd, with the images; the environment of its clients."""
     if problem := dockerd_problem():
         raise SystemExit(problem)
-    with tempfile.TemporaryDirectory(prefix="io-") as scratch:
+    with _scratch() as scratch:
         engine = Dockerd(Path(scratch), apart=False)
         try:
             _load(images, engine.start().docker, debian)

@@ -82,6 +82,8 @@ async def no_plugins(request: Request) -> Response:
 async def session(request: Request) -> Response:
     if not request.headers.get("upgrade"):
         raise InvalidInput("no upgrade proto in request")
+    if request.headers["upgrade"].lower() != "h2c":
+        raise InvalidInput(f"protocol {request.headers['upgrade']} not supported")
     raise Unsupported("open a build session: Corten does not build images yet")
 
 

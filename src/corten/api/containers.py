@@ -142,6 +142,8 @@ async def rename(request: Request) -> Response:
 @_route("POST", "/containers/{id}/update")
 async def update(request: Request) -> Response:
     body = await request.json(UpdateRequest)
+    if request.version < (1, 40):
+        body = msgspec.structs.replace(body, pids_limit=None)
     warnings = await request.services.containers.update(request.params["id"], body)
     return reply({"Warnings": warnings})
 
@@ -217,6 +219,8 @@ async def changes(request: Request) -> Response:
 @_route("POST", "/containers/{id}/attach", reads_body=True)
 async def attach(request: Request) -> Hijack:
     services = request.services
+    if "content-length" in request.headers:
+        await request.bytes()  # before the stream, and no part of it: dockerode says there again what it wants
     container = services.containers.get(request.params["id"])
     options = AttachOptions(
         stdin=request.flag("stdin"),

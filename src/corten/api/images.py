@@ -104,7 +104,8 @@ async def save_many(request: Request) -> Response:
 
 @_route("GET", "/images/{name:path}/get")
 async def save_one(request: Request) -> Response:
-    _check_platform(request, await request.services.images.inspect(request.params["name"]), since=(1, 48))
+    if request.text("platform"):
+        _check_platform(request, await request.services.images.inspect(request.params["name"]), since=(1, 48))
     return Response(content=await request.services.images.save([request.params["name"]]), type=_TAR)
 
 
@@ -248,6 +249,8 @@ def _name(repo: str, tag: str) -> Reference | None:
 @_route("DELETE", "/images/{name:path}")
 async def remove(request: Request) -> Response:
     services = request.services
+    if not request.params["name"].strip():
+        raise InvalidInput("image name cannot be blank")
     everyone = services.containers.list(all=True)
     users = [(image, one.id, one.state.running) for one in everyone for image in images_of(one)]
     deleted = await services.images.remove(

@@ -112,8 +112,8 @@ class Request:
 
     async def json(self, kind: type[T], *, empty: T | None = None) -> T:
         """The body as a value; ``empty`` where there is none. Raises InvalidInput for what is not of its shape."""
-        self._check_type()
         content = await self.bytes()
+        self._check_type(bool(content))
         if not content.strip():
             if empty is not None:
                 return empty
@@ -125,10 +125,12 @@ class Request:
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise InvalidInput(_as_go_says(str(error), content)) from error
 
-    def _check_type(self) -> None:
-        """A body that says what it is, is JSON; one that does not say is taken for it. Raises InvalidInput."""
+    def _check_type(self, has_body: bool) -> None:
+        """A body has to say that it is JSON, as for dockerd: a web page's form cannot. Raises InvalidInput."""
         told = self.headers.get("content-type", "")
         kind = told.partition(";")[0].strip().lower()
+        if not kind and has_body:
+            raise InvalidInput(f"malformed Content-Type header ({told}): mime: no media type")
         if kind not in ("", JSON):
             raise InvalidInput(f"unsupported Content-Type header ({told}): must be '{JSON}'")
 

@@ -54,6 +54,7 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route and its parameters. Raises NotFound ``page not found``."""
+        path = path.rstrip("/") or path  # ``/networks/`` is ``/networks``
         for route in self._routes.get((method, path.split("/", 2)[1] if "/" in path else ""), ()):
             if (match := route.pattern.fullmatch(path)) is not None:
                 return route, match.groupdict()

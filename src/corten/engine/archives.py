@@ -139,7 +139,7 @@ class Archives:
     ) -> AsyncIterator[_Worker]:
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
-        view = {"view": self._view(container), "name": container.name, "user": container.config.user}
+        view = {"view": self._view(container), "name": container.id, "user": container.config.user}
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:
                 await ours.enter_async_context(live.lock)

@@ -11,7 +11,18 @@ from typing import Protocol
 
 import msgspec
 
-from corten.engine import health, honoured, legacy_links, log_config, merge, mounts, names, privileges, signals
+from corten.engine import (
+    health,
+    honoured,
+    legacy_links,
+    log_config,
+    merge,
+    mounts,
+    names,
+    privileges,
+    propagation,
+    signals,
+)
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports, settled_networking
 from corten.engine.homes import Homes
@@ -176,6 +187,9 @@ class Creation:
             return self._image_mount(wanted)
         if wanted.type == "bind":
             _check_source(wanted)
+            asked = wanted.propagation if wanted.propagation_asked else ""
+            if propagation.concerns(wanted.source, str(self.paths.root)):
+                wanted = dataclasses.replace(wanted, propagation=propagation.of_data_root(wanted.source, asked))
         return MountPoint(
             wanted.type, wanted.destination, wanted.source, mode=wanted.mode, rw=wanted.writable,
             propagation=wanted.propagation,

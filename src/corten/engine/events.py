@@ -69,13 +69,18 @@ class Events:
     ) -> AsyncIterator[Event]:
         """The remembered events from ``since`` on, then the live ones, up to ``until`` (ns since the epoch).
 
-        Without ``since`` only live ones. Subscribed when this returns, so nothing published later is missed.
-        Raises InvalidInput for an unknown filter, and Unavailable, while iterating, on falling too far behind.
+        Without either only live ones. Subscribed when this returns, so nothing published later is missed.
+        Raises InvalidInput for an unknown filter or an end before the beginning, and Unavailable, while iterating, on
+        falling too far behind.
         """
         wanted = matcher(filters or {})
+        if since is not None and until is not None and since > until:
+            raise InvalidInput(f"`since` time ({since / 1e9:.9f}) cannot be after `until` time ({until / 1e9:.9f})")
         queue: asyncio.Queue[Event | None] = asyncio.Queue()
         self._subscribers.add(queue)
-        past = [] if since is None else [event for event in self._latest if event.time >= since]
+        past = [event for event in self._latest if event.time >= (since or 0)]
+        if since is None and until is None:
+            past = []
         return self._stream(queue, past, until, wanted)
 
     async def _stream(

@@ -138,7 +138,7 @@ class Execs:
             monitor.signal(9)
             code = _LOST
         if (exec := self._execs.get(id)) is not None:
-            self._execs[id] = dataclasses.replace(exec, running=False, pid=0, exit_code=code)
+            self._execs[id] = dataclasses.replace(exec, running=False, exit_code=code)
             self._publish(exec, "exec_die", exitCode=str(code))
         await output.finish()
         monitor.dismiss()
@@ -187,7 +187,7 @@ class Execs:
         if not container.state.running or container.state.restarting:
             raise Conflict(f"container {container.id} is not running")
         if container.state.paused:
-            raise Conflict(f"container {container.id} is paused, unpause the container before exec")
+            raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
         return container
 
     def _publish(self, exec: Exec, action: str, **attributes: str) -> None:

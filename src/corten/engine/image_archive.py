@@ -179,7 +179,8 @@ def write(images: Sequence[tuple[Image, Sequence[Reference]]], blobs: BlobStore)
         for digest in wanted:
             if digest not in written:
                 written.add(digest)
-                yield from _member(_blob_path(digest), blobs.size(digest), functools.partial(blobs.chunks, digest))
+                blob = functools.partial(blobs.chunks, digest)
+                yield from _member(_blob_path(digest), blobs.size(digest), blob, max(0, image.created_unix))
     documents: dict[str, Any] = {
         "oci-layout": {"imageLayoutVersion": "1.0.0"},
         "index.json": {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index},
@@ -195,9 +196,10 @@ def _once(content: bytes) -> Iterator[bytes]:
     yield content
 
 
-def _member(name: str, size: int, chunks: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+def _member(name: str, size: int, chunks: Callable[[], Iterator[bytes]], time: int = _EPOCH) -> Iterator[bytes]:
+    """A file of the archive; ``time`` in seconds since the epoch: an image's parts are as old as it is."""
     header = tarfile.TarInfo(name)
-    header.size, header.mtime, header.mode = size, _EPOCH, 0o644
+    header.size, header.mtime, header.mode = size, time, 0o644
     yield header.tobuf(tarfile.PAX_FORMAT)
     yield from chunks()
     yield bytes(-size % tarfile.BLOCKSIZE)

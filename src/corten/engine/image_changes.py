@@ -8,10 +8,12 @@ import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from corten.engine import variables
 from corten.errors import InvalidInput
 
 _LISTS = {"CMD": "Cmd", "ENTRYPOINT": "Entrypoint"}
 _TEXTS = {"USER": "User", "WORKDIR": "WorkingDir", "STOPSIGNAL": "StopSignal"}
+_EXPANDED = {"ENV", "LABEL", "EXPOSE", "VOLUME", *_TEXTS}
 _UNITS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
 _PERIODS = {"interval": "Interval", "timeout": "Timeout", "start-period": "StartPeriod",
             "start-interval": "StartInterval"}  # fmt: skip
@@ -42,6 +44,9 @@ def _split(change: str) -> tuple[str, str]:
 def _one(config: dict[str, Any], name: str, rest: str) -> None:
     if not rest:
         raise ValueError("it has no value")
+    if name in _EXPANDED:
+        known = dict(variable.partition("=")[::2] for variable in config.get("Env") or ())
+        rest = variables.expand(rest, known, words=name not in _TEXTS)
     if name in _LISTS:
         config[_LISTS[name]] = _words(rest)
     elif name in _TEXTS:
@@ -65,9 +70,9 @@ def _one(config: dict[str, Any], name: str, rest: str) -> None:
 
 def with_variables(old: Iterable[str], new: Iterable[str]) -> list[str]:
     """Variables, with others in the place of those of the same name or behind them."""
-    variables = {one.partition("=")[0]: one for one in old}
-    variables.update((one.partition("=")[0], one) for one in new)
-    return list(variables.values())
+    named = {one.partition("=")[0]: one for one in old}
+    named.update((one.partition("=")[0], one) for one in new)
+    return list(named.values())
 
 
 def _healthcheck(rest: str) -> dict[str, Any]:

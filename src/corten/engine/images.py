@@ -74,6 +74,13 @@ class Images:
         """An image by its full ID; None when it is not here any more."""
         return self._store.by_id(id)
 
+    def find_named(self, ref: str) -> Image | None:
+        """As :meth:`resolve`; None when there is none."""
+        try:
+            return self._store.find(ref)
+        except InvalidInput:
+            return None
+
     async def inspect(self, ref: str) -> Image:
         """As :meth:`resolve`."""
         return self._store.resolve(ref)
@@ -172,7 +179,7 @@ class Images:
         config = image_changes.apply(changes)
         made_for = platforms.parse(platform, self._platform) if platform else self._platform
         if made_for.os != self._platform.os:
-            raise InvalidInput(f"unsupported operating system: {made_for.os}")
+            raise InvalidInput(f"import for {made_for}: operating system is not supported")
         name = [references.parse_tagged(f"{repo}:{tag}" if tag else repo)] if repo else []
         with self._spooled() as file:
             await self._spool(chunks, file)
@@ -414,7 +421,13 @@ def _is_shipped(reference: Reference) -> bool:
 
 def _matches(name: Reference, pattern: str) -> bool:
     """Docker's pattern of ``reference=``: on the familiar name, with or without its tag."""
-    return fnmatch.fnmatchcase(name.familiar_name, pattern) or fnmatch.fnmatchcase(name.familiar, pattern)
+    return _globs(name.familiar_name, pattern) or _globs(name.familiar, pattern)
+
+
+def _globs(name: str, pattern: str) -> bool:
+    """As Go's path.Match: a star does not reach over a slash."""
+    parts, patterns = name.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def _narrowed(image: Image, patterns: Sequence[str]) -> Image:

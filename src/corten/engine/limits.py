@@ -119,6 +119,14 @@ def _cpu(host: HostConfig) -> None:
     )
     _refuse(0 < host.cpu_quota < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)")
     _cpuset(host.cpuset_cpus)
+    _memory_nodes(host.cpuset_mems)
+
+
+def _memory_nodes(text: str) -> None:
+    try:
+        parse_cpus(text or "0")
+    except ValueError:
+        raise InvalidInput(f"Invalid value {text} for cpuset mems") from None
 
 
 def _cpuset(text: str) -> None:

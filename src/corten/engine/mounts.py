@@ -30,6 +30,7 @@ class Wanted:
     mode: str = ""
     writable: bool = True
     propagation: str = ""
+    propagation_asked: bool = False
     create_source: bool = False
     """``-v`` makes a missing directory; ``--mount`` refuses."""
     copy: bool = True
@@ -88,7 +89,8 @@ def parse_bind(spec: str) -> Wanted:
         copy = "nocopy" not in options
         return Wanted("volume", _destination(destination), name, mode or "z", writable, "", copy=copy)
     propagation = next((one for one in options if one in _PROPAGATIONS), "rprivate")
-    return Wanted("bind", _destination(destination), _clean(source), mode, writable, propagation, create_source=True)
+    asked = any(one in _PROPAGATIONS for one in options)
+    return Wanted("bind", _destination(destination), _clean(source), mode, writable, propagation, asked, True)
 
 
 def _mode(spec: str, mode: str, is_path: bool) -> Iterator[str]:
@@ -143,7 +145,8 @@ def _bind_request(mount: MountRequest, destination: str) -> Wanted:
         raise InvalidInput(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
     create = bool(options.get("CreateMountpoint"))
     source = _clean(mount.source)
-    return Wanted("bind", destination, source, "", not mount.read_only, propagation, create_source=create)
+    asked = bool(options.get("Propagation"))
+    return Wanted("bind", destination, source, "", not mount.read_only, propagation, asked, create)
 
 
 def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from corten.engine.lifecycle import Lifecycle
 from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.trees import size_of
-from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unsupported
+from corten.errors import Conflict, InvalidInput, NotFound, Unsupported
 from corten.sys import process
 
 _INTERVAL = 1.0
@@ -103,7 +103,7 @@ async def _ps(arguments: str) -> str:
         raise Unsupported("top: this machine has no ps", hint="install the package procps") from None
     output, complaint = await ps.communicate()
     if ps.returncode:
-        raise CortenError(f"ps {arguments}: {complaint.decode(errors='replace').strip()}")
+        raise InvalidInput(f"ps {arguments}: {complaint.decode(errors='replace').strip()}")
     return output.decode(errors="replace")
 
 

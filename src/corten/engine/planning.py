@@ -44,7 +44,9 @@ class Planner:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
         not run."""
         container = placed(container, self.paths)
-        propagation.check(container.mounts)
+        root = str(self.paths.root)
+        # What shows the data root is a slave where it can be one: dockerd does not insist either.
+        propagation.check(one for one in container.mounts if not propagation.concerns(one.source, root))
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             links_env=legacy_links.environment(container, self._linked(container)),

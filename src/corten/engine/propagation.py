@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from corten.engine.model import MountPoint
-from corten.errors import CortenError
+from corten.errors import CortenError, InvalidInput
 
 _SHARED = ("shared", "rshared")
 _SLAVE = ("slave", "rslave")
@@ -36,6 +36,22 @@ def check(mounts: Iterable[MountPoint], mountinfo: str | None = None) -> None:
                 f"path {mount.source} is mounted on {place} but it is not {words} mount",
                 hint=f"mount --make-shared {place}, or mount the directory on itself and make that shared",
             )
+
+
+def concerns(source: str, root: str) -> bool:
+    """Whether a source lies in an engine's data root, or holds it."""
+    return f"{source}/".startswith(f"{root}/") or f"{root}/".startswith(f"{source.rstrip('/')}/")
+
+
+def of_data_root(source: str, asked: str) -> str:
+    """The propagation of a bind mount that shows the data root, as dockerd has it: ``rslave``, where the host's mounts
+    allow it, so that what is unmounted there does not stay busy here. Raises InvalidInput for what would."""
+    if asked not in ("", "rslave", "rshared"):
+        raise InvalidInput(
+            'invalid mount config: must use either propagation mode "rslave" or "rshared" when mount source is within '
+            f"the daemon root, or contains it: bind mount source: {source!r}, propagation: {asked!r}"
+        )
+    return asked or "rslave"
 
 
 def of_root(mounts: Iterable[MountPoint]) -> str:

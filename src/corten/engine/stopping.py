@@ -38,11 +38,11 @@ class Stopping:
             life.records.change(container.id, stopped_by_user=True)
             life.publish(container, "stop")
             return ""
-        if live.run is None:
+        if (run := live.run) is None:
             raise NotModified(f"container {container.id} is not running")
         container = life.records.change(container.id, stopped_by_user=True)
         patience = container.config.stop_timeout if timeout is None else timeout
-        hint = await self._end(container, live.run, number, patience)
+        hint = await self._end(container, run, number, patience)
         life.publish(container, "stop")
         return hint
 
@@ -69,8 +69,12 @@ class Stopping:
         """Send a signal; KILL, as with dockerd, is over when the container is. Raises Conflict when it does not run,
         InvalidInput."""
         number = signals.parse(signal_name)
-        run = self.lifecycle.lives.of(container).run
-        if run is None:
+        live = self.lifecycle.lives.of(container)
+        await _settle(live)
+        if self.lifecycle.cancel_restart(container, live):  # it waits for its next start, which is not to come
+            self.lifecycle.records.change(container.id, stopped_by_user=True)
+            return
+        if (run := live.run) is None:
             raise Conflict(f"cannot kill container: {container.name}: container {container.id} is not running")
         own = signals.parse(container.config.stop_signal or "TERM")
         if number in _ENDING or number == own:
@@ -99,9 +103,9 @@ class Stopping:
         live = self.lifecycle.lives.of(container)
         await _settle(live)
         self.lifecycle.cancel_restart(container, live)
-        if live.run is not None:
+        if (run := live.run) is not None:
             self.lifecycle.records.change(container.id, stopped_by_user=True)
-            await self._kill(container, live.run)
+            await self._kill(container, run)
 
     def send(self, container: Container, run: Run, number: int) -> None:
         """Send a signal and tell the events. A frozen container is thawed to die."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import errno
+import os
 
 import msgspec
 
@@ -38,9 +40,9 @@ class Updating:
             path = life.planner.cgroup(container)
             try:
                 await asyncio.to_thread(life.planner.cgroups.freeze, path)
-            except FileNotFoundError:  # its monitor has removed the group already
-                raise Conflict(f"container {container.id} is not running") from None
             except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ENODEV):  # its monitor has just removed the group
+                    raise Conflict(f"container {container.id} is not running") from None
                 raise CortenError.from_os("pause", f"container {container.name}", error) from error
             container = life.records.change_state(container.id, paused=True, status="paused")
         life.publish(container, "pause")
@@ -104,6 +106,8 @@ class Updating:
         limits = dataclasses.replace(_NOTHING, **changed)
         if "memory" in changed or "memory_swap" in changed:
             limits = dataclasses.replace(limits, memory=new.memory, memory_swap=new.memory_swap)
+        if "pids" in changed and new.pids is None:
+            limits = dataclasses.replace(limits, pids=-1)  # a limit that there was is to be taken back
         if "throttle" in changed:
             kept = {rule[:3] for rule in new.throttle}
             # No rate is no limit: a rule that went is to be taken back.
@@ -112,6 +116,8 @@ class Updating:
         try:
             planner.cgroups.update(planner.cgroup(container), limits)
         except OSError as error:
+            if error.errno in (errno.EINVAL, errno.ERANGE):  # the kernel does not take a value
+                raise InvalidInput(f"update container {container.name}: {os.strerror(error.errno)}") from error
             raise CortenError.from_os("update", f"container {container.name}", error) from error
 
 

@@ -74,7 +74,7 @@ def requests_again(bindings: Sequence[Binding]) -> Iterator[PortRequest]:
 
 def _number(text: str, whole: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise InvalidInput(f"publish port {whole}: invalid port number {text!r}")
+        raise InvalidInput(f'invalid port specification: "{whole}": {text!r} is no port number')
     return int(text)
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
+import time
+import urllib.parse
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,6 +14,7 @@ import pytest
 
 from tests.support import http
 from tests.support.engine import Engine
+from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -105,3 +111,181 @@ def test_commit_of_a_container_that_just_ends(shared_engine: Engine) -> None:
         image = shared_engine.api("POST", f"/commit?container={id}", {}).check().json["Id"]
         shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
         shared_engine.api("DELETE", f"/images/{image}").check()
+
+
+def _create(engine: Engine, query: str = "", **config: Any) -> str:
+    body = {"Image": "busybox", "HostConfig": {"NetworkMode": "none"}, **config}
+    id: str = engine.api("POST", f"/containers/create{query}", body).check().json["Id"]
+    return id
+
+
+def _output(engine: Engine, *arguments: str) -> str:
+    return engine.docker("run", "--rm", "--network", "none", *arguments).check().out
+
+
+def test_the_memory_of_another_container(shared_engine: Engine) -> None:
+    script = "echo hi > /dev/shm/x; sleep 600"
+    id = _run(shared_engine, "sh", "-c", script, host={"IpcMode": "shareable"})
+    try:
+        joined = ("--ipc", f"container:{id}", "busybox")
+        wait_until(lambda: _output(shared_engine, *joined, "ls", "/dev/shm") == "x\n", "the file")
+        assert _output(shared_engine, *joined, "cat", "/dev/shm/x") == "hi\n"
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
+
+
+def test_events_to_a_moment_are_those_before_it(shared_engine: Engine) -> None:
+    id = _run(shared_engine, "true")
+    shared_engine.api("POST", f"/containers/{id}/wait").check()
+    now = time.time()
+    filters = urllib.parse.quote(json.dumps({"container": [id], "event": ["create", "start"]}))
+    said = shared_engine.api("GET", f"/events?until={now:.9f}&filters={filters}").check().body
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    assert [json.loads(line)["Action"] for line in said.splitlines()] == ["create", "start"]
+    refused = shared_engine.api("GET", f"/events?since={now + 2:.0f}&until={now:.0f}")
+    assert refused.status == 400
+    assert "cannot be after `until` time" in refused.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("", 'invalid resize height "": invalid syntax'),
+        ("?h=10", 'invalid resize width "": invalid syntax'),
+        ("?h=a&w=1", 'invalid resize height "a": invalid syntax'),
+        ("?h=1&w=-1", 'invalid resize width "-1": value out of range'),
+        ("?h=65536&w=1", 'invalid resize height "65536": value out of range'),
+    ],
+)
+def test_sizes_of_a_terminal(shared_engine: Engine, sleeper: str, query: str, said: str) -> None:
+    exec = shared_engine.api("POST", f"/containers/{sleeper}/exec", {"Cmd": ["true"]}).check().json["Id"]
+    for target in (f"/containers/{sleeper}/resize", f"/exec/{exec}/resize"):
+        answer = shared_engine.api("POST", target + query)
+        assert (answer.status, answer.json["message"]) == (400, said)
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "said"),
+    [
+        (b"{}", "text/plain", "unsupported Content-Type header (text/plain): must be 'application/json'"),
+        (b"{}", "", "malformed Content-Type header (): mime: no media type"),
+        (b"{x}", "application/json", "invalid JSON: invalid character 'x' looking for beginning of object key string"),
+        (b'{"a": 1} b', "application/json", "unexpected content after JSON"),
+    ],
+)
+def test_bodies_that_are_no_json(shared_engine: Engine, body: bytes, kind: str, said: str) -> None:
+    answer = shared_engine.api("POST", "/containers/create", body, headers={"Content-Type": kind})
+    assert (answer.status, answer.json["message"]) == (400, said)
+
+
+def test_a_restart_does_not_remove(shared_engine: Engine) -> None:
+    id = _run(shared_engine, "sleep", "600", host={"AutoRemove": True})
+    shared_engine.api("POST", f"/containers/{id}/restart").check()
+    assert shared_engine.inspect(id)["State"]["Running"]
+    shared_engine.api("POST", f"/containers/{id}/kill").check()
+    wait_until(lambda: shared_engine.api("GET", f"/containers/{id}/json").status == 404, "its removal")
+
+
+def test_a_container_that_starts_again_is_never_seen_ended(shared_engine: Engine) -> None:
+    """Its state is "restarting" until it runs, and a kill then ends it for good."""
+    id = _run(shared_engine, "false", host={"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}})
+    seen = set()
+
+    def over() -> bool:
+        told = shared_engine.inspect(id)
+        seen.add((told["State"]["Status"], told["RestartCount"]))
+        return bool(told["RestartCount"] == 3 and told["State"]["Status"] == "exited")
+
+    wait_until(over, "the last restart")
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    assert {count for status, count in seen if status == "exited"} == {3}
+
+
+def test_a_kill_of_one_that_waits_for_its_start(shared_engine: Engine) -> None:
+    id = _run(shared_engine, "false", host={"RestartPolicy": {"Name": "always"}})
+    wait_until(lambda: shared_engine.inspect(id)["RestartCount"] > 3, "longer waits")
+    wait_until(lambda: shared_engine.inspect(id)["State"]["Restarting"], "one")
+    shared_engine.api("POST", f"/containers/{id}/kill").check()
+    assert not shared_engine.inspect(id)["State"]["Running"]
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+
+
+def test_limits_that_are_taken_back(shared_engine: Engine) -> None:
+    id = _run(shared_engine, "sleep", "600", host={"PidsLimit": 32})
+    try:
+        shared_engine.api("POST", f"/v1.39/containers/{id}/update", {"PidsLimit": 16}).check()
+        assert shared_engine.inspect(id)["HostConfig"]["PidsLimit"] == 32
+        shared_engine.api("POST", f"/containers/{id}/update", {"PidsLimit": -1}).check()
+        assert shared_engine.inspect(id)["HostConfig"]["PidsLimit"] == 0
+        assert "pids_stats" in shared_engine.api("GET", f"/containers/{id}/stats?stream=0").check().json
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
+
+
+def test_the_hosts_dev_is_shown_as_it_is(shared_engine: Engine) -> None:
+    nodes = "test -c /dev/null && echo here > /dev/null && mount | grep -c ' /dev '"
+    assert _output(shared_engine, "-v", "/dev:/dev:ro", "busybox", "sh", "-c", nodes) == "1\n"
+
+
+def test_the_data_root_in_a_container(shared_engine: Engine) -> None:
+    root = str(shared_engine.root)
+    for source in (root, f"{root}/containers", "/"):
+        id = _create(shared_engine, HostConfig={"Binds": [f"{source}:/d"], "NetworkMode": "none"})
+        assert shared_engine.inspect(id)["Mounts"][0]["Propagation"] == "rslave"
+        shared_engine.api("DELETE", f"/containers/{id}").check()
+    body = {"Image": "busybox", "HostConfig": {"Binds": [f"{root}:/d:shared"]}}
+    assert shared_engine.api("POST", "/containers/create", body).status == 400
+    assert _output(shared_engine, "-v", f"{root}:/d:ro", "busybox", "ls", "-d", "/d/containers") == "/d/containers\n"
+
+
+def test_names_of_images(shared_engine: Engine) -> None:
+    for tag in ("one", "two"):
+        shared_engine.api("POST", f"/images/busybox/tag?repo=ways&tag={tag}").check()
+    archive = shared_engine.api("GET", "/images/ways/get").check().body
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        listed = json.load(tar.extractfile("manifest.json") or io.BytesIO())
+        assert sorted(name for entry in listed for name in entry["RepoTags"]) == ["ways:one", "ways:two"]
+        assert tar.getmember(listed[0]["Config"]).mtime == 1704067200  # the image's age
+    refused = shared_engine.api("POST", "/images/busybox/tag?repo=sha256&tag=x")
+    assert refused.json["message"] == "refusing to create an ambiguous tag using digest algorithm as name"
+    globbed = shared_engine.api("GET", "/images/json?filters=" + urllib.parse.quote('{"reference": ["way*"]}')).json
+    assert [sorted(one["RepoTags"]) for one in globbed] == [["ways:one", "ways:two"]]
+    for tag in ("one", "two"):
+        shared_engine.api("DELETE", f"/images/ways:{tag}").check()
+
+
+def test_a_name_that_is_another_images_now(shared_engine: Engine) -> None:
+    shared_engine.api("POST", "/images/busybox/tag?repo=moved").check()
+    id = _create(shared_engine, "?name=of-moved", Image="moved")
+    rows = "/containers/json?all=1&filters=" + urllib.parse.quote('{"name": ["of-moved"]}')
+    assert shared_engine.api("GET", rows).json[0]["Image"] == "moved"
+    shared_engine.api("DELETE", "/images/moved").check()
+    assert shared_engine.api("GET", rows).json[0]["Image"] == shared_engine.inspect(id)["Image"]
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+
+
+def test_an_import_for_another_machine(shared_engine: Engine) -> None:
+    empty = bytes(1024)
+    made = shared_engine.api("POST", "/images/create?fromSrc=-&platform=linux/sparc64", empty).check().json["status"]
+    told = shared_engine.api("GET", f"/images/{made}/json").check().json
+    assert (told["Os"], told["Architecture"]) == ("linux", "sparc64")
+    shared_engine.api("DELETE", f"/images/{made}").check()
+    refused = shared_engine.api("POST", "/images/create?fromSrc=-&platform=macos/arm64", empty)
+    assert (refused.status, "operating system is not supported" in refused.json["message"]) == (400, True)
+
+
+def test_what_a_request_names_and_is_not_there(shared_engine: Engine) -> None:
+    for host in ({"PidMode": "container:nope"}, {"IpcMode": "container:nope"}, {"VolumesFrom": ["nope"]}):
+        answer = shared_engine.api("POST", "/containers/create", {"Image": "busybox", "HostConfig": host})
+        assert (answer.status, answer.json["message"]) == (400, "No such container: nope")
+
+
+def test_paths_as_they_are_kept(shared_engine: Engine) -> None:
+    # Not judged: the specification has no such path.
+    assert http.request(shared_engine.socket, "GET", "/networks/").check().json
+    id = _create(shared_engine, WorkingDir="/tmp//x/../")
+    assert shared_engine.inspect(id)["Config"]["WorkingDir"] == "/tmp"
+    assert shared_engine.api("PUT", f"/containers/{id}/archive?path=/tmp", b"").status == 200
+    answer = shared_engine.api("GET", f"/containers/{id}/archive?path=/etc/passwd/")
+    assert (answer.status, "not a directory" in answer.json["message"]) == (400, True)
+    shared_engine.api("DELETE", f"/containers/{id}").check()

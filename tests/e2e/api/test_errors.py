@@ -64,7 +64,7 @@ def _says(engine: Engine, method: str, target: str, body: Any = None) -> tuple[i
          "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"),
         ("POST", "/containers/there/wait?condition=foo", 400, 'invalid condition: "foo"'),
         ("GET", "/containers/there/logs", 400, "Bad parameters: you must choose at least one stream"),
-        ("GET", "/containers/there/archive?path=/nope", 404, "Could not find the file /nope in container there"),
+        ("GET", "/containers/there/archive?path=/nope", 404, "Could not find the file /nope in container {there}"),
         ("GET", "/containers/json?filters={%22foo%22:[%22a%22]}", 400, "invalid filter 'foo'"),
         ("GET", "/containers/ended/top", 409, "container {ended} is not running"),
         ("POST", "/containers/there/unpause", 409, "container {there} is not paused"),

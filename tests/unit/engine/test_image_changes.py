@@ -38,6 +38,24 @@ def test_one_instruction(change: str, config: dict[str, Any]) -> None:
     assert image_changes.apply([change]) == config
 
 
+@pytest.mark.parametrize(
+    ("change", "member", "value"),
+    [
+        ("ENV P=/x:$P", "Env", ["P=/x:/a b"]),
+        ('ENV P="${P}!"', "Env", ["P=/a b!"]),
+        ("ENV P='$P'", "Env", ["P=$P"]),
+        ("ENV P=\\$P", "Env", ["P=$P"]),
+        ("ENV P x$P", "Env", ["P=x/a\\ b"]),
+        ("WORKDIR $P/c", "WorkingDir", "/a b/c"),
+        ("USER ${Q:-nobody}", "User", "nobody"),
+        ("USER ${P:+some}${Q:+none}", "User", "some"),
+        ('LABEL p="$P"', "Labels", {"p": "/a b"}),
+    ],
+)
+def test_variables_of_the_image_stand_for_their_values(change: str, member: str, value: Any) -> None:
+    assert image_changes.apply([change], {"Env": ["P=/a b"]})[member] == value
+
+
 def test_they_change_a_copy_of_what_was() -> None:
     base = {"Env": ["A=1", "B=2"], "Labels": {"a": "b"}, "Cmd": ["x"], "User": "u"}
     found = image_changes.apply(["ENV B=3 C=4", "LABEL a=c d=e"], base)

@@ -23,13 +23,20 @@ Sizes = tuple[int, int]
 """(SizeRw, SizeRootFs) in bytes."""
 
 
+def _image_name(container: Container, services: Services) -> str:
+    """What it was created from; the image's ID where that name is another image's now, or nobody's."""
+    name = container.config.image
+    found = services.images.find_named(name)
+    return name if found is not None and found.id == container.image else container.image
+
+
 def summary(container: Container, services: Services, sizes: Sizes | None, version: Version) -> dict[str, Any]:
     """``ContainerSummary``: one row of ``ps``."""
     network = settings(container, services)
     shape: dict[str, Any] = {
         "Id": container.id,
         "Names": [f"/{container.name}"],
-        "Image": container.config.image,
+        "Image": _image_name(container, services),
         "ImageID": container.image,
         "Command": " ".join([container.path, *(f"'{word}'" if " " in word else word for word in container.args)]),
         "Created": unix_seconds(container.created),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from corten.spec.runtime import WITHIN
-from corten.sys import mounts, paths
+from corten.sys import mounts, paths, process
 
 READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
 """The words that are said besides reports of failure. Init to starter: ``prepared`` (it stands by), ``ready``. Starter
@@ -18,6 +20,9 @@ HOOKS = b"hooks"
 """Init to monitor: run the runtime's hooks. The answer is a JSON list: the container's state for those in the
 container, while it is created and when it starts."""
 _STATES = 1 << 16
+
+
+_OF_PROCESS = re.compile(r"/proc/(\d+)/root(/.+)")
 
 
 def open_source(path: str) -> int:
@@ -34,6 +39,32 @@ def open_source(path: str) -> int:
         raise OSError(error.errno, os.strerror(error.errno or 0), path) from error
     finally:
         os.close(descriptor)
+
+
+def _opened_tree(path: str, *, recursive: bool) -> int:
+    descriptor = open_source(path)
+    try:
+        return mounts.open_tree(descriptor, recursive=recursive)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _tree_of(pid: int) -> Iterator[None]:
+    """Be in a process's mount namespace for a while: only there can a mount of it be copied (open_tree(2))."""
+    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            process.setns(other, process.CLONE_NEWNS)
+        finally:
+            os.close(other)
+        try:
+            yield
+        finally:
+            process.setns(own, process.CLONE_NEWNS)
+    finally:
+        os.close(own)
 
 
 class LaunchContext:
@@ -54,12 +85,11 @@ class LaunchContext:
         raise NotImplementedError
 
     def source(self, path: str, *, recursive: bool) -> int:
-        """From the host's tree, which is in sight."""
-        descriptor = open_source(path)
-        try:
-            return mounts.open_tree(descriptor, recursive=recursive)
-        finally:
-            os.close(descriptor)
+        """From the host's tree, which is in sight; ``/proc/PID/root/…`` from that process's."""
+        if matched := _OF_PROCESS.fullmatch(path):
+            with _tree_of(int(matched[1])):
+                return _opened_tree(matched[2], recursive=recursive)
+        return _opened_tree(path, recursive=recursive)
 
     def ready(self) -> None:
         """Only an init becomes ready."""
