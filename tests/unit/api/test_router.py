@@ -66,7 +66,7 @@ class _Body:
 
 
 def _request(content: bytes, query: Mapping[str, Sequence[str]] | None = None) -> Request:
-    return Request("POST", "/", DEFAULT, query or {}, {}, _Body(content), {}, cast("Any", None))
+    return Request("POST", "/", DEFAULT, query or {}, {"content-type": "application/json"}, _Body(content), {}, cast("Any", None))
 
 
 def _decoded(content: bytes) -> CreateRequest:
