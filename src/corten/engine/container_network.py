@@ -13,6 +13,8 @@ from corten.spec.operation import Operation
 
 DEFAULT = "bridge"
 """The network that a container joins when it names none."""
+PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
+"""The networks that are always there, with their drivers."""
 
 
 def joins_bridge(host_config: HostConfig) -> bool:
@@ -61,6 +63,33 @@ def endpoint_settings(container: Container, endpoint: Endpoint) -> EndpointSetti
 def endpoint_request(container: Container, network: Network) -> EndpointRequest:
     """What the user asked of one network, by its name or ID."""
     return _request(container, network.name) or _request(container, network.id) or EndpointRequest()
+
+
+def dns_names(container: Container, network: Network) -> tuple[str, ...]:
+    """The names by which the others of a network know a container, its own first: name, aliases, short ID, host
+    name. None on the default bridge, whose containers know each other by links only."""
+    if network.name in PREDEFINED:
+        return ()
+    aliases = endpoint_request(container, network).aliases or ()
+    names = (container.name, *aliases, container.id[:12], container.config.hostname)
+    return tuple(dict.fromkeys(name for name in names if name))
+
+
+def links(container: Container, network: Network) -> tuple[tuple[str, str], ...]:
+    """The links of a container in one network, as (name or ID of the other container, the name that it has for this
+    one alone): those of ``--link`` are the default bridge's, or of the network that the container was created in."""
+    asked = list(endpoint_request(container, network).links or ())
+    mode = container.host.network_mode
+    if network.name in (mode, DEFAULT if mode in ("", "default") else mode):
+        asked += container.host.links or ()
+    return tuple(dict.fromkeys(parsed_link(text) for text in asked))
+
+
+def parsed_link(text: str) -> tuple[str, str]:
+    """``name:alias`` or ``name`` of --link, or ``/name:/container/alias`` as dockerd's inspect has it."""
+    name, _, alias = text.partition(":")
+    name = name.removeprefix("/")
+    return name, alias.rpartition("/")[2] or name
 
 
 def _request(container: Container, name: str) -> EndpointRequest | None:

@@ -12,7 +12,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 import msgspec
 
-from corten.engine.container_network import DEFAULT, endpoint_request, joins_bridge, requested_ports
+from corten.engine.container_network import DEFAULT, PREDEFINED, endpoint_request, joins_bridge, requested_ports
 from corten.engine.database import Database, Table
 from corten.engine.means import NO_BRIDGES
 from corten.engine.model import Container
@@ -34,7 +34,6 @@ from corten.network.pool import DEFAULT_POOLS, Pool, first_free
 from corten.network.ports import HeldPorts
 
 Filters = Mapping[str, Sequence[str]]
-_PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
 _BRIDGE_NAME_OPTION, _MTU_OPTION = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
 
 
@@ -69,7 +68,7 @@ class Networks:
         self._bridges: dict[str, BridgeNetwork] = {}
         self._adopting: list[Endpoint] = []
         self._ready = False
-        for name, driver in _PREDEFINED.items():
+        for name, driver in PREDEFINED.items():
             if not any(network.name == name for network in self._networks.values()):
                 self._put(Network(name, new_id(), _now(), driver))
 
@@ -275,7 +274,7 @@ class Networks:
     def remove(self, ref: str) -> Network:
         """Delete a network. Raises AccessDenied for a predefined one and while containers are in it."""
         network = self.get(ref)
-        if network.name in _PREDEFINED:
+        if network.name in PREDEFINED:
             raise AccessDenied(f"{network.name} is a pre-defined network and cannot be removed")
         if self._endpoints(network):
             raise AccessDenied(
@@ -294,7 +293,7 @@ class Networks:
         deleted."""
         used = {self._id_of(ref) for ref in in_use}
         unused = [network for network in self.list(filters) if network.id not in used and not self._endpoints(network)]
-        return [self.remove(network.id) for network in unused if network.name not in _PREDEFINED]
+        return [self.remove(network.id) for network in unused if network.name not in PREDEFINED]
 
     def _id_of(self, ref: str) -> str:
         try:
@@ -308,7 +307,7 @@ class Networks:
             "name": lambda value: value in network.name,
             "driver": lambda value: value == network.driver,
             "scope": lambda value: value == network.scope,
-            "type": lambda value: value == ("builtin" if network.name in _PREDEFINED else "custom"),
+            "type": lambda value: value == ("builtin" if network.name in PREDEFINED else "custom"),
             "label": lambda value: _has_label(network, value),
             "dangling": lambda value: (value in ("1", "true")) != bool(self._endpoints(network)),
         }

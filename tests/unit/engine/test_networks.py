@@ -8,10 +8,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from corten.engine.container_network import network_settings, operations, port_map, requested_ports
+from corten.engine.container_network import (
+    dns_names,
+    links,
+    network_settings,
+    operations,
+    port_map,
+    requested_ports,
+)
 from corten.engine.database import Database
-from corten.engine.model import Container, ContainerConfig, HostConfig, PortBinding, as_json
-from corten.engine.network_model import NetworkCreate
+from corten.engine.model import (
+    Container,
+    ContainerConfig,
+    EndpointRequest,
+    HostConfig,
+    NetworkingConfig,
+    PortBinding,
+    as_json,
+)
+from corten.engine.network_model import Network, NetworkCreate
 from corten.engine.networks import Networks
 from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from corten.network.endpoint import LOOPBACK_ONLY, Binding
@@ -133,3 +148,19 @@ def test_settings_of_an_inspect() -> None:
     stopped = network_settings(_container(), "bridge", None)
     assert (stopped.ip_address, stopped.networks["bridge"].ip_address, stopped.ports) == ("", "", {})
     assert network_settings(_container(network_mode="container:x"), "", None).networks == {}
+
+
+def test_names_in_a_network_of_a_users() -> None:
+    network = Network("back", "f" * 64, "", "bridge")
+    asked = EndpointRequest(aliases=["db", "web"], links=["/store:/web/shop", "cache"])
+    container = msgspec.structs.replace(
+        _container(network_mode="back", links=["old:older"]), networking=NetworkingConfig({"back": asked})
+    )
+    assert dns_names(container, network) == ("web", "db", "333333333333")
+    assert links(container, network) == (("store", "shop"), ("cache", "cache"), ("old", "older"))
+
+
+def test_the_default_bridge_has_links_only() -> None:
+    network = Network("bridge", "f" * 64, "", "bridge")
+    container = _container(links=["db:store"])
+    assert (dns_names(container, network), links(container, network)) == ((), (("db", "store"),))
