@@ -39,6 +39,7 @@ from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
 from corten.engine.model import Container
+from corten.engine.network_helper import NetworkHelper
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
@@ -47,6 +48,7 @@ from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
 from corten.engine.removal import Removal
+from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
@@ -250,7 +252,10 @@ class Engine:
         self._standbys = Standbys(self._spawner)
         launcher = Launcher(self._spawner, self._standbys, paths)
         lives = Lives(self._log_path)
-        life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
+        self._helper = NetworkHelper(self._spawner, paths.helper)
+        resolution = Resolution(self._helper, networks, records, lives, self._spawner)
+        events.listeners.append(resolution.heard)
+        life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, resolution, events)
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         archives = Archives(life, self._spawner, paths, means.standing)
@@ -273,7 +278,7 @@ class Engine:
             self.leave,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
-        self._recovery = Recovery(life, paths)
+        self._recovery, self._resolution = Recovery(life, paths), resolution
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
@@ -295,6 +300,7 @@ class Engine:
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)
+            await self._resolution.adopt()
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
@@ -333,7 +339,9 @@ class Engine:
         self._events.close()
         await self._server.close()
         await self._graveyard.settle()
-        if not any(container.state.running for container in self._records):
+        idle = not any(container.state.running for container in self._records)
+        self._helper.close(idle=idle)
+        if idle:
             self._networks.remove_from_host()
         self._networks.close()
         self._standbys.close()

@@ -22,6 +22,7 @@ from corten.engine.monitors import Monitor, MonitorLost
 from corten.engine.networks import Networks
 from corten.engine.planning import Planner
 from corten.engine.records import Records
+from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
@@ -45,6 +46,7 @@ class Lifecycle:
     launcher: Launcher
     spawner: Spawner
     networks: Networks
+    resolution: Resolution
     events: Events
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
@@ -83,6 +85,7 @@ class Lifecycle:
 
             def prepare() -> None:
                 self.planner.write_etc(container, endpoint)
+                self.resolution.publish(container, endpoint)
                 if endpoint is not None:
                     # Known before the container runs: an engine that dies now finds it again.
                     self.records.change(container.id, endpoint=endpoint.encode())
@@ -107,6 +110,7 @@ class Lifecycle:
 
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:
         """Nothing was started: as Docker, the record says why, and a ``--rm`` container goes."""
+        self.resolution.forget(container.id)
         self.networks.release(container.id)
         live.feed.end()
         code = getattr(error, "exit_code", CortenError.exit_code)
@@ -235,6 +239,7 @@ class Lifecycle:
 
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:
         """Record that a run is over, tell the events, and let what it had go."""
+        self.resolution.forget(container.id)
         self.networks.release(container.id)
         old = container.state
         error = "the container was lost: its monitor and the spawner died" if ended.lost else ""

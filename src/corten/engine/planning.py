@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices, propagation
+from corten.engine import container_network, devices, propagation, resolution
 from corten.engine.exec_process import exec_process
 from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
@@ -58,7 +58,10 @@ class Planner:
         host = HostSide(
             root=self._root(container),
             cgroups=self.cgroups,
-            links=container_network.operations(container, endpoint),
+            links=(
+                *container_network.operations(container, endpoint),
+                *resolution.operations(container, endpoint, str(self.paths.helper)),
+            ),
             reaper=bool(container.host.init),
             user_namespace=not self.means.standing.initial,
         )
@@ -87,7 +90,8 @@ class Planner:
         directory = self.paths.container(container.id)
         _write(directory / "hostname", f"{container.config.hostname}\n")
         _write(directory / "hosts", container_network.hosts_file(container, endpoint, self.networks.host_gateway))
-        _write(directory / "resolv.conf", container_network.resolv_conf(container))
+        resolver = resolution.has_resolver(endpoint)
+        _write(directory / "resolv.conf", container_network.resolv_conf(container, resolver=resolver))
 
     def cgroup(self, container: Container) -> str:
         """The container's control group, below the mounts of the controllers."""
