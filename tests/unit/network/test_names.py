@@ -8,7 +8,7 @@ import dns.message
 import dns.rdatatype
 import dns.reversename
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.network.names import NameTable
@@ -159,6 +159,7 @@ IDS = st.sampled_from("abc")
 CHANGES = st.lists(st.tuples(IDS, st.sampled_from(["x", "y", "X"]), st.sampled_from([BACK, FRONT, ""])), max_size=30)
 
 
+@settings(deadline=None)
 @given(CHANGES)
 def test_after_any_changes_the_table_is_as_if_made_anew(changes: list[tuple[str, str, str]]) -> None:
     table, model = NameTable(), dict[str, NameRecord]()

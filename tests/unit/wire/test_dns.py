@@ -11,7 +11,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.reversename
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corten.wire import dns as wire
@@ -25,6 +25,7 @@ def asked(name: str = "web.", kind: str = "A", **options: int | bool) -> bytes:
     return dns.message.make_query(name, kind, **options).to_wire()  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(NAMES, KINDS, st.booleans())
 def test_questions_are_read_as_dnspython_writes_them(labels: list[bytes], kind: str, edns: bool) -> None:
     message = dns.message.make_query(dns.name.Name([*labels, b""]), kind, use_edns=edns, payload=1232)
@@ -35,6 +36,7 @@ def test_questions_are_read_as_dnspython_writes_them(labels: list[bytes], kind: 
     assert found.size == (1232 if edns else wire.SMALLEST)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=4, max_size=4), max_size=20), st.booleans(), st.integers(0, 5))
 def test_answers_are_what_dnspython_reads(addresses: list[bytes], edns: bool, code: int) -> None:
     question = dns.message.make_query("Web.Back.", "A", use_edns=edns)
@@ -60,6 +62,7 @@ def test_what_does_not_fit_is_cut_and_said() -> None:
     assert not dns.message.from_wire(wire.answer(found, records)).flags & dns.flags.TC
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_no_bytes_do_more_than_raise_malformed(data: bytes) -> None:
     if wire.is_response(data):
@@ -79,6 +82,7 @@ def wrong(data: bytes) -> int | wire.Query:
         return error.code
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_broken_question_is_never_another_one(data: st.DataObject) -> None:
     good = bytearray(asked("service.network.", "AAAA", use_edns=True))
@@ -151,6 +155,7 @@ def test_names_of_addresses(address: str) -> None:
     assert len(packed) == (16 if ":" in address else 4)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80))
 def test_names_of_no_address(name: bytes) -> None:
     for end in (b".in-addr.arpa", b".ip6.arpa", b""):

@@ -7,6 +7,7 @@ then and there, engine or not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -112,11 +113,8 @@ class Control:
             "boot_id": process.boot_id(), "sandboxes": {id: one.run for id, one in self._sandboxes.items()},
             "proxies": self._proxies.keys,
         }  # fmt: skip
-        try:
+        with contextlib.suppress(OSError):  # gone already: what it said before still counts
             messages.send(engine, hello, [self._door.fileno()])
-        except OSError:
-            engine.close()
-            return
         self._engine, self._dismissed = engine, False
         self._loop.add(engine.fileno(), self._hear, first=True)
 
@@ -132,7 +130,7 @@ class Control:
                 return
             try:
                 _DEEDS[message["do"]](self, message, descriptors)
-            except (KeyError, TypeError, ValueError, OSError) as error:
+            except (LookupError, TypeError, ValueError, OSError) as error:
                 print(f"network helper: {message.get('do')}: {error!r}", file=sys.stderr, flush=True)
             finally:
                 _close(descriptors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import time
+import traceback
 from collections.abc import Callable
 
 READ, WRITE = select.EPOLLIN, select.EPOLLOUT
@@ -48,7 +49,14 @@ class Loop:
             for calls in (self._first, self._calls):
                 for number in ready:
                     if (call := calls.get(number)) is not None:
-                        call()
+                        self._call(number, call)
+
+    def _call(self, number: int, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:  # noqa: BLE001  what one container made fail must not end the others' names
+            traceback.print_exc()
+            self.remove(number)
 
     def close(self) -> None:
         """Let the kernel's part go."""
