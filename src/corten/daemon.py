@@ -44,6 +44,7 @@ from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
+from corten.engine.proxying import Proxying
 from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
@@ -254,8 +255,12 @@ class Engine:
         lives = Lives(self._log_path)
         self._helper = NetworkHelper(self._spawner, paths.helper)
         resolution = Resolution(self._helper, networks, records, lives, self._spawner)
+        proxying = Proxying(self._helper, records, lives)
+        self._helper.renewed += [resolution.renewed, proxying.renewed]
         events.listeners.append(resolution.heard)
-        life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, resolution, events)
+        life = Lifecycle(
+            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, events
+        )  # fmt: skip
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         archives = Archives(life, self._spawner, paths, means.standing)

@@ -21,6 +21,7 @@ from corten.engine.model import Container, State
 from corten.engine.monitors import Monitor, MonitorLost
 from corten.engine.networks import Networks
 from corten.engine.planning import Planner
+from corten.engine.proxying import Proxying
 from corten.engine.records import Records
 from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
@@ -47,6 +48,7 @@ class Lifecycle:
     spawner: Spawner
     networks: Networks
     resolution: Resolution
+    proxying: Proxying
     events: Events
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
@@ -82,6 +84,7 @@ class Lifecycle:
             plan = self._checked_plan(container, endpoint, plan_digest)
             if endpoint is not None:
                 endpoint = self.networks.publish(container, endpoint)
+            self.proxying.reserve(container, endpoint)
 
             def prepare() -> None:
                 self.planner.write_etc(container, endpoint)
@@ -110,8 +113,7 @@ class Lifecycle:
 
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:
         """Nothing was started: as Docker, the record says why, and a ``--rm`` container goes."""
-        self.resolution.forget(container.id)
-        self.networks.release(container.id)
+        self._release_network(container.id)
         live.feed.end()
         code = getattr(error, "exit_code", CortenError.exit_code)
         code = code if code in (126, 127) else 128
@@ -142,6 +144,8 @@ class Lifecycle:
             if container.endpoint is not None:
                 self.publish_network(container, "connect")
             self.publish(container, "start")
+        if not adopted and container.endpoint is not None:
+            self.proxying.open(container, Endpoint.decode(container.endpoint), monitor.pidfd)
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
             live.output.begin(monitor)
@@ -239,8 +243,7 @@ class Lifecycle:
 
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:
         """Record that a run is over, tell the events, and let what it had go."""
-        self.resolution.forget(container.id)
-        self.networks.release(container.id)
+        self._release_network(container.id)
         old = container.state
         error = "the container was lost: its monitor and the spawner died" if ended.lost else ""
         state = msgspec.structs.replace(
@@ -255,6 +258,11 @@ class Lifecycle:
             self.publish_network(container, "disconnect")
         seconds = (ended.finished_at - parse_time(old.started_at)) // 10**9
         self.publish(container, "die", exitCode=str(ended.exit_code), execDuration=str(max(0, seconds)))
+
+    def _release_network(self, id: str) -> None:
+        self.resolution.forget(id)
+        self.proxying.release(id)
+        self.networks.release(id)
 
     def after_end(self, container: Container, live: Live) -> None:
         """Start it again, remove it, or tell those who wait that it is over."""

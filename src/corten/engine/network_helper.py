@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from corten.engine.channel import Channel, Message
@@ -38,12 +38,13 @@ class NetworkHelper:
         self._door: socket.socket | None = None
         self._channel: Channel | None = None
         self._records: dict[str, NameRecord] = {}
+        self._ports: dict[str, set[str]] = {}
         self._pause = _FIRST_PAUSE
         self._due: asyncio.TimerHandle | None = None
         self._hello: asyncio.Future[Message] | None = None
-        self.renewed: Callable[[Mapping[str, str]], None] = lambda _: None
-        """Called when another one has taken the place of one that died, and when one was found, with what it has: runs
-        by container."""
+        self.renewed: list[Callable[[Message], None]] = []
+        """Called when another one has taken the place of one that died, and when one was found, with what that said of
+        itself: its ``sandboxes``, runs by container, and the keys of its ``proxies``."""
 
     @property
     def door(self) -> str:
@@ -65,9 +66,30 @@ class NetworkHelper:
         if (record := self._records.pop(container_id, None)) is not None:
             self._tell({"do": "drop", "id": container_id, "run": record.run})
 
-    def _tell(self, message: Message) -> None:
+    def carry(self, container_id: str, message: Message, descriptors: Sequence[int]) -> None:
+        """Have a port of a container carried: the message of a proxy, its socket and the container's pidfd. Raises
+        CortenError."""
+        self.has_port(container_id, message["key"])
+        if self._channel is None:
+            self._begin()
+        self._tell(message, descriptors)
+
+    def has_port(self, container_id: str, key: str) -> None:
+        """The helper carries a port already."""
+        self._ports.setdefault(container_id, set()).add(key)
+
+    def drop_ports(self, container_id: str) -> None:
+        """Carry no port of a container any more."""
+        for key in self._ports.pop(container_id, ()):
+            self._tell({"do": "unproxy", "key": key})
+
+    def _tell(self, message: Message, descriptors: Sequence[int] = ()) -> None:
         if self._channel is not None:
-            self._channel.send(message)
+            self._channel.send(message, descriptors)
+
+    @property
+    def _is_needed(self) -> bool:
+        return bool(self._records or self._ports)
 
     # --- its process
 
@@ -83,11 +105,15 @@ class NetworkHelper:
             self._let_go()
             if self._records:
                 self._begin()
-                self.renewed({})
+            self._tell_renewed({})
             return
         _log.info("adopted network helper %d", hello["pid"])
         self._tell_all()
-        self.renewed(hello["sandboxes"])
+        self._tell_renewed(hello)
+
+    def _tell_renewed(self, hello: Message) -> None:
+        for call in self.renewed:
+            call(hello)
 
     async def _found(self) -> Message:
         """What the helper that listens says of itself. Raises OSError when none listens, CortenError for one that is
@@ -170,22 +196,23 @@ class NetworkHelper:
         if self._hello is not None and not self._hello.done():
             self._hello.set_exception(Unavailable("reach the network helper: it died"))
             self._hello.exception()  # nobody may have asked
-        if self._records and self._due is None:
+        if self._is_needed and self._due is None:
             _log.warning("the network helper died: starting another")
             self._due = asyncio.get_running_loop().call_later(self._pause, self._again)
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
 
     def _again(self) -> None:
         self._due = None
-        if self._channel is not None or not self._records:
+        if self._channel is not None or not self._is_needed:
             return
+        self._ports.clear()  # whose they are binds them anew
         try:
             self._begin()
         except CortenError as error:
             _log.error("network helper: %s", error)
             self._lost()
         else:
-            self.renewed({})
+            self._tell_renewed({})
 
     def _let_go(self) -> None:
         if self._channel is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from corten.engine.channel import Message
 from corten.engine.container_network import DEFAULT, dns_names, links, resolver_options
 from corten.engine.events import Event
 from corten.engine.live import Lives
@@ -65,8 +66,7 @@ class Resolution:
                 self.publish(container, Endpoint.decode(container.endpoint))
 
     async def adopt(self) -> None:
-        """Take over the helper of an earlier engine; what it lacks of the containers that run is made again."""
-        self.helper.renewed = self._renewed
+        """Take over the helper of an earlier engine, with the containers that run."""
         records = {record.container_id: record for record in self._running()}
         await self.helper.adopt(records)
 
@@ -77,7 +77,9 @@ class Resolution:
                 if record is not None:
                     yield record
 
-    def _renewed(self, sandboxes: Mapping[str, str]) -> None:
+    def renewed(self, hello: Message) -> None:
+        """Another helper, or one that was found: what it lacks is made again."""
+        sandboxes = hello.get("sandboxes", {})
         for record in self._running():
             run = self.lives.of(self.records.get(record.container_id)).run
             if sandboxes.get(record.container_id) != record.run and run is not None:

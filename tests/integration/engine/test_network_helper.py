@@ -78,16 +78,16 @@ def door(tmp_path: Path) -> Path:
     return tmp_path / "net.sock"
 
 
-async def adopt(door: Path) -> tuple[int, dict[str, str] | None]:
+async def adopt(door: Path) -> tuple[int, dict[str, Any]]:
     """An engine comes, finds nobody that it can adopt, and goes: (the helper that it started, what that has)."""
     spawner = Spawner(door.parent)
     spawner.start()
     helper = NetworkHelper(spawner, door)
-    renewed: list[dict[str, str]] = []
-    helper.renewed = lambda sandboxes: renewed.append(dict(sandboxes))
+    renewed: list[dict[str, Any]] = []
+    helper.renewed.append(renewed.append)
     try:
         await helper.adopt({RECORD.container_id: RECORD})
-        return await asyncio.to_thread(_helper), renewed[0] if renewed else None
+        return await asyncio.to_thread(_helper), renewed[0]
     finally:
         helper.drop(RECORD.container_id)
         helper.close(idle=True)
@@ -138,10 +138,10 @@ def test_one_that_says_nothing_is_not_waited_for(door: Path) -> None:
 def test_an_honest_one_is_told_everything(door: Path) -> None:
     impostor = Impostor(door, lambda: {**honest(), "sandboxes": {"x": "1"}})
 
-    async def engine() -> dict[str, str]:
+    async def engine() -> dict[str, Any]:
         spawner = Spawner(door.parent)
-        helper, found = NetworkHelper(spawner, door), dict[str, str]()
-        helper.renewed = found.update
+        helper, found = NetworkHelper(spawner, door), dict[str, Any]()
+        helper.renewed.append(found.update)
         await helper.adopt({RECORD.container_id: RECORD})
         helper.put(RECORD)
         helper.drop(RECORD.container_id)
@@ -149,7 +149,7 @@ def test_an_honest_one_is_told_everything(door: Path) -> None:
         return found
 
     try:
-        assert asyncio.run(engine()) == {"x": "1"}
+        assert asyncio.run(engine())["sandboxes"] == {"x": "1"}
         heard = impostor.heard()
         assert [message["do"] for message in heard] == ["replace", "put", "drop", "bye"]
         assert NameRecord.decode(heard[0]["records"][0]) == NameRecord.decode(heard[1]["record"]) == RECORD

@@ -4,8 +4,6 @@ another machine and in a container."""
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,87 +15,14 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from corten.network.helper import main
-from corten.network.resolver import hand_over
-from corten.spec.names import Membership, NameRecord
 from corten.sys import messages, process
 from tests.support.dns import RESOLVER, Upstream, answering, ask, code, look_up, network_of, refusing, texts
+from tests.support.helper import Helper
 from tests.support.process import wait_until
 from tests.support.spaces import OTHER_MACHINE, Space, World, container
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 STUB = "127.0.0.53"
-
-
-class Helper:
-    """A helper in a process of its own, and the test as its engine."""
-
-    def __init__(self, directory: Path) -> None:
-        self.resolv_conf = directory / "resolv.conf"
-        self.door = str(directory / "net.sock")
-        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._listener.bind(self.door)
-        self._listener.listen()
-        self.pid = os.fork()
-        if not self.pid:
-            self._be_it()
-        self.engine, self.hello = self.speak()
-
-    def _be_it(self) -> None:
-        try:
-            main.run(self._listener.detach(), str(self.resolv_conf))
-        finally:
-            os._exit(1)
-
-    def speak(self) -> tuple[socket.socket, dict[str, object]]:
-        """Be an engine that finds it; what it says of itself."""
-        channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        channel.settimeout(10)
-        channel.connect(self.door)
-        messages.send(channel, {"do": "engine"})
-        hello, descriptors = messages.receive(channel)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        return channel, hello
-
-    def host_asks(self, *servers: str) -> None:
-        """Write the host's resolv.conf anew, as a VPN would."""
-        new = self.resolv_conf.with_suffix(".new")
-        new.write_text("".join(f"nameserver {server}\n" for server in servers))
-        new.rename(self.resolv_conf)
-
-    def put(self, id: str, *, servers: tuple[str, ...] = (), internal: bool = False) -> None:
-        """Tell of a container in the only network."""
-        place = Membership("n" * 64, "net", (f"name-{id[0]}",), (f"10.9.0.{ord(id[0]) - 96}",), internal=internal)
-        messages.send(self.engine, {"do": "put", "record": NameRecord(id, "run", (place,), servers).encode()})
-
-    def open(self, id: str, pid: int) -> None:
-        """What a starter does."""
-        pidfd = process.pidfd_open(pid)
-        try:
-            hand_over(self.door, id, "run", pidfd)
-        finally:
-            os.close(pidfd)
-
-    def sandboxes(self) -> object:
-        """Whom it serves; the newest engine is this one then."""
-        self.engine.close()
-        self.engine, self.hello = self.speak()
-        return self.hello["sandboxes"]
-
-    def has_left(self) -> bool:
-        """Whether the process has ended."""
-        if self.pid and os.waitpid(self.pid, os.WNOHANG)[0]:
-            self.pid = 0
-        return not self.pid
-
-    def end(self) -> None:
-        """Kill it."""
-        self.engine.close()
-        self._listener.close()
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
 
 
 @pytest.fixture

@@ -160,8 +160,9 @@ class Control:
             self._close(self._sandboxes.pop(id))
 
     def _proxy(self, message: Message, descriptors: list[int]) -> None:
-        made = os.dup(descriptors[0])
-        self._proxies.open(str(message["key"]), socket.socket(fileno=made), str(message["ip"]), int(message["port"]))
+        listener, pidfd = descriptors
+        key, target = str(message["key"]), (str(message["ip"]), int(message["port"]))
+        self._proxies.open(key, socket.socket(fileno=os.dup(listener)), target, os.dup(pidfd))
 
     def _unproxy(self, message: Message, descriptors: list[int]) -> None:
         self._proxies.close(str(message["key"]))

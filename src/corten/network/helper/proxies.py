@@ -8,6 +8,7 @@ clients there is a number; a direction holds one buffer, and is not read while t
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class Proxies:
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._open: dict[str, _Streams | _Datagrams] = {}
+        self._open: dict[str, tuple[_Streams | _Datagrams, int]] = {}
         loop.chore(self._expire)
 
     @property
@@ -40,28 +41,33 @@ class Proxies:
         """Those that there are."""
         return list(self._open)
 
-    def open(self, key: str, listener: socket.socket, ip: str, port: int) -> None:
-        """Carry what comes to a bound socket, which is this object's from now on, to a container's port."""
+    def open(self, key: str, listener: socket.socket, target: Target, pidfd: int) -> None:
+        """Carry what comes to a bound socket to a container's address and port, until the process of ``pidfd`` ends.
+        Both descriptors are this object's from now on."""
         self.close(key)
         listener.setblocking(False)
-        family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+        family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         kind = _Streams if listener.type == socket.SOCK_STREAM else _Datagrams
-        self._open[key] = kind(self._loop, listener, family, (ip, port), self._has_room)
+        self._open[key] = kind(self._loop, listener, family, target, self._has_room), pidfd
+        self._loop.add(pidfd, lambda: self.close(key), first=True)
 
     def close(self, key: str) -> None:
         """End a proxy and all that it carries; nothing when there is none."""
-        if (proxy := self._open.pop(key, None)) is not None:
+        if (found := self._open.pop(key, None)) is not None:
+            proxy, pidfd = found
+            self._loop.remove(pidfd)
+            os.close(pidfd)
             proxy.close()
 
     def _has_room(self) -> bool:
-        return sum(proxy.size for proxy in self._open.values()) < MOST
+        return sum(proxy.size for proxy, _ in self._open.values()) < MOST
 
     def _expire(self, now: float) -> float:
-        return min((proxy.expire(now) for proxy in self._open.values()), default=now + 60.0)
+        return min((proxy.expire(now) for proxy, _ in self._open.values()), default=now + 60.0)
 
 
-Room = Callable[[], bool]
 Target = tuple[str, int]
+Room = Callable[[], bool]
 
 
 class _Streams:
