@@ -76,6 +76,7 @@ def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cl
     command("network", "create", "--subnet", "10.82.1.0/24", "front").check()
     command("network", "create", "--subnet", "10.82.2.0/24", "back").check()
     echo = ("nc", "-ll", "-p", "80", "-e", "cat")
+    everywhere = [f"80/tcp -> {place}:18321" for place in ("0.0.0.0", "[::]")]
     command(*RUN, "--name", "server", "--network", "back", "busybox", *echo).check()
     command(*RUN, "--name", "web", "-p", "18321:80", "--network", "front", "busybox", *echo).check()
     ask = ("exec", "-i", "web", "nc", "-w", "1", "10.82.2.2", "80")
@@ -96,12 +97,12 @@ def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cl
     assert "default via 10.82.1.1 dev eth0" in _inside(command, "web", "ip", "route")
     assert "10.82.2.50" not in _inside(command, "web", "cat", "/etc/hosts")
     assert list(_shown(shared_engine, "web")) == ["front"]
-    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    assert command("port", "web").check().lines == everywhere
     command("network", "disconnect", "front", "web").check()
     assert _shown(shared_engine, "web") == {}
     assert command("port", "web").check().out == ""
     command("network", "connect", "back", "web").check()
-    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    assert command("port", "web").check().lines == everywhere
     assert "eth0" in _inside(command, "web", "ip", "link")
     with _answering(18321):
         pass
@@ -320,8 +321,9 @@ def test_who_reaches_whom_in_words(shared_engine: Engine) -> None:
     said = cli("network", "explain", "told").check().out
     assert "Containers (10.87.0.0/24) are on the bridge br-" in said
     assert "They leave for other machines with the host's address." in said
-    assert [line.split(maxsplit=3) for line in said.splitlines()[-2:]] == [
+    assert [line.split(maxsplit=3) for line in said.splitlines()[-3:]] == [
         ["web", "80/tcp", "0.0.0.0:18325", "whoever reaches an address of the host"],
+        ["web", "80/tcp", "[::]:18325", "whoever reaches an address of the host"],
         ["web", "53/udp", "127.0.0.1:18326", "the host itself"],
     ]
     told = json.loads(cli("network", "explain", "--format", "json", "none").check().out)
@@ -359,6 +361,6 @@ def test_ports_that_are_taken_and_ports_of_the_engines_choice(shared_engine: Eng
     assert set(published) == {"80/tcp", "81/tcp", "53/udp"}
     assert all(int(one["HostPort"]) > 1024 for bindings in published.values() for one in bindings)
     command(*RUN, "--name", "range", "-p", "18330-18331:80-81", "busybox", "sleep", "1h").check()
-    assert command("port", "range", "81").check().out == "0.0.0.0:18331\n"
+    assert command("port", "range", "81").check().lines == ["0.0.0.0:18331", "[::]:18331"]
     refused = command(*RUN, "--name", "odd", "-p", "18332:9/sctp", "busybox", "sleep", "1h")
     assert refused.code == 0 or "this kernel has no SCTP" in refused.err

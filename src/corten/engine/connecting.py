@@ -8,7 +8,10 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from corten.engine import hosts_edit
+from corten.engine.clock import parse_time
 from corten.engine.container_network import check_endpoint, joined, own_lines, wish, with_network
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live, Run
@@ -17,7 +20,7 @@ from corten.engine.network_model import Network
 from corten.engine.pipes import PipeReader
 from corten.engine.spawning import Spawner
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
-from corten.network.endpoint import Endpoint
+from corten.network.endpoint import Binding, Endpoint
 from corten.network.link import Reroute
 from corten.spec.operation import Operation, encode
 
@@ -47,7 +50,7 @@ class Connecting:
                 life.networks.release(container.id)  # what a plan was shown with is not so any more
             changed = with_network(container, network.name, request)
             if live.run is not None:
-                await self._plug(network, container, request, live.run)
+                await self._plug(network, msgspec.structs.replace(container, networking=changed), request, live.run)
             life.records.change(container.id, networking=changed)
 
     def _check(self, network: Network, container: Container, request: EndpointRequest) -> None:
@@ -73,20 +76,41 @@ class Connecting:
         before = networks.endpoints_of(container.id)
         endpoints = networks.join(container, network, request)
         (new,) = (one for one in endpoints if one.network_id == network.id)
-        try:
-            await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
+        with networks.ports.kept(_bindings(before)):
             try:
-                endpoints = networks.move_ports(container)
+                await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
+                try:
+                    endpoints = networks.move_ports(container)
+                    await self._follow(container, before, endpoints, run)
+                except CortenError:
+                    await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                    raise
             except CortenError:
-                await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                networks.leave(container.id, network.id)
+                networks.move_ports(container)
                 raise
-        except CortenError:
-            networks.leave(container.id, network.id)
-            networks.move_ports(container)
-            raise
         self._note(container, endpoints)
         self._edit_hosts(container, added=own_lines(container, new))
         self.lifecycle.publish_network(new, "connect")
+
+    async def _follow(
+        self, container: Container, before: Sequence[Endpoint], after: Sequence[Endpoint], run: Run
+    ) -> None:
+        """Have names and carried ports follow. Raises CortenError when no resolver can be made."""
+        life = self.lifecycle
+        if await life.resolution.follow(container, after, run.monitor.pidfd):
+            self._show_resolver(container)
+        life.proxying.follow(before, after, run.monitor.pidfd)
+
+    def _show_resolver(self, container: Container) -> None:
+        """As dockerd: a resolv.conf that the container, or who copied one into it, has changed is left alone."""
+        life = self.lifecycle
+        started = parse_time(life.records.get(container.id).state.started_at)
+        try:
+            if not life.planner.renew_resolv_conf(container, unchanged_since=started):
+                _log.info("container %s: its resolv.conf was changed inside, and is left alone", container.id[:12])
+        except CortenError as error:
+            _log.warning("container %s: %s", container.id[:12], error.message)
 
     async def disconnect(self, network: Network, container: Container, *, force: bool = False) -> None:
         """Take a container out of a network; with ``force``, also when its interface cannot be removed. Raises
@@ -122,11 +146,15 @@ class Connecting:
             except CortenError:
                 if not force:
                     raise
-            networks.leave(container.id, network.id)
             try:
-                self._note(container, networks.move_ports(container))
+                with networks.ports.kept(_bindings(before)):
+                    networks.leave(container.id, network.id)
+                    networks.move_ports(container)
             finally:
-                self._note(container, networks.endpoints_of(container.id))
+                after = networks.endpoints_of(container.id)
+                self._note(container, after)
+                if live.run is not None:
+                    await self._follow(container, before, after, live.run)
             self._edit_hosts(container, removed=own_lines(container, old))
             self.lifecycle.publish_network(old, "disconnect")
 
@@ -162,6 +190,10 @@ class Connecting:
             hosts_edit.edit(path, drop=lambda line: line in gone, add=added)
         except CortenError as error:  # the network is as it should be: what the container did to its file is its own
             _log.warning("container %s: %s", container.id[:12], error.message)
+
+
+def _bindings(endpoints: Sequence[Endpoint]) -> list[Binding]:
+    return [binding for endpoint in endpoints for binding in endpoint.ports]
 
 
 def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator[Operation]:

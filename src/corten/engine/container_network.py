@@ -271,9 +271,18 @@ def own_lines(container: Container, endpoint: Endpoint) -> str:
     return "".join(files.own_entry(address, **names) for address in (endpoint.ip, endpoint.ip6))
 
 
-def resolv_conf(container: Container) -> str:
-    """The text of the container's /etc/resolv.conf."""
+def resolver_options(container: Container) -> list[str]:
+    """The options of the container's resolv.conf, of which the resolver has to know: its own, or the host's."""
+    return container.host.dns_options or files.options(_read("/etc/resolv.conf"))
+
+
+def resolv_conf(container: Container, *, resolver: bool = False) -> str:
+    """The text of the container's /etc/resolv.conf; with ``resolver`` names are asked of the engine's own."""
     asked = container.host
+    if resolver:
+        return files.resolv_conf_of_resolver(
+            _read("/etc/resolv.conf"), search=asked.dns_search or (), options=asked.dns_options or ()
+        )
     own = asked.network_mode != "host"
     text = _read("/etc/resolv.conf")
     if own and files.resolver_is_stub(text):

@@ -336,6 +336,8 @@ class Container(Struct, frozen=True, kw_only=True):
     boot_id: str = ""
     endpoints: list[dict[str, Any]] = []
     """Its places in networks while it runs (``Endpoint.encode()``)."""
+    sandbox: str = ""
+    """The key of its run at the network helper; empty while no resolver of ours is in its network namespace."""
     platform: str = "linux"
 
 

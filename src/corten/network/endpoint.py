@@ -99,6 +99,17 @@ class Endpoint:
         if self.way_out6 and self.gateway6:
             yield DefaultRoute(self.gateway6)
 
+    def carries(self, binding: Binding) -> bool:
+        """Whether a published port of its is one that no rule of the kernel translates, and that is carried by the
+        network helper: that of an IPv6 address where the container has none, and ``[::1]``."""
+        if ":" not in binding.host_ip or binding.protocol == "sctp":
+            return False
+        return not self.ip6 or binding.host_ip in ("::", "::1")
+
+    def translates(self, binding: Binding) -> bool:
+        """Whether a published port of its is one that rules of the kernel translate; ``[::]`` may be both."""
+        return ":" not in binding.host_ip or (self.ip6 != "" and binding.host_ip != "::1")
+
     @property
     def unplugged(self) -> Operation:
         """The step that takes the interface away."""

@@ -232,6 +232,16 @@ def machine_id() -> str:
     return ""
 
 
+def has_ipv6() -> bool:
+    """Whether this host can be reached by IPv6 at all, if only by itself."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 def link_exists(name: str) -> bool:
     """Whether there is such an interface."""
     try:

@@ -46,7 +46,7 @@ class Loopback(Operation):
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
-            kernel.batch(_up("lo"))
+            kernel.batch(switched_on("lo"))
 
 
 @operation
@@ -97,7 +97,8 @@ class VethPair(Operation):
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             bridge = socket.if_nametoindex(self.bridge)
-            kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated), _up(self.host))
+            pair, settings = self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated)
+            kernel.batch(pair, settings, switched_on(self.host))
 
     def _pair(self, pid: int, bridge: int) -> Request:
         common = wire.u32(wire.IFLA_MTU, self.mtu) + _ONE_QUEUE
@@ -136,7 +137,8 @@ def _as_port(name: str, isolated: bool) -> Request:
     return Request(wire.RTM_NEWLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name) + hairpin + family)
 
 
-def _up(name: str) -> Request:
+def switched_on(name: str) -> Request:
+    """The request that switches an interface on; nothing when it is."""
     body = wire.link(0, wire.IFF_UP, wire.IFF_UP) + wire.text(wire.IFLA_IFNAME, name)
     return Request(wire.RTM_NEWLINK, 0, body)
 
@@ -378,13 +380,13 @@ class Address(Operation):
 
     def rehearse(self, context: Context) -> None:
         with Netlink() as kernel:
-            kernel.batch(_up("lo"))
+            kernel.batch(switched_on("lo"))
         add_address(1, self.ip, self.prefix)
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             index = socket.if_nametoindex(self.name)
-            kernel.batch(add_address(index, self.ip, self.prefix), _up(self.name))
+            kernel.batch(add_address(index, self.ip, self.prefix), switched_on(self.name))
 
 
 def add_address(index: int, ip: str, prefix: int) -> Request:

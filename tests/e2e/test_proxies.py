@@ -1,0 +1,88 @@
+"""Published ports by IPv6, which the helper carries: from the host's own loopback, with the engine alive and dead."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.support.command import Cli
+from tests.support.dns import network_of
+from tests.support.engine import Engine
+from tests.support.helper import helpers
+from tests.support.process import wait_until
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+pytestmark.append(pytest.mark.skipif(not _has_ipv6(), reason="the host has no IPv6"))
+
+
+def greets(server: socket.socket, port: int) -> bool:
+    """Whether a connection to ``[::1]`` comes to the server in the container."""
+    try:
+        near = socket.create_connection(("::1", port), timeout=5)
+    except ConnectionRefusedError:
+        return False
+    with near:
+        try:
+            far, _ = server.accept()
+        except TimeoutError:
+            return False
+        with far:
+            far.sendall(b"hello")
+        return near.recv(5) == b"hello"
+
+
+@pytest.fixture
+def published(engine: Engine, cli: Cli, busybox: str) -> tuple[int, int]:
+    """A container's init and the host's port of its port 80."""
+    cli("run", "-d", "--name", "web", "-p", "80", busybox, "sleep", "1000").check()
+    port = cli("port", "web", "80").check().lines[0].rpartition(":")[2]
+    return engine.init("web"), int(port)
+
+
+def test_a_published_port_is_reached_by_ipv6(
+    engine: Engine, cli: Cli, busybox: str, published: tuple[int, int]
+) -> None:
+    init, port = published
+    with network_of(init):
+        server = socket.create_server(("0.0.0.0", 80))
+    with server:
+        server.settimeout(5)
+        wait_until(lambda: greets(server, port), "the proxy")
+        engine.kill()
+        assert greets(server, port)
+        engine.start()
+        assert greets(server, port)
+        (helper,) = helpers()
+        os.kill(helper, signal.SIGKILL)
+        wait_until(lambda: helpers() not in ([], [helper]) and greets(server, port), "another helper's proxy")
+    cli("rm", "-f", "web").check()
+    again = cli("run", "-d", "--name", "web", "-p", f"{port}:80", busybox, "sleep", "1000").check()
+    assert again.out
+    cli("rm", "-f", "web").check()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("::1", port), timeout=5)
+    wait_until(lambda: not helpers(), "the end of the helper")
+
+
+def test_a_port_that_somebody_has_is_told(engine: Engine, cli: Cli, busybox: str) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
+        port = other.getsockname()[1]
+        result = cli("run", "-p", f"{port}:80", busybox, "true")
+    assert result.code == 125
+    assert f"[::]:{port}" in result.err
+    assert "in use" in result.err
+    assert cli("run", "--rm", "-p", f"{port}:80", busybox, "true").code == 0
