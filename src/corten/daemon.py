@@ -254,10 +254,10 @@ class Engine:
         launcher = Launcher(self._spawner, self._standbys, paths)
         lives = Lives(self._log_path)
         self._helper = NetworkHelper(self._spawner, paths.helper)
-        resolution = Resolution(self._helper, networks, records, lives, self._spawner)
+        resolution = Resolution(self._helper, networks, records, lives, self._spawner, paths)
         proxying = Proxying(self._helper, records, lives)
         self._helper.renewed += [resolution.renewed, proxying.renewed]
-        events.listeners.append(resolution.heard)
+        events.listeners += [resolution.heard, proxying.heard]
         life = Lifecycle(
             records, lives, planner, launcher, self._spawner, networks, resolution, proxying, events
         )  # fmt: skip

@@ -97,6 +97,11 @@ def _request(container: Container, name: str) -> EndpointRequest | None:
     return asked.get(name) or (asked.get("default") if name == DEFAULT else None)
 
 
+def decoded_endpoints(container: Container) -> tuple[Endpoint, ...]:
+    """The places that a container has while it runs, as its record keeps them."""
+    return (Endpoint.decode(container.endpoint),) if container.endpoint else ()
+
+
 def operations(container: Container, endpoint: Endpoint | None) -> tuple[Operation, ...]:
     """The steps of the container's plan that make its network."""
     if endpoint is not None:

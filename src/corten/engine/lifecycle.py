@@ -14,6 +14,7 @@ import msgspec
 
 from corten.engine import restarts
 from corten.engine.clock import format_time, parse_time
+from corten.engine.container_network import decoded_endpoints
 from corten.engine.events import Events
 from corten.engine.launching import Launcher
 from corten.engine.live import NEXT_EXIT, NOT_RUNNING, Exit, Live, Lives, Run
@@ -84,11 +85,12 @@ class Lifecycle:
             plan = self._checked_plan(container, endpoint, plan_digest)
             if endpoint is not None:
                 endpoint = self.networks.publish(container, endpoint)
-            self.proxying.reserve(container, endpoint)
+            endpoints = () if endpoint is None else (endpoint,)
+            self.proxying.reserve(container, endpoints)
 
             def prepare() -> None:
                 self.planner.write_etc(container, endpoint)
-                self.resolution.publish(container, endpoint)
+                self.resolution.publish(container, endpoints)
                 if endpoint is not None:
                     # Known before the container runs: an engine that dies now finds it again.
                     self.records.change(container.id, endpoint=endpoint.encode())
@@ -144,8 +146,8 @@ class Lifecycle:
             if container.endpoint is not None:
                 self.publish_network(container, "connect")
             self.publish(container, "start")
-        if not adopted and container.endpoint is not None:
-            self.proxying.open(container, Endpoint.decode(container.endpoint), monitor.pidfd)
+        if not adopted:
+            self.proxying.open(container, decoded_endpoints(container), monitor.pidfd)
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
             live.output.begin(monitor)

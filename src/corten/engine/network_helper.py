@@ -8,7 +8,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from corten.engine.channel import Channel, Message
@@ -51,10 +51,22 @@ class NetworkHelper:
         """Where starters hand sockets over."""
         return str(self._path)
 
+    @property
+    def records(self) -> list[NameRecord]:
+        """The containers that it is told of."""
+        return list(self._records.values())
+
+    def run_of(self, container_id: str) -> str:
+        """The run of a container that it is told of; '' when it is not."""
+        record = self._records.get(container_id)
+        return record.run if record is not None else ""
+
     # --- what it is told
 
     def put(self, record: NameRecord) -> None:
         """A container's names from now on; the helper is started for the first one. Raises CortenError."""
+        if self._channel is not None and self._records.get(record.container_id) == record:
+            return
         self._records[record.container_id] = record
         if self._channel is None:
             self._begin()
@@ -78,6 +90,10 @@ class NetworkHelper:
         """The helper carries a port already."""
         self._ports.setdefault(container_id, set()).add(key)
 
+    def ports_of(self, container_id: str) -> frozenset[str]:
+        """The keys of a container's ports that it carries."""
+        return frozenset(self._ports.get(container_id, ()))
+
     def drop_ports(self, container_id: str) -> None:
         """Carry no port of a container any more."""
         for key in self._ports.pop(container_id, ()):
@@ -93,23 +109,27 @@ class NetworkHelper:
 
     # --- its process
 
-    async def adopt(self, records: Mapping[str, NameRecord]) -> None:
-        """Take over the helper of an earlier engine, with the containers that run; where there is none, one is started
-        if they need it. Raises CortenError."""
-        self._records = dict(records)
+    async def adopt(self, records: Callable[[Mapping[str, str]], Iterable[NameRecord]]) -> None:
+        """Take over the helper of an earlier engine; where there is none, one is started if it is needed. ``records``
+        gives the containers that run, by the runs that the helper knows. Raises CortenError."""
         try:
             hello = await self._found()
         except (OSError, CortenError) as error:
             if not isinstance(error, FileNotFoundError | ConnectionRefusedError):
                 _log.warning("network helper: %s", error)
             self._let_go()
+            self._remember(records({}))
             if self._records:
                 self._begin()
             self._tell_renewed({})
             return
         _log.info("adopted network helper %d", hello["pid"])
+        self._remember(records(hello["sandboxes"]))
         self._tell_all()
         self._tell_renewed(hello)
+
+    def _remember(self, records: Iterable[NameRecord]) -> None:
+        self._records = {record.container_id: record for record in records}
 
     def _tell_renewed(self, hello: Message) -> None:
         for call in self.renewed:

@@ -60,7 +60,7 @@ class Planner:
             cgroups=self.cgroups,
             links=(
                 *container_network.operations(container, endpoint),
-                *resolution.operations(container, endpoint, str(self.paths.helper)),
+                *resolution.operations(container, _several(endpoint), str(self.paths.helper)),
             ),
             reaper=bool(container.host.init),
             user_namespace=not self.means.standing.initial,
@@ -90,7 +90,7 @@ class Planner:
         directory = self.paths.container(container.id)
         _write(directory / "hostname", f"{container.config.hostname}\n")
         _write(directory / "hosts", container_network.hosts_file(container, endpoint, self.networks.host_gateway))
-        resolver = resolution.has_resolver(endpoint)
+        resolver = resolution.has_resolver(_several(endpoint))
         _write(directory / "resolv.conf", container_network.resolv_conf(container, resolver=resolver))
 
     def cgroup(self, container: Container) -> str:
@@ -142,6 +142,10 @@ class Planner:
 
     def _mode_at_end(self, container: Container, kind: str) -> str:
         return str(getattr(self._at_end(container, kind).host, _MODES[kind]))
+
+
+def _several(endpoint: Endpoint | None) -> tuple[Endpoint, ...]:
+    return () if endpoint is None else (endpoint,)
 
 
 def seccomp(container: Container) -> dict[str, Any] | None:

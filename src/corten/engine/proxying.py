@@ -7,14 +7,17 @@ told, and handed over when it runs: the helper closes them when it ends.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import errno
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from corten.engine.channel import Message
+from corten.engine.container_network import decoded_endpoints
+from corten.engine.events import Event
 from corten.engine.live import Lives
 from corten.engine.model import Container
 from corten.engine.network_helper import NetworkHelper
@@ -37,22 +40,24 @@ class Proxying:
     lives: Lives
     _reserved: dict[str, dict[Binding, socket.socket]] = dataclasses.field(default_factory=dict)
 
-    def reserve(self, container: Container, endpoint: Endpoint | None) -> None:
+    def reserve(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         """Bind the ports of a container that is about to run. Raises Conflict when one is in use; none is bound
         then."""
         try:
-            for binding in _carried(endpoint):
+            for _, binding in _carried(endpoints):
                 if (listener := _bound(binding)) is not None:
                     self._reserved.setdefault(container.id, {})[binding] = listener
         except CortenError:
             self.release(container.id)
             raise
 
-    def open(self, container: Container, endpoint: Endpoint | None, pidfd: int) -> None:
+    def open(self, container: Container, endpoints: Sequence[Endpoint], pidfd: int) -> None:
         """The container runs: carry what comes to its ports, until the process of ``pidfd`` ends."""
-        for binding, listener in self._reserved.pop(container.id, {}).items():
-            with listener:
-                self._carry(endpoint, binding, listener, pidfd)
+        reserved = self._reserved.pop(container.id, {})
+        for endpoint, binding in _carried(endpoints):
+            if (listener := reserved.pop(binding, None)) is not None:
+                with listener:
+                    self._carry(endpoint, binding, listener, pidfd)
 
     def release(self, container_id: str) -> None:
         """Let go of the ports of a container that does not run."""
@@ -64,25 +69,42 @@ class Proxying:
         """Another helper: it may have some of the ports, the others are bound anew."""
         present = frozenset(hello.get("proxies", ()))
         for container in self.records:
-            run = self.lives.of(container).run
-            if run is None or not container.endpoint:
-                continue
-            endpoint = Endpoint.decode(container.endpoint)
-            for binding in _carried(endpoint):
-                if (key := _key(endpoint, binding)) in present:
-                    self.helper.has_port(container.id, key)
-                    continue
-                try:
-                    listener = _bound(binding)
-                except CortenError as error:
-                    _log.warning("container %s: %s", container.id[:12], error)
-                    continue
-                if listener is not None:
-                    with listener:
-                        self._carry(endpoint, binding, listener, run.monitor.pidfd)
+            self._complete(container, present)
 
-    def _carry(self, endpoint: Endpoint | None, binding: Binding, listener: socket.socket, pidfd: int) -> None:
-        assert endpoint is not None
+    def heard(self, event: Event) -> None:
+        """An event of the engine's: a container's ports may be those of another of its networks now."""
+        if event.type == "network" and event.action in ("connect", "disconnect"):
+            asyncio.get_running_loop().call_soon(self._moved, event.attributes["container"])
+
+    def _moved(self, id: str) -> None:
+        if id not in self.records:
+            return
+        container = self.records.get(id)
+        present = self.helper.ports_of(id)
+        wanted = {_key(*one) for one in _carried(decoded_endpoints(container))}
+        if self.lives.of(container).run is not None and present != wanted:
+            self.helper.drop_ports(id)
+            self._complete(container, frozenset())
+
+    def _complete(self, container: Container, present: frozenset[str]) -> None:
+        """Have all ports of a container that runs carried; ``present`` are."""
+        run = self.lives.of(container).run
+        if run is None:
+            return
+        for endpoint, binding in _carried(decoded_endpoints(container)):
+            if (key := _key(endpoint, binding)) in present:
+                self.helper.has_port(container.id, key)
+                continue
+            try:
+                listener = _bound(binding)
+            except CortenError as error:
+                _log.warning("container %s: %s", container.id[:12], error)
+                continue
+            if listener is not None:
+                with listener:
+                    self._carry(endpoint, binding, listener, run.monitor.pidfd)
+
+    def _carry(self, endpoint: Endpoint, binding: Binding, listener: socket.socket, pidfd: int) -> None:
         message: Message = {
             "do": "proxy", "key": _key(endpoint, binding), "ip": endpoint.ip, "port": binding.container_port,
         }  # fmt: skip
@@ -92,10 +114,12 @@ class Proxying:
             _log.error("container %s: carry port %d: %s", endpoint.container_id[:12], binding.host_port, error)
 
 
-def _carried(endpoint: Endpoint | None) -> Iterator[Binding]:
-    for binding in endpoint.ports if endpoint is not None else ():
-        if binding.host_ip == _EVERYWHERE and binding.protocol in _TYPES:
-            yield dataclasses.replace(binding, host_ip=_EVERYWHERE6)
+def _carried(endpoints: Iterable[Endpoint]) -> Iterator[tuple[Endpoint, Binding]]:
+    """The places of a container that have ports to carry, and these."""
+    for endpoint in endpoints:
+        for binding in endpoint.ports:
+            if binding.host_ip == _EVERYWHERE and binding.protocol in _TYPES:
+                yield endpoint, dataclasses.replace(binding, host_ip=_EVERYWHERE6)
 
 
 def _key(endpoint: Endpoint, binding: Binding) -> str:
