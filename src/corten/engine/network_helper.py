@@ -22,7 +22,7 @@ _PATIENCE = 2.0
 """Seconds in which one that is found says hello."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds before one that died is followed by another; twice as long each time, until one has said hello."""
-_BACKLOG = 128
+_BACKLOG = 1024
 _CREDENTIALS = struct.Struct("3i")
 
 

@@ -115,11 +115,12 @@ class Proxying:
 
 
 def _carried(endpoints: Iterable[Endpoint]) -> Iterator[tuple[Endpoint, Binding]]:
-    """The places of a container that have ports to carry, and these."""
+    """The places of a container that have ports to carry, and these: not those that are published by IPv6 already."""
     for endpoint in endpoints:
         for binding in endpoint.ports:
-            if binding.host_ip == _EVERYWHERE and binding.protocol in _TYPES:
-                yield endpoint, dataclasses.replace(binding, host_ip=_EVERYWHERE6)
+            twin = dataclasses.replace(binding, host_ip=_EVERYWHERE6)
+            if binding.host_ip == _EVERYWHERE and binding.protocol in _TYPES and twin not in endpoint.ports:
+                yield endpoint, twin
 
 
 def _key(endpoint: Endpoint, binding: Binding) -> str:
