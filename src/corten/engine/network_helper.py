@@ -22,7 +22,7 @@ _PATIENCE = 2.0
 """Seconds in which one that is found says hello."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 """Seconds before one that died is followed by another; twice as long each time, until one has said hello."""
-_BACKLOG = 128
+_BACKLOG = 1024
 _CREDENTIALS = struct.Struct("3i")
 
 
@@ -57,6 +57,8 @@ class NetworkHelper:
 
     def put(self, record: NameRecord) -> None:
         """A container's names from now on; the helper is started for the first one. Raises CortenError."""
+        if self._channel is not None and self._records.get(record.container_id) == record:
+            return
         self._records[record.container_id] = record
         if self._channel is None:
             self._begin()

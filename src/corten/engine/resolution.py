@@ -98,7 +98,7 @@ class Resolution:
         """An event of the engine's: names change in an instant."""
         if event.type == "container" and event.action == "rename":
             for record in self._running():
-                if record.container_id == event.actor or any(one.links for one in record.memberships):
+                if record.container_id == event.actor:
                     self.helper.put(record)
 
     async def adopt(self) -> None:
@@ -145,12 +145,12 @@ class Resolution:
             network=network.name,
             names=names,
             addresses=tuple(filter(None, (endpoint.ip, endpoint.ip6))),
-            links=tuple((alias, self._name(ref)) for ref, alias in links(container, network) if names),
+            links=tuple((alias, self._lasting(ref)) for ref, alias in links(container, network) if names),
             internal=network.internal,
         )
 
-    def _name(self, ref: str) -> str:
-        """The name of a linked container, which may be told by its ID."""
+    def _lasting(self, ref: str) -> str:
+        """The name of a linked container that no rename changes: its short ID."""
         with contextlib.suppress(NotFound, InvalidInput):
-            return self.records.find(ref).name
+            return self.records.find(ref).id[:12]
         return ref

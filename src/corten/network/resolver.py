@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -28,6 +29,8 @@ _TABLE, _CHAIN = nft.Table("corten"), "resolver"
 _PORT = 53
 _PORT_BYTES, _DATAGRAMS, _STREAMS = b"\0\x35", b"\xff\xfe", b"\xff\xfd"
 _BACKLOG = 64
+_PATIENCE = struct.pack("ll", 5, 0)
+"""Seconds, for a helper that does not listen: a struct timeval (socket(7))."""
 _ADDRESS = socket.inet_aton(ADDRESS)
 
 
@@ -75,6 +78,7 @@ def hand_over(door: str, container_id: str, run: str, pidfd: int, *, again: bool
     earlier helper are no more. Raises OSError."""
     message = {"do": "sandbox", "id": container_id, "run": run, "version": VERSION}
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as helper:
+        helper.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _PATIENCE)
         helper.connect(door)
         with _opened(pidfd, again=again) as sockets:
             messages.send(helper, message, [pidfd, *(one.fileno() for one in sockets)])
@@ -122,9 +126,16 @@ def inside(pidfd: int) -> Iterator[None]:
         try:
             yield
         finally:
-            process.setns(home, process.CLONE_NEWNET)
+            _return(home)
     finally:
         os.close(home)
+
+
+def _return(home: int) -> None:
+    try:
+        process.setns(home, process.CLONE_NEWNET)
+    except OSError:
+        os._exit(1)  # nothing may go on in a stranger's network as if it were at home
 
 
 def _bound(kind: socket.SocketKind) -> socket.socket:

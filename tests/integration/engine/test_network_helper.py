@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from tests.support.process import descendants, wait_until
 
 pytestmark = pytest.mark.root
 RECORD = NameRecord("a" * 64, "run", (Membership("n", "net", ("web",), ("10.0.0.2",)),))
+
+OTHER = dataclasses.replace(RECORD, servers=("192.0.2.1",))
 
 
 class Impostor:
@@ -143,7 +146,8 @@ def test_an_honest_one_is_told_everything(door: Path) -> None:
         helper, found = NetworkHelper(spawner, door), dict[str, Any]()
         helper.renewed.append(found.update)
         await helper.adopt({RECORD.container_id: RECORD})
-        helper.put(RECORD)
+        helper.put(RECORD)  # known already
+        helper.put(OTHER)
         helper.drop(RECORD.container_id)
         helper.close(idle=True)
         return found
@@ -152,6 +156,7 @@ def test_an_honest_one_is_told_everything(door: Path) -> None:
         assert asyncio.run(engine())["sandboxes"] == {"x": "1"}
         heard = impostor.heard()
         assert [message["do"] for message in heard] == ["replace", "put", "drop", "bye"]
-        assert NameRecord.decode(heard[0]["records"][0]) == NameRecord.decode(heard[1]["record"]) == RECORD
+        assert NameRecord.decode(heard[0]["records"][0]) == RECORD
+        assert NameRecord.decode(heard[1]["record"]) == OTHER
     finally:
         impostor.end()

@@ -126,6 +126,27 @@ def test_a_proxy_ends_with_its_container(helper: Helper, web: tuple[Space, str])
     wait_until(helper.has_left, "the end of the helper", seconds=20)
 
 
+def test_a_proxy_moves(helper: Helper, world: World, web: tuple[Space, str]) -> None:
+    """Nobody who comes meanwhile is turned away; who is connected was connected to what is no more."""
+    carry(helper, socket.SOCK_STREAM, web)
+    other, endpoint = world.start(container("b"))
+    with tcp_server(80, space=web[0]) as old, tcp_server(80, space=other) as new, client() as near:
+        old.accept()[0].close()
+        message = {"do": "move", "from": "web", "key": "other", "ip": endpoint.ip, "port": 80}
+        messages.send(helper.engine, message)
+        messages.send(helper.engine, {"do": "sync"})
+        assert messages.receive(helper.engine) == ({"event": "synced"}, [])
+        assert near.recv(1) == b""
+        with client() as later:
+            new.accept()[0].close()
+            assert later.recv(1) == b""
+        messages.send(helper.engine, {"do": "unproxy", "key": "other"})
+        messages.send(helper.engine, {"do": "sync"})
+        messages.receive(helper.engine)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("::1", PORT), timeout=10)
+
+
 def test_a_proxy_ends_when_the_engine_says_so(helper: Helper, web: tuple[Space, str]) -> None:
     carry(helper, socket.SOCK_STREAM, web)
     with tcp_server(80, space=web[0]) as server, client() as near:

@@ -19,7 +19,7 @@ from corten.network.helper.upstream import HostServers
 from corten.network.names import NameTable
 
 RESOLV_CONF = "/etc/resolv.conf"
-_BACKLOG = 128
+_BACKLOG = 1024
 
 
 def run(door: int, resolv_conf: str = RESOLV_CONF) -> None:
