@@ -106,8 +106,8 @@ def test_the_way_out_of_several() -> None:
 
     def chosen(*places: Endpoint) -> tuple[str, str]:
         settled = with_way_out(places)
-        out = [one.network for one in settled if one.way_out]
-        out6 = [one.network for one in settled if one.way_out6]
+        out = [one.network for one in settled if one.way_out and one.gateway]
+        out6 = [one.network for one in settled if one.way_out6 and one.gateway6]
         return "".join(out), "".join(out6)
 
     a, b = _place("a"), _place("b", gateway6="fd00::1")
