@@ -336,6 +336,8 @@ class Container(Struct, frozen=True, kw_only=True):
     boot_id: str = ""
     endpoints: list[dict[str, Any]] = []
     """Its places in networks while it runs (``Endpoint.encode()``)."""
+    endpoint: dict[str, Any] | None = None
+    """What a record of an engine that knew one network a container has instead; :class:`Records` makes it the above."""
     platform: str = "linux"
 
 
