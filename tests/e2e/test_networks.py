@@ -165,6 +165,8 @@ def test_networks_changed_survive_the_engine(shared_engine: Engine) -> None:
         ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "ten"}}}, 400, "invalid IPv4 address"),
         ("connect", "mesh", {"EndpointConfig": {"MacAddress": "ff:00"}}, 400, "invalid MAC address"),
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"speed": "high"}}}, 501, "driver options speed"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"com.docker.network.endpoint.ifname": "eth0"}}}, 500,
+         "change the networks of busy: network.veth"),
         ("disconnect", "mesh", {}, 500, "is not connected to network mesh"),
         ("disconnect", "mesh", {"Container": "ghost", "Force": True}, 404, "No such container: ghost"),
     ],
@@ -177,6 +179,7 @@ def test_refusals(
     answer = shared_engine.api("POST", f"/networks/{network}/{action}", {"Container": "busy", **body})
     assert (answer.status, message in json.loads(answer.body)["message"]) == (status, True), answer.body
     assert list(_shown(shared_engine, "busy")) == ["bridge"]
+    assert json.loads(shared_engine.cli("network", "inspect", "mesh").check().out)[0]["Containers"] == {}
     assert "eth1" not in _inside(shared_engine.cli, "busy", "ip", "link")
 
 
@@ -217,6 +220,24 @@ def test_a_hosts_file_that_a_container_filled_is_left_alone(shared_engine: Engin
     cli("network", "connect", "more", "hostile").check()
     assert "eth1" in _inside(cli, "hostile", "ip", "link")
     assert "it is larger than" in shared_engine.said()
+
+
+def test_a_network_is_not_joined_when_the_ports_cannot_be_opened_there(shared_engine: Engine) -> None:
+    """The first network with a gateway opens them: all is as before when one is taken, and can be tried again."""
+    cli = shared_engine.cli
+    cli("network", "create", "--internal", "inner").check()
+    cli("network", "create", "--subnet", "10.84.9.0/24", "outer").check()
+    cli(*RUN, "--name", "web", "--network", "inner", "-p", "18340:80", "busybox", "sleep", "1h").check()
+    assert cli("port", "web").check().out == ""
+    with socket.create_server(("0.0.0.0", 18340)):
+        assert "address already in use" in cli("network", "connect", "outer", "web").err
+    assert list(_shown(shared_engine, "web")) == ["inner"]
+    assert "eth1" not in _inside(cli, "web", "ip", "link")
+    assert "default" not in _inside(cli, "web", "ip", "route")
+    cli("network", "connect", "outer", "web").check()
+    assert _shown(shared_engine, "web")["outer"]["IPAddress"] == "10.84.9.2"
+    assert cli("port", "web").check().out == "80/tcp -> 0.0.0.0:18340\n"
+    assert "default via 10.84.9.1 dev eth1" in _inside(cli, "web", "ip", "route")
 
 
 def test_events_and_the_networks_view(shared_engine: Engine) -> None:

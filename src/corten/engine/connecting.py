@@ -206,7 +206,7 @@ def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator
 
 def _way_out(endpoints: Sequence[Endpoint], gateway: str) -> str:
     flag = "way_out6" if gateway == "gateway6" else "way_out"
-    return next((str(getattr(one, gateway)) for one in endpoints if getattr(one, flag)), "")
+    return next((str(getattr(one, gateway)) for one in endpoints if getattr(one, flag) and getattr(one, gateway)), "")
 
 
 def _refuse_removed(container: Container) -> None:

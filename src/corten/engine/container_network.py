@@ -33,6 +33,9 @@ _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z_]+)\.(?:IFNAME|ifname)\.([a-
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 
 
+_NOTHING, _NO_WISH = EndpointRequest(), Wish()
+
+
 def joins_bridge(host_config: HostConfig) -> bool:
     """Whether a container has a place in a bridge network."""
     mode = host_config.network_mode
@@ -107,6 +110,8 @@ def _mode(host: HostConfig) -> str:
 def wish(container: Container, network: Network, request: EndpointRequest) -> Wish:
     """What a container asks of its place in a network. Raises InvalidInput in dockerd's words, Unsupported for options
     that are not known."""
+    if request == _NOTHING and not container.config.mac_address:
+        return _NO_WISH
     ipam = request.ipam_config or {}
     check_endpoint(network.name, request)
     is_own = _mode(container.host) in (network.name, network.id)

@@ -142,6 +142,13 @@ def with_way_out(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     first = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway), "")
     first6 = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway6), "")
     return tuple(
-        dataclasses.replace(one, way_out=one.endpoint_id == first, way_out6=one.endpoint_id == first6)
+        _flagged(one, not one.gateway or one.endpoint_id == first, not one.gateway6 or one.endpoint_id == first6)
         for one in endpoints
     )
+
+
+def _flagged(endpoint: Endpoint, way_out: bool, way_out6: bool) -> Endpoint:
+    """A copy only where it differs: nearly every container has one network, and waits for this."""
+    if (endpoint.way_out, endpoint.way_out6) == (way_out, way_out6):
+        return endpoint
+    return dataclasses.replace(endpoint, way_out=way_out, way_out6=way_out6)

@@ -265,6 +265,9 @@ def _delete(name: str) -> None:
             raise
 
 
+_IPV6 = ("accept_ra", "accept_dad", "disable_ipv6")
+
+
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ipv6(Operation):
@@ -282,14 +285,15 @@ class Ipv6(Operation):
     def why(self) -> str:
         return (
             "The network has IPv6, whatever the host does by default. Router advertisements are not listened to: any "
-            "neighbour could send them, and become the way out (CVE-2020-13401)."
+            "neighbour could send them, and become the way out (CVE-2020-13401). The engine gives each address out "
+            "once, so that the second of waiting for a neighbour who has it already is left out."
         )
 
     def shell(self) -> str:
-        return f"echo 0 > {self.what()}/accept_ra && echo 0 > {self.what()}/disable_ipv6"
+        return " && ".join(f"echo 0 > {self.what()}/{switch}" for switch in _IPV6)
 
     def run(self, context: Context) -> None:
-        for switch in ("accept_ra", "disable_ipv6"):
+        for switch in _IPV6:
             _write(f"{self.what()}/{switch}", "0")
 
 
@@ -420,10 +424,7 @@ class Address6(Operation):
         return f"{self.name} {self.ip}/{self.prefix}"
 
     def why(self) -> str:
-        return (
-            "The container's own IPv6 address on the bridge. The engine gives each out once, so that the second of "
-            "waiting for a neighbour who has it already is left out."
-        )
+        return "The container's own IPv6 address on the bridge; others on the same bridge reach it directly."
 
     def shell(self) -> str:
         return f"ip -6 address add {self.ip}/{self.prefix} dev {self.name} nodad"

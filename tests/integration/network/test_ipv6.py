@@ -215,3 +215,23 @@ def test_a_container_without_it_in_a_network_without_it(world: World) -> None:
     with pytest.raises(InvalidInput, match="no configured subnet or ip-range contain the IP address fd00::9"):
         world.networks.attach(container("a", network="plain", ip6="fd00::9"))
     assert world.networks.inspect("plain").containers == {}
+
+
+def test_the_default_network_by_the_engines_option(world: World) -> None:
+    """It comes with the option and goes without it; not while a container is there."""
+    world.networks = world.engine(ipv6=True)
+    world.networks.start()
+    assert world.networks.get("bridge").enable_ipv6
+    _, place = world.start(container("a"))
+    assert (place.ip, place.ip6[:2], place.ip6[-3:]) == ("172.17.0.2", "fd", "::2")
+    world.networks.close()
+    world.networks = world.engine()
+    world.networks.start([place])
+    assert world.networks.get("bridge").enable_ipv6
+    world.networks.close()
+    world.networks = world.engine()
+    world.networks.start()
+    assert not world.networks.get("bridge").enable_ipv6
+    _, place = world.start(container("b"))
+    assert (place.ip, place.ip6) == ("172.17.0.2", "")
+    assert "inet6 fd" not in ip("address", "show", place.bridge)
