@@ -43,8 +43,9 @@ class Proxying:
 
     def open(self, container: Container, pidfd: int) -> None:
         """The container runs: carry what comes to its ports, until the process of ``pidfd`` ends."""
-        for place in _carried(decoded_endpoints(container)):
-            self._carry(*place, pidfd)
+        if any(value["ports"] for value in container.endpoints):
+            for place in _carried(decoded_endpoints(container)):
+                self._carry(*place, pidfd)
 
     def follow(self, before: Sequence[Endpoint], after: Sequence[Endpoint], pidfd: int) -> None:
         """A container that runs has other networks than before: its ports lead there."""
