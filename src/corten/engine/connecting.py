@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -75,14 +76,12 @@ class Connecting:
         (new,) = (one for one in endpoints if one.network_id == network.id)
         try:
             await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
-            try:
-                endpoints = networks.move_ports(container)
-            except CortenError:
-                await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
-                raise
+            endpoints = networks.move_ports(container)
         except CortenError:
+            with contextlib.suppress(CortenError):  # as far as it came; the first failure is the one to tell
+                await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
             networks.leave(container.id, network.id)
-            networks.move_ports(container)
+            self._let_ports_follow(container)
             raise
         self._note(container, endpoints)
         self._edit_hosts(container, added=own_lines(container, new))
@@ -123,12 +122,17 @@ class Connecting:
                 if not force:
                     raise
             networks.leave(container.id, network.id)
-            try:
-                self._note(container, networks.move_ports(container))
-            finally:
-                self._note(container, networks.endpoints_of(container.id))
+            self._let_ports_follow(container)
+            self._note(container, networks.endpoints_of(container.id))
             self._edit_hosts(container, removed=own_lines(container, old))
             self.lifecycle.publish_network(old, "disconnect")
+
+    def _let_ports_follow(self, container: Container) -> None:
+        """Open the ports where the way out is now. What cannot be opened there is no reason to stay where it was."""
+        try:
+            self.lifecycle.networks.move_ports(container)
+        except CortenError as error:
+            _log.warning("container %s: its ports are closed: %s", container.id[:12], error.message)
 
     def _note(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         self.lifecycle.records.change(container.id, endpoints=[one.encode() for one in endpoints])
