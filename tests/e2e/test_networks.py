@@ -167,6 +167,9 @@ def test_networks_changed_survive_the_engine(shared_engine: Engine) -> None:
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"speed": "high"}}}, 501, "driver options speed"),
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"com.docker.network.endpoint.ifname": "eth0"}}}, 500,
          "change the networks of busy: network.veth"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {
+            "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.no_such_thing=1"}}}, 500,
+         "network.switch /proc/sys/net/ipv4/conf/eth1/no_such_thing: no such file"),
         ("disconnect", "mesh", {}, 500, "is not connected to network mesh"),
         ("disconnect", "mesh", {"Container": "ghost", "Force": True}, 404, "No such container: ghost"),
     ],

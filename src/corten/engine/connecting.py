@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
@@ -76,19 +77,21 @@ class Connecting:
         before = networks.endpoints_of(container.id)
         endpoints = networks.join(container, network, request)
         (new,) = (one for one in endpoints if one.network_id == network.id)
-        with networks.ports.kept(_bindings(before)):
-            try:
-                await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
+        try:
+            with networks.ports.kept(_bindings(before)):
                 try:
+                    await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
                     endpoints = networks.move_ports(container)
                     await self._follow(container, before, endpoints, run)
                 except CortenError:
-                    await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                    with contextlib.suppress(CortenError):  # as far as it came; the first failure is the one to tell
+                        await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                    networks.leave(container.id, network.id)
+                    self._let_ports_follow(container)
                     raise
-            except CortenError:
-                networks.leave(container.id, network.id)
-                networks.move_ports(container)
-                raise
+        except CortenError:
+            await self._let_all_follow(container, endpoints, run)
+            raise
         self._note(container, endpoints)
         self._edit_hosts(container, added=own_lines(container, new))
         self.lifecycle.publish_network(new, "connect")
@@ -96,11 +99,21 @@ class Connecting:
     async def _follow(
         self, container: Container, before: Sequence[Endpoint], after: Sequence[Endpoint], run: Run
     ) -> None:
-        """Have names and carried ports follow. Raises CortenError when no resolver can be made."""
+        """Have carried ports and names follow. Raises CortenError when no resolver can be made."""
         life = self.lifecycle
-        if await life.resolution.follow(container, after, run.monitor.pidfd):
-            self._show_resolver(container)
         life.proxying.follow(before, after, run.monitor.pidfd)
+        today = msgspec.structs.replace(life.records.get(container.id), networking=container.networking)
+        if await life.resolution.follow(today, after, run.monitor.pidfd):
+            self._show_resolver(container)
+
+    async def _let_all_follow(self, container: Container, before: Sequence[Endpoint], run: Run) -> None:
+        """Note where the container is now; what names and ports had ``before`` is no more."""
+        after = self.lifecycle.networks.endpoints_of(container.id)
+        self._note(container, after)
+        try:
+            await self._follow(container, before, after, run)
+        except CortenError as error:
+            _log.warning("container %s: its names stay as they were: %s", container.id[:12], error.message)
 
     def _show_resolver(self, container: Container) -> None:
         """As dockerd: a resolv.conf that the container, or who copied one into it, has changed is left alone."""
@@ -146,17 +159,20 @@ class Connecting:
             except CortenError:
                 if not force:
                     raise
-            try:
-                with networks.ports.kept(_bindings(before)):
-                    networks.leave(container.id, network.id)
-                    networks.move_ports(container)
-            finally:
-                after = networks.endpoints_of(container.id)
-                self._note(container, after)
-                if live.run is not None:
-                    await self._follow(container, before, after, live.run)
+            with networks.ports.kept(_bindings(before)):
+                networks.leave(container.id, network.id)
+                self._let_ports_follow(container)
+            if live.run is not None:
+                await self._let_all_follow(container, before, live.run)
             self._edit_hosts(container, removed=own_lines(container, old))
             self.lifecycle.publish_network(old, "disconnect")
+
+    def _let_ports_follow(self, container: Container) -> None:
+        """Open the ports where the way out is now. What cannot be opened there is no reason to stay where it was."""
+        try:
+            self.lifecycle.networks.move_ports(container)
+        except CortenError as error:
+            _log.warning("container %s: its ports are closed: %s", container.id[:12], error.message)
 
     def _note(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         self.lifecycle.records.change(container.id, endpoints=[one.encode() for one in endpoints])
