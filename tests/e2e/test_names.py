@@ -11,19 +11,14 @@ import pytest
 from tests.support.command import Cli
 from tests.support.dns import Upstream, answering, ask, code, look_up, network_of, texts
 from tests.support.engine import Engine
-from tests.support.leaks import name_of
-from tests.support.process import descendants, wait_until
+from tests.support.helper import helpers_of
+from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
 SLEEP = ("busybox", "sleep", "1000")
 NOBODY = "127.0.0.1"
 """For --dns: the container's own loopback, where nobody answers, so that no question leaves the test."""
-
-
-def helpers(engine: Engine) -> list[int]:
-    """The network helpers of an engine, also of one that was killed."""
-    return [pid for pid in descendants(os.getpid()) if name_of(pid) == "corten-network"]
 
 
 def address(engine: Engine, name: str) -> str:
@@ -130,13 +125,13 @@ def test_names_follow_what_happens(engine: Engine, cli: Cli, pair: tuple[int, in
 
 def test_names_resolve_without_an_engine(engine: Engine, cli: Cli, pair: tuple[int, int]) -> None:
     web, db = pair
-    ip, (helper,) = address(engine, "db"), helpers(engine)
+    ip, (helper,) = address(engine, "db"), helpers_of(engine.root)
     engine.kill()
     assert look_up(web, "db") == [ip]
     os.kill(db, signal.SIGKILL)  # a name leaves with its container, engine or not
     wait_until(lambda: not texts(ask(web, "db")), "the end of the name")
     engine.start()
-    assert helpers(engine) == [helper]
+    assert helpers_of(engine.root) == [helper]
     assert look_up(web, "web") == [address(engine, "web")]
     assert code(web, "db") == "SERVFAIL"
     cli("start", "db").check()
@@ -145,14 +140,14 @@ def test_names_resolve_without_an_engine(engine: Engine, cli: Cli, pair: tuple[i
 
 def test_a_dead_helper_is_replaced(engine: Engine, cli: Cli, pair: tuple[int, int]) -> None:
     web, _ = pair
-    (helper,) = helpers(engine)
+    (helper,) = helpers_of(engine.root)
     os.kill(helper, signal.SIGKILL)
     wait_until(lambda: _answers(web, "db"), "another helper's sockets")
-    assert helpers(engine) != [helper]
+    assert helpers_of(engine.root) != [helper]
     assert look_up(web, "db") == [address(engine, "db")]
     # The same once more, with nobody there to see it.
     engine.kill()
-    (helper,) = helpers(engine)
+    (helper,) = helpers_of(engine.root)
     os.kill(helper, signal.SIGKILL)
     engine.start()
     wait_until(lambda: _answers(web, "db"), "another helper's sockets")
@@ -170,11 +165,11 @@ def test_nothing_is_left(engine: Engine, cli: Cli, busybox: str, no_leaks: None)
     cli("network", "create", "back").check()
     for number in range(5):
         cli("run", "-d", "--rm", "--name", f"c{number}", "--network", "back", *SLEEP).check()
-    assert helpers(engine)
+    assert helpers_of(engine.root)
     cli("rm", "-f", *(f"c{number}" for number in range(5))).check()
     cli("network", "rm", "back").check()
 
 
 def test_the_default_bridge_needs_no_helper(engine: Engine, cli: Cli, busybox: str) -> None:
     cli("run", "-d", *SLEEP).check()
-    assert helpers(engine) == []
+    assert helpers_of(engine.root) == []

@@ -9,8 +9,22 @@ from pathlib import Path
 
 from corten.network.helper import main
 from corten.network.resolver import hand_over
-from corten.spec.names import Membership, NameRecord
+from corten.spec.names import NAME, Membership, NameRecord
 from corten.sys import messages, process
+from tests.support.leaks import name_of
+from tests.support.process import descendants
+
+
+def helpers_of(root: Path) -> list[int]:
+    """The network helpers of a data root, also of an engine that was killed."""
+    return [pid for pid in descendants(os.getpid()) if name_of(pid) == NAME and _stands_in(pid, root)]
+
+
+def _stands_in(pid: int, root: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(root)
+    except OSError:  # it has ended
+        return False
 
 
 class Helper:
