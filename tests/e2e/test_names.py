@@ -11,7 +11,7 @@ import pytest
 from tests.support.command import Cli
 from tests.support.dns import Upstream, answering, answers, ask, code, look_up, network_of, texts
 from tests.support.engine import Engine
-from tests.support.helper import helpers
+from tests.support.helper import helpers_of
 from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
@@ -125,13 +125,13 @@ def test_names_follow_what_happens(engine: Engine, cli: Cli, pair: tuple[int, in
 
 def test_names_resolve_without_an_engine(engine: Engine, cli: Cli, pair: tuple[int, int]) -> None:
     web, db = pair
-    ip, (helper,) = address(engine, "db"), helpers()
+    ip, (helper,) = address(engine, "db"), helpers_of(engine.root)
     engine.kill()
     assert look_up(web, "db") == [ip]
     os.kill(db, signal.SIGKILL)  # a name leaves with its container, engine or not
     wait_until(lambda: not texts(ask(web, "db")), "the end of the name")
     engine.start()
-    assert helpers() == [helper]
+    assert helpers_of(engine.root) == [helper]
     assert look_up(web, "web") == [address(engine, "web")]
     assert code(web, "db") == "SERVFAIL"
     cli("start", "db").check()
@@ -140,14 +140,14 @@ def test_names_resolve_without_an_engine(engine: Engine, cli: Cli, pair: tuple[i
 
 def test_a_dead_helper_is_replaced(engine: Engine, cli: Cli, pair: tuple[int, int]) -> None:
     web, _ = pair
-    (helper,) = helpers()
+    (helper,) = helpers_of(engine.root)
     os.kill(helper, signal.SIGKILL)
     wait_until(lambda: answers(web, "db"), "another helper's sockets")
-    assert helpers() != [helper]
+    assert helpers_of(engine.root) != [helper]
     assert look_up(web, "db") == [address(engine, "db")]
     # The same once more, with nobody there to see it.
     engine.kill()
-    (helper,) = helpers()
+    (helper,) = helpers_of(engine.root)
     os.kill(helper, signal.SIGKILL)
     engine.start()
     wait_until(lambda: answers(web, "db"), "another helper's sockets")
@@ -158,11 +158,11 @@ def test_nothing_is_left(engine: Engine, cli: Cli, busybox: str, no_leaks: None)
     cli("network", "create", "back").check()
     for number in range(5):
         cli("run", "-d", "--rm", "--name", f"c{number}", "--network", "back", *SLEEP).check()
-    assert helpers()
+    assert helpers_of(engine.root)
     cli("rm", "-f", *(f"c{number}" for number in range(5))).check()
     cli("network", "rm", "back").check()
 
 
 def test_the_default_bridge_needs_no_helper(engine: Engine, cli: Cli, busybox: str) -> None:
     cli("run", "-d", *SLEEP).check()
-    assert helpers() == []
+    assert helpers_of(engine.root) == []

@@ -12,7 +12,7 @@ import pytest
 from tests.support.command import Cli
 from tests.support.dns import Upstream, answering, answers, ask, code, look_up, network_of
 from tests.support.engine import Engine
-from tests.support.helper import helpers
+from tests.support.helper import helpers_of
 from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
@@ -202,7 +202,7 @@ def test_a_dead_helper_is_replaced_where_networks_changed(shared_engine: Engine,
     run(cli, "plain")
     cli("network", "connect", "late", "plain").check()
     plain = engine.init("plain")
-    (helper,) = helpers()
+    (helper,) = helpers_of(engine.root)
     os.kill(helper, signal.SIGKILL)
     wait_until(lambda: answers(plain, "peer"), "another helper's sockets")
     assert look_up(plain, "peer") == [address(engine, "peer", "late")]

@@ -12,7 +12,7 @@ import pytest
 from tests.support.command import Cli
 from tests.support.dns import network_of
 from tests.support.engine import Engine
-from tests.support.helper import helpers
+from tests.support.helper import helpers_of
 from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
@@ -73,16 +73,17 @@ def test_a_published_port_is_reached_by_ipv6(
         assert greets(server, port)
         engine.start()
         assert greets(server, port)
-        (helper,) = helpers()
+        (helper,) = helpers_of(engine.root)
         os.kill(helper, signal.SIGKILL)
-        wait_until(lambda: helpers() not in ([], [helper]) and greets(server, port), "another helper's proxy")
+        wait_until(lambda: bool(set(helpers_of(engine.root)) - {helper}), "another helper")
+        wait_until(lambda: greets(server, port), "its proxy")
     cli("rm", "-f", "web").check()
     again = cli("run", "-d", "--name", "web", "-p", f"{port}:80", busybox, "sleep", "1000").check()
     assert again.out
     cli("rm", "-f", "web").check()
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("::1", port), timeout=5)
-    wait_until(lambda: not helpers(), "the end of the helper")
+    wait_until(lambda: not helpers_of(engine.root), "the end of the helper")
 
 
 def test_carried_ports_follow_the_networks(

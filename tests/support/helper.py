@@ -15,9 +15,16 @@ from tests.support.leaks import name_of
 from tests.support.process import descendants
 
 
-def helpers() -> list[int]:
-    """The network helpers of the test's engines, also of one that was killed."""
-    return [pid for pid in descendants(os.getpid()) if name_of(pid) == NAME]
+def helpers_of(root: Path) -> list[int]:
+    """The network helpers of a data root, also of an engine that was killed."""
+    return [pid for pid in descendants(os.getpid()) if name_of(pid) == NAME and _stands_in(pid, root)]
+
+
+def _stands_in(pid: int, root: Path) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(root)
+    except OSError:  # it has ended
+        return False
 
 
 class Helper:

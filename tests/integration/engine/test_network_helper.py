@@ -17,8 +17,8 @@ from corten.engine.network_helper import NetworkHelper
 from corten.engine.spawning import Spawner
 from corten.spec.names import VERSION, Membership, NameRecord
 from corten.sys import messages, process
-from tests.support.leaks import name_of
-from tests.support.process import descendants, wait_until
+from tests.support.helper import helpers_of
+from tests.support.process import wait_until
 
 pytestmark = pytest.mark.root
 RECORD = NameRecord("a" * 64, "run", (Membership("n", "net", ("web",), ("10.0.0.2",)),))
@@ -90,21 +90,17 @@ async def adopt(door: Path) -> tuple[int, dict[str, Any]]:
     helper.renewed.append(renewed.append)
     try:
         await helper.adopt({RECORD.container_id: RECORD})
-        return await asyncio.to_thread(_helper), renewed[0]
+        return await asyncio.to_thread(_helper, door.parent), renewed[0]
     finally:
         helper.drop(RECORD.container_id)
         helper.close(idle=True)
         spawner.stop()
 
 
-def _helper() -> int:
+def _helper(root: Path) -> int:
     """The process of the helper that the spawner was asked for."""
-
-    def found() -> list[int]:
-        return [pid for pid in descendants(os.getpid()) if name_of(pid) == "corten-network"]
-
-    wait_until(found, "the helper")
-    (pid,) = found()
+    wait_until(lambda: bool(helpers_of(root)), "the helper")
+    (pid,) = helpers_of(root)
     return pid
 
 

@@ -118,7 +118,7 @@ def test_datagrams_are_answered_to_whom_they_came_from(helper: Helper, web: tupl
 
 def test_a_proxy_ends_with_its_container(helper: Helper, web: tuple[Space, str]) -> None:
     carry(helper, socket.SOCK_STREAM, web)
-    with tcp_server(80, space=web[0]), client() as near:
+    with tcp_server(80, space=web[0]) as server, client() as near, server.accept()[0]:
         web[0].end()
         assert near.recv(1) == b""
         with pytest.raises(ConnectionRefusedError):
@@ -149,8 +149,7 @@ def test_a_proxy_moves(helper: Helper, world: World, web: tuple[Space, str]) -> 
 
 def test_a_proxy_ends_when_the_engine_says_so(helper: Helper, web: tuple[Space, str]) -> None:
     carry(helper, socket.SOCK_STREAM, web)
-    with tcp_server(80, space=web[0]) as server, client() as near:
-        server.accept()[0].close()  # it is accepted, and not only waits to be
+    with tcp_server(80, space=web[0]) as server, client() as near, server.accept()[0]:
         messages.send(helper.engine, {"do": "unproxy", "key": "web"})
         assert near.recv(1) == b""
         carry(helper, socket.SOCK_STREAM, web, key="another")  # the port is free
