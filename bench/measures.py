@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import docker
 
+from bench import names
 from bench.load import load as put_load
 from bench.peers import SLEEPER, CommandLine, Peer, corten_command
 from bench.sampling import Samples, command, faults, interleave, timed
@@ -101,8 +103,8 @@ def api(bench: Bench) -> Iterator[Row]:
         connection.close()
 
 
-def _life(connection: UnixConnection) -> None:
-    body = b'{"Image": "busybox", "Cmd": ["true"]}'
+def _life(connection: UnixConnection, network: str = "bridge") -> None:
+    body = b'{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "%s"}}' % network.encode()
     path = f"/containers/{_created(connection, body)}"
     _ask(connection, "POST", f"{path}/start")
     _ask(connection, "POST", f"{path}/wait")
@@ -197,6 +199,23 @@ def _start_many(engine: Engine) -> tuple[Samples, list[int]]:
     running = engine.api("GET", "/containers/json").check().json
     assert len(running) == _CONTAINERS, f"{len(running)} of {_CONTAINERS} run"
     return samples, [engine.monitor(container["Id"]) for container in running]
+
+
+def resolution(bench: Bench) -> Iterator[Row]:
+    """Names of a user's network, asked for inside, and what such a network adds to a start."""
+    engine = bench.engine
+    engine.cli("network", "create", "bench").check()
+    try:
+        engine.cli("run", "-d", "--name", "web", "--network", "bench", "busybox", "sleep", "100000").check()
+        yield Row(f"{names.RATE} names a second", str(names.ask_steadily(engine.init("web"))), goal="p99 < 5 ms")
+        connection = UnixConnection(engine.socket)
+        networks = {"corten": "bench", "its default network": "bridge"}
+        actions = {name: functools.partial(_life, connection, network) for name, network in networks.items()}
+        with contextlib.closing(connection):
+            yield from _rows("API: a user's network", interleave(actions, _ROUNDS), {})
+    finally:
+        engine.cli("rm", "-f", "web")
+        engine.cli("network", "rm", "bench")
 
 
 def leftovers(bench: Bench) -> Iterator[Row]:
@@ -313,5 +332,6 @@ ALL: tuple[Measure, ...] = (
     memory,
     many,
     load,
+    resolution,
     leftovers,
 )

@@ -45,15 +45,18 @@ from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Lives
 from corten.engine.means import Means
 from corten.engine.model import LogConfig
+from corten.engine.network_helper import NetworkHelper
 from corten.engine.network_watch import NetworkWatch
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
+from corten.engine.proxying import Proxying
 from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
 from corten.engine.removal import Removal
+from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
@@ -226,9 +229,15 @@ class Engine:
         self._standbys = standbys = Standbys(self._spawner, homes)
         launcher = Launcher(self._spawner, standbys, paths)
         lives = Lives(lambda container: log_config.feed(container, paths))
-        life = Lifecycle(records, lives, planner, launcher, self._spawner, networks, events)
+        self._helper = NetworkHelper(self._spawner, paths.helper)
+        resolution = Resolution(self._helper, networks, records, lives, self._spawner)
+        proxying = Proxying(self._helper, networks.ports, records, lives)
+        self._helper.renewed += [resolution.renewed, proxying.renewed]
+        life = Lifecycle(
+            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, events
+        )  # fmt: skip
         standbys.clear_group = life.clear_group
-        events.listeners.append(self._heard)
+        events.listeners += [self._heard, resolution.heard]
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
@@ -254,7 +263,7 @@ class Engine:
             self.leave, settings.log.type,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
-        self._recovery, self._watch = Recovery(life, paths), NetworkWatch(networks)
+        self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
@@ -279,6 +288,7 @@ class Engine:
                 _log.info("%s", notice)
             if self._means.standing.network:
                 self._watch.start()
+            await self._resolution.adopt()
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
@@ -319,7 +329,9 @@ class Engine:
         await self._standbys.close()
         await self._graveyard.settle()
         self._watch.close()
-        if not any(container.state.running for container in self._records):
+        idle = not any(container.state.running for container in self._records)
+        self._helper.close(idle=idle)
+        if idle:
             self._networks.remove_from_host()
         self._networks.close()
         self._spawner.stop()

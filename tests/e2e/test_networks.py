@@ -76,6 +76,7 @@ def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cl
     command("network", "create", "--subnet", "10.82.1.0/24", "front").check()
     command("network", "create", "--subnet", "10.82.2.0/24", "back").check()
     echo = ("nc", "-ll", "-p", "80", "-e", "cat")
+    everywhere = [f"80/tcp -> {place}:18321" for place in ("0.0.0.0", "[::]")]
     command(*RUN, "--name", "server", "--network", "back", "busybox", *echo).check()
     command(*RUN, "--name", "web", "-p", "18321:80", "--network", "front", "busybox", *echo).check()
     ask = ("exec", "-i", "web", "nc", "-w", "1", "10.82.2.2", "80")
@@ -96,12 +97,12 @@ def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cl
     assert "default via 10.82.1.1 dev eth0" in _inside(command, "web", "ip", "route")
     assert "10.82.2.50" not in _inside(command, "web", "cat", "/etc/hosts")
     assert list(_shown(shared_engine, "web")) == ["front"]
-    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    assert command("port", "web").check().lines == everywhere
     command("network", "disconnect", "front", "web").check()
     assert _shown(shared_engine, "web") == {}
     assert command("port", "web").check().out == ""
     command("network", "connect", "back", "web").check()
-    assert command("port", "web").check().out == "80/tcp -> 0.0.0.0:18321\n"
+    assert command("port", "web").check().lines == everywhere
     assert "eth0" in _inside(command, "web", "ip", "link")
     with _answering(18321):
         pass
@@ -164,6 +165,11 @@ def test_networks_changed_survive_the_engine(shared_engine: Engine) -> None:
         ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "ten"}}}, 400, "invalid IPv4 address"),
         ("connect", "mesh", {"EndpointConfig": {"MacAddress": "ff:00"}}, 400, "invalid MAC address"),
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"speed": "high"}}}, 501, "driver options speed"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"com.docker.network.endpoint.ifname": "eth0"}}}, 500,
+         "change the networks of busy: network.veth"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {
+            "com.docker.network.endpoint.sysctls": "net.ipv4.conf.IFNAME.no_such_thing=1"}}}, 500,
+         "network.switch /proc/sys/net/ipv4/conf/eth1/no_such_thing: no such file"),
         ("disconnect", "mesh", {}, 500, "is not connected to network mesh"),
         ("disconnect", "mesh", {"Container": "ghost", "Force": True}, 404, "No such container: ghost"),
     ],
@@ -176,6 +182,7 @@ def test_refusals(
     answer = shared_engine.api("POST", f"/networks/{network}/{action}", {"Container": "busy", **body})
     assert (answer.status, message in json.loads(answer.body)["message"]) == (status, True), answer.body
     assert list(_shown(shared_engine, "busy")) == ["bridge"]
+    assert json.loads(shared_engine.cli("network", "inspect", "mesh").check().out)[0]["Containers"] == {}
     assert "eth1" not in _inside(shared_engine.cli, "busy", "ip", "link")
 
 
@@ -216,6 +223,24 @@ def test_a_hosts_file_that_a_container_filled_is_left_alone(shared_engine: Engin
     cli("network", "connect", "more", "hostile").check()
     assert "eth1" in _inside(cli, "hostile", "ip", "link")
     assert "it is larger than" in shared_engine.said()
+
+
+def test_a_network_is_not_joined_when_the_ports_cannot_be_opened_there(shared_engine: Engine) -> None:
+    """The first network with a gateway opens them: all is as before when one is taken, and can be tried again."""
+    cli = shared_engine.cli
+    cli("network", "create", "--internal", "inner").check()
+    cli("network", "create", "--subnet", "10.84.9.0/24", "outer").check()
+    cli(*RUN, "--name", "web", "--network", "inner", "-p", "18340:80", "busybox", "sleep", "1h").check()
+    assert cli("port", "web").check().out == ""
+    with socket.create_server(("0.0.0.0", 18340)):
+        assert "address already in use" in cli("network", "connect", "outer", "web").err
+    assert list(_shown(shared_engine, "web")) == ["inner"]
+    assert "eth1" not in _inside(cli, "web", "ip", "link")
+    assert "default" not in _inside(cli, "web", "ip", "route")
+    cli("network", "connect", "outer", "web").check()
+    assert _shown(shared_engine, "web")["outer"]["IPAddress"] == "10.84.9.2"
+    assert cli("port", "web").check().out == "80/tcp -> 0.0.0.0:18340\n"
+    assert "default via 10.84.9.1 dev eth1" in _inside(cli, "web", "ip", "route")
 
 
 def test_events_and_the_networks_view(shared_engine: Engine) -> None:
@@ -320,8 +345,9 @@ def test_who_reaches_whom_in_words(shared_engine: Engine) -> None:
     said = cli("network", "explain", "told").check().out
     assert "Containers (10.87.0.0/24) are on the bridge br-" in said
     assert "They leave for other machines with the host's address." in said
-    assert [line.split(maxsplit=3) for line in said.splitlines()[-2:]] == [
+    assert [line.split(maxsplit=3) for line in said.splitlines()[-3:]] == [
         ["web", "80/tcp", "0.0.0.0:18325", "whoever reaches an address of the host"],
+        ["web", "80/tcp", "[::]:18325", "whoever reaches an address of the host"],
         ["web", "53/udp", "127.0.0.1:18326", "the host itself"],
     ]
     told = json.loads(cli("network", "explain", "--format", "json", "none").check().out)
@@ -359,6 +385,6 @@ def test_ports_that_are_taken_and_ports_of_the_engines_choice(shared_engine: Eng
     assert set(published) == {"80/tcp", "81/tcp", "53/udp"}
     assert all(int(one["HostPort"]) > 1024 for bindings in published.values() for one in bindings)
     command(*RUN, "--name", "range", "-p", "18330-18331:80-81", "busybox", "sleep", "1h").check()
-    assert command("port", "range", "81").check().out == "0.0.0.0:18331\n"
+    assert command("port", "range", "81").check().lines == ["0.0.0.0:18331", "[::]:18331"]
     refused = command(*RUN, "--name", "odd", "-p", "18332:9/sctp", "busybox", "sleep", "1h")
     assert refused.code == 0 or "this kernel has no SCTP" in refused.err

@@ -148,10 +148,10 @@ class World:
             ip("-6", "address", "add", f"{OTHER_MACHINE6}/64", "dev", "uplink", "nodad")
         ip("-6", "route", "add", "default", "via", OTHER_MACHINE6)
 
-    def engine(self) -> Networks:
+    def engine(self, *, ipv6: bool = False) -> Networks:
         """The networks of an engine; another call is another engine on the same data root."""
         database = Database(self._root / "test.db")
-        networks = Networks(database, bridge=BRIDGE, table=TABLE, name_of=lambda id: f"name-{id[0]}")
+        networks = Networks(database, bridge=BRIDGE, table=TABLE, name_of=lambda id: f"name-{id[0]}", ipv6=ipv6)
         self._closing.callback(database.close)
         self._closing.callback(networks.close)
         return networks

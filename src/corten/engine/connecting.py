@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from corten.engine import hosts_edit
+from corten.engine.clock import parse_time
 from corten.engine.container_network import check_endpoint, joined, own_lines, wish, with_network
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live, Run
@@ -17,7 +21,7 @@ from corten.engine.network_model import Network
 from corten.engine.pipes import PipeReader
 from corten.engine.spawning import Spawner
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
-from corten.network.endpoint import Endpoint
+from corten.network.endpoint import Binding, Endpoint
 from corten.network.link import Reroute
 from corten.spec.operation import Operation, encode
 
@@ -47,7 +51,7 @@ class Connecting:
                 life.networks.release(container.id)  # what a plan was shown with is not so any more
             changed = with_network(container, network.name, request)
             if live.run is not None:
-                await self._plug(network, container, request, live.run)
+                await self._plug(network, msgspec.structs.replace(container, networking=changed), request, live.run)
             life.records.change(container.id, networking=changed)
 
     def _check(self, network: Network, container: Container, request: EndpointRequest) -> None:
@@ -74,19 +78,52 @@ class Connecting:
         endpoints = networks.join(container, network, request)
         (new,) = (one for one in endpoints if one.network_id == network.id)
         try:
-            await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
-            try:
-                endpoints = networks.move_ports(container)
-            except CortenError:
-                await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
-                raise
+            with networks.ports.kept(_bindings(before)):
+                try:
+                    await self._rewire(container, run, (*new.plugged, *_rerouted(before, endpoints)))
+                    endpoints = networks.move_ports(container)
+                    await self._follow(container, before, endpoints, run)
+                except CortenError:
+                    with contextlib.suppress(CortenError):  # as far as it came; the first failure is the one to tell
+                        await self._rewire(container, run, (new.unplugged, *_rerouted(endpoints, before)))
+                    networks.leave(container.id, network.id)
+                    self._let_ports_follow(container)
+                    raise
         except CortenError:
-            networks.leave(container.id, network.id)
-            networks.move_ports(container)
+            await self._let_all_follow(container, endpoints, run)
             raise
         self._note(container, endpoints)
         self._edit_hosts(container, added=own_lines(container, new))
         self.lifecycle.publish_network(new, "connect")
+
+    async def _follow(
+        self, container: Container, before: Sequence[Endpoint], after: Sequence[Endpoint], run: Run
+    ) -> None:
+        """Have carried ports and names follow. Raises CortenError when no resolver can be made."""
+        life = self.lifecycle
+        life.proxying.follow(before, after, run.monitor.pidfd)
+        today = msgspec.structs.replace(life.records.get(container.id), networking=container.networking)
+        if await life.resolution.follow(today, after, run.monitor.pidfd):
+            self._show_resolver(container)
+
+    async def _let_all_follow(self, container: Container, before: Sequence[Endpoint], run: Run) -> None:
+        """Note where the container is now; what names and ports had ``before`` is no more."""
+        after = self.lifecycle.networks.endpoints_of(container.id)
+        self._note(container, after)
+        try:
+            await self._follow(container, before, after, run)
+        except CortenError as error:
+            _log.warning("container %s: its names stay as they were: %s", container.id[:12], error.message)
+
+    def _show_resolver(self, container: Container) -> None:
+        """As dockerd: a resolv.conf that the container, or who copied one into it, has changed is left alone."""
+        life = self.lifecycle
+        started = parse_time(life.records.get(container.id).state.started_at)
+        try:
+            if not life.planner.renew_resolv_conf(container, unchanged_since=started):
+                _log.info("container %s: its resolv.conf was changed inside, and is left alone", container.id[:12])
+        except CortenError as error:
+            _log.warning("container %s: %s", container.id[:12], error.message)
 
     async def disconnect(self, network: Network, container: Container, *, force: bool = False) -> None:
         """Take a container out of a network; with ``force``, also when its interface cannot be removed. Raises
@@ -122,13 +159,20 @@ class Connecting:
             except CortenError:
                 if not force:
                     raise
-            networks.leave(container.id, network.id)
-            try:
-                self._note(container, networks.move_ports(container))
-            finally:
-                self._note(container, networks.endpoints_of(container.id))
+            with networks.ports.kept(_bindings(before)):
+                networks.leave(container.id, network.id)
+                self._let_ports_follow(container)
+            if live.run is not None:
+                await self._let_all_follow(container, before, live.run)
             self._edit_hosts(container, removed=own_lines(container, old))
             self.lifecycle.publish_network(old, "disconnect")
+
+    def _let_ports_follow(self, container: Container) -> None:
+        """Open the ports where the way out is now. What cannot be opened there is no reason to stay where it was."""
+        try:
+            self.lifecycle.networks.move_ports(container)
+        except CortenError as error:
+            _log.warning("container %s: its ports are closed: %s", container.id[:12], error.message)
 
     def _note(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         self.lifecycle.records.change(container.id, endpoints=[one.encode() for one in endpoints])
@@ -164,6 +208,10 @@ class Connecting:
             _log.warning("container %s: %s", container.id[:12], error.message)
 
 
+def _bindings(endpoints: Sequence[Endpoint]) -> list[Binding]:
+    return [binding for endpoint in endpoints for binding in endpoint.ports]
+
+
 def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator[Operation]:
     """The steps that move the way out, where it is another one."""
     for gateway in ("gateway", "gateway6"):
@@ -174,7 +222,7 @@ def _rerouted(before: Sequence[Endpoint], after: Sequence[Endpoint]) -> Iterator
 
 def _way_out(endpoints: Sequence[Endpoint], gateway: str) -> str:
     flag = "way_out6" if gateway == "gateway6" else "way_out"
-    return next((str(getattr(one, gateway)) for one in endpoints if getattr(one, flag)), "")
+    return next((str(getattr(one, gateway)) for one in endpoints if getattr(one, flag) and getattr(one, gateway)), "")
 
 
 def _refuse_removed(container: Container) -> None:

@@ -33,6 +33,9 @@ _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z_]+)\.(?:IFNAME|ifname)\.([a-
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 
 
+_NOTHING, _NO_WISH = EndpointRequest(), Wish()
+
+
 def joins_bridge(host_config: HostConfig) -> bool:
     """Whether a container has a place in a bridge network."""
     mode = host_config.network_mode
@@ -107,6 +110,8 @@ def _mode(host: HostConfig) -> str:
 def wish(container: Container, network: Network, request: EndpointRequest) -> Wish:
     """What a container asks of its place in a network. Raises InvalidInput in dockerd's words, Unsupported for options
     that are not known."""
+    if request == _NOTHING and not container.config.mac_address:
+        return _NO_WISH
     ipam = request.ipam_config or {}
     check_endpoint(network.name, request)
     is_own = _mode(container.host) in (network.name, network.id)
@@ -271,9 +276,18 @@ def own_lines(container: Container, endpoint: Endpoint) -> str:
     return "".join(files.own_entry(address, **names) for address in (endpoint.ip, endpoint.ip6))
 
 
-def resolv_conf(container: Container) -> str:
-    """The text of the container's /etc/resolv.conf."""
+def resolver_options(container: Container) -> list[str]:
+    """The options of the container's resolv.conf, of which the resolver has to know: its own, or the host's."""
+    return container.host.dns_options or files.options(_read("/etc/resolv.conf"))
+
+
+def resolv_conf(container: Container, *, resolver: bool = False) -> str:
+    """The text of the container's /etc/resolv.conf; with ``resolver`` names are asked of the engine's own."""
     asked = container.host
+    if resolver:
+        return files.resolv_conf_of_resolver(
+            _read("/etc/resolv.conf"), search=asked.dns_search or (), options=asked.dns_options or ()
+        )
     own = asked.network_mode != "host"
     text = _read("/etc/resolv.conf")
     if own and files.resolver_is_stub(text):

@@ -1,4 +1,4 @@
-"""Changing lines of the /etc/hosts of a container that runs; what else it has written there stays."""
+"""Changing /etc/hosts and /etc/resolv.conf of a container that runs; what else it has written there stays."""
 
 from __future__ import annotations
 
@@ -19,6 +19,22 @@ def edit(path: Path, *, drop: Callable[[str], bool], add: str = "") -> None:
         _edit(path, drop, add)
     except OSError as error:
         raise CortenError.from_os("change", str(path), error) from error
+
+
+def replace(path: Path, text: str, *, unchanged_since: int) -> bool:
+    """Write another text, in place, unless the file was changed after a time, in nanoseconds since the epoch; whether
+    it was written. Raises CortenError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        with os.fdopen(descriptor, "wb") as file:
+            # Not the time of its content, which a container may set to what it likes.
+            if os.fstat(descriptor).st_ctime_ns > unchanged_since:
+                return False
+            file.truncate()
+            file.write(text.encode())
+    except OSError as error:
+        raise CortenError.from_os("change", str(path), error) from error
+    return True
 
 
 def _edit(path: Path, drop: Callable[[str], bool], add: str) -> None:

@@ -22,7 +22,9 @@ from corten.engine.model import Container, State
 from corten.engine.monitors import Monitor, MonitorLost
 from corten.engine.networks import Networks
 from corten.engine.planning import Planner
+from corten.engine.proxying import Proxying
 from corten.engine.records import Records
+from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.engine.volume_mounts import HostMounts
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
@@ -47,6 +49,8 @@ class Lifecycle:
     launcher: Launcher
     spawner: Spawner
     networks: Networks
+    resolution: Resolution
+    proxying: Proxying
     events: Events
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
@@ -82,13 +86,15 @@ class Lifecycle:
         try:
             endpoints = self.networks.attach(container)
             plan = self._checked_plan(container, endpoints, plan_digest)
+            await self.proxying.settle(container)
             endpoints = self.networks.publish(container, endpoints)
 
             def prepare() -> None:
                 self.planner.write_etc(container, endpoints)
                 if endpoints:
+                    sandbox = self.resolution.publish(container, endpoints)
                     # Known before the container runs: an engine that dies now finds it again.
-                    self.records.change(container.id, endpoints=[one.encode() for one in endpoints])
+                    self.records.change(container.id, endpoints=[one.encode() for one in endpoints], sandbox=sandbox)
 
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
@@ -118,7 +124,7 @@ class Lifecycle:
 
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:
         """Nothing was started: as Docker, the record says why, and a ``--rm`` container goes."""
-        self.networks.release(container.id)
+        self._release_network(container.id)
         self._unmount(container)
         live.feed.end()
         code = getattr(error, "exit_code", CortenError.exit_code)
@@ -128,7 +134,7 @@ class Lifecycle:
             container.state, status=_ended_status(container.state), running=False, restarting=False, pid=0,
             exit_code=code, error=message,
         )  # fmt: skip
-        self.records.change(container.id, state=state, endpoints=[])
+        self.records.change(container.id, state=state, endpoints=[], sandbox="")
         live.resolve((NOT_RUNNING, NEXT_EXIT), Exit(code))  # why, its starter is told
         if container.host.auto_remove and self.remove is not None:
             self.spawn(self.remove(container.id))
@@ -151,6 +157,7 @@ class Lifecycle:
         if not adopted:
             self.publish_networks(container, "connect")
             self.publish(container, "start")
+            self.proxying.open(container, monitor.pidfd)
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
             live.output.begin(monitor)
@@ -248,7 +255,7 @@ class Lifecycle:
 
     def note_end(self, container: Container, live: Live, ended: ExitRecord) -> None:
         """Record that a run is over, tell the events, and let what it had go."""
-        self.networks.release(container.id)
+        self._release_network(container.id)
         self._unmount(container)
         old = container.state
         error = "the container was lost: its monitor and the spawner died" if ended.lost else ""
@@ -256,7 +263,7 @@ class Lifecycle:
             old, status="exited", running=False, paused=False, pid=0, exit_code=ended.exit_code,
             oom_killed=ended.oom_killed, error=error, finished_at=format_time(ended.finished_at),
         )  # fmt: skip
-        self.records.change(container.id, state=state, monitor_pid=0, monitor_start=0, endpoints=[])
+        self.records.change(container.id, state=state, monitor_pid=0, monitor_start=0, endpoints=[], sandbox="")
         live.feed.end()
         if ended.oom_killed:
             self.publish(container, "oom")
@@ -270,6 +277,11 @@ class Lifecycle:
                 self.mounts.release(container)
             except OSError as error:
                 _log.warning("container %s: unmount its volumes: %s", container.id[:12], error)
+
+    def _release_network(self, id: str) -> None:
+        self.resolution.forget(id)
+        self.proxying.release(id)
+        self.networks.release(id)
 
     def after_end(self, container: Container, live: Live) -> None:
         """Start it again, remove it, or tell those who wait that it is over."""

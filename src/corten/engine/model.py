@@ -335,6 +335,10 @@ class Container(Struct, frozen=True, kw_only=True):
     boot_id: str = ""
     endpoints: list[dict[str, Any]] = []
     """Its places in networks while it runs (``Endpoint.encode()``)."""
+    sandbox: str = ""
+    """The key of its run at the network helper; empty while no resolver of ours is in its network namespace."""
+    endpoint: dict[str, Any] | None = None
+    """What a record of an engine that knew one network a container has instead; :class:`Records` makes it the above."""
     platform: str = "linux"
 
 

@@ -72,7 +72,8 @@ class Networks:
         self._bridge = bridge
         self.firewall = Firewall(table)
         """The rules of all networks; whose they are, asks :class:`~corten.engine.network_watch.NetworkWatch`."""
-        self._ports = HeldPorts()
+        self.ports = HeldPorts()
+        """The host's ports that were given out; some are carried by :class:`~corten.engine.proxying.Proxying`."""
         self._networks = {network.id: network for network in self._table.load(Network)}
         self._bridges: dict[str, BridgeNetwork] = {}
         self._adopting: list[Endpoint] = []
@@ -154,7 +155,7 @@ class Networks:
 
     def _bridge_network(self, network: Network) -> BridgeNetwork:
         settings = network_creation.settings(network, self._interface(network), host.outward_mtu())
-        return BridgeNetwork(settings, self.firewall, self._ports)
+        return BridgeNetwork(settings, self.firewall, self.ports)
 
     def _free_subnet(self, interface: str, version: int = 4) -> IpamConfig:
         """The first subnet of the pools that no route and no other network has. Raises Conflict."""
@@ -194,7 +195,7 @@ class Networks:
 
     def close(self) -> None:
         """Let the ports and the socket go; bridges and table stay for the containers that run on."""
-        self._ports.close()
+        self.ports.close()
         self.firewall.close()
 
     def remove_from_host(self) -> None:

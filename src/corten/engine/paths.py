@@ -33,6 +33,11 @@ class Paths:
         return self.run / "m"
 
     @property
+    def helper(self) -> Path:
+        """Where the network helper is found."""
+        return self.run / "net.sock"
+
+    @property
     def staging(self) -> Path:
         """Everything that is unfinished; emptied when an engine starts."""
         return self.root / "staging"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices, legacy_links, propagation
+from corten.engine import container_network, devices, hosts_edit, legacy_links, propagation, resolution
 from corten.engine.exec_process import exec_process
 from corten.engine.legacy_links import Linked
 from corten.engine.means import Means
@@ -64,7 +64,10 @@ class Planner:
         host = HostSide(
             root=self._root(container),
             cgroups=self.cgroups,
-            links=container_network.operations(container, endpoints),
+            links=(
+                *container_network.operations(container, endpoints),
+                *resolution.operations(container, endpoints, str(self.paths.helper)),
+            ),
             reaper=bool(container.host.init),
             user_namespace=not self.means.standing.initial,
         )
@@ -95,7 +98,15 @@ class Planner:
         linked = legacy_links.lines(self._linked(container))
         gateway = self.networks.host_gateway
         _write(directory / "hosts", container_network.hosts_file(container, endpoints, gateway, linked))
-        _write(directory / "resolv.conf", container_network.resolv_conf(container))
+        resolver = resolution.has_resolver(endpoints)
+        _write(directory / "resolv.conf", container_network.resolv_conf(container, resolver=resolver))
+
+    def renew_resolv_conf(self, container: Container, *, unchanged_since: int) -> bool:
+        """Have a container that runs ask the engine's resolver, unless its resolv.conf was changed after a time, in
+        nanoseconds since the epoch; whether it does. Raises CortenError."""
+        path = self.paths.container(container.id) / "resolv.conf"
+        text = container_network.resolv_conf(container, resolver=True)
+        return hosts_edit.replace(path, text, unchanged_since=unchanged_since)
 
     def _linked(self, container: Container) -> list[Linked]:
         """Raises NotFound, Conflict for a link to a container that is gone or does not run."""

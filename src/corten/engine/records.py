@@ -13,8 +13,11 @@ from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
 _OF_A_RUN = frozenset(
-    ("state", "endpoints", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user", "restart_count")
-)
+    (
+        "state", "endpoints", "sandbox", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user",
+        "restart_count",
+    )
+)  # fmt: skip
 
 
 class Records:
@@ -26,7 +29,7 @@ class Records:
 
     def __init__(self, database: Database) -> None:
         self._table = Table(database, "containers")
-        self._containers: dict[str, Container] = {container.id: container for container in self._table.load(Container)}
+        self._containers = {container.id: _of_today(container) for container in self._table.load(Container)}
         self._names = {container.name: container.id for container in self._containers.values()}
         self._reserved: dict[str, str] = {}
         self._owed: dict[str, Container | None] = {}
@@ -121,3 +124,10 @@ class Records:
         self._write(id, None, may_owe=True)
         del self._containers[id]
         del self._names[container.name]
+
+
+def _of_today(container: Container) -> Container:
+    """A record that an older engine wrote: its container may still run, and must not lose its network."""
+    if container.endpoint is None:
+        return container
+    return msgspec.structs.replace(container, endpoints=[container.endpoint], endpoint=None)

@@ -189,7 +189,7 @@ class BridgeNetwork:
 
         Its ports are opened when the firewall's table is next made. Returns what could not be had (a port
         that another process has taken meanwhile: translation goes on, the process is not reached from
-        outside).
+        outside). Those that the network helper carries are not held here: it has them.
         """
         self._addresses.reserve(endpoint.ip)
         if endpoint.ip6 and self._addresses6 is not None:
@@ -198,6 +198,8 @@ class BridgeNetwork:
         self._firewall.remember(_forwardings(endpoint))
         notices = []
         for binding in endpoint.ports:
+            if endpoint.carries(binding):
+                continue
             try:
                 self._ports.hold(binding)
             except CortenError as error:
@@ -225,20 +227,16 @@ class BridgeNetwork:
         return published
 
     def _host_addresses(self, endpoint: Endpoint, request: PortRequest) -> list[str]:
-        """Where on the host a port is to be published. Raises Unsupported for an IPv6 address, when the container has
-        none, and for ::1."""
+        """Where on the host a port is to be published. What no rule translates is carried, but for SCTP. Raises
+        Unsupported for that."""
         asked = request.host_ip or self.settings.host_ip
+        is_carried = request.protocol != "sctp"
         if not asked:
-            return [ANY, ANY6] if endpoint.ip6 else [ANY]
-        if asked == "::1":
+            return [ANY, ANY6] if endpoint.ip6 or (is_carried and host.has_ipv6()) else [ANY]
+        if not is_carried and family_of(asked) == socket.AF_INET6 and (asked == "::1" or not endpoint.ip6):
             raise Unsupported(
-                f"publish on {asked}: the kernel translates nothing that is sent to the IPv6 loopback",
-                hint="publish on 127.0.0.1, or on an address of an interface",
-            )
-        if family_of(asked) == socket.AF_INET6 and not endpoint.ip6:
-            raise Unsupported(
-                f"publish on {asked}: the network {self.settings.name} has no IPv6",
-                hint="create it with --ipv6, or give an IPv4 address, or none",
+                f"publish SCTP on {asked}: no rule of the kernel translates it",
+                hint="give an address of an interface, and --ipv6 to the network; or an IPv4 address",
             )
         return [asked]
 
@@ -271,6 +269,7 @@ def _forwardings(endpoint: Endpoint) -> list[Forwarding]:
     return [
         Forwarding(binding, endpoint.ip6 if family_of(binding.host_ip) == socket.AF_INET6 else endpoint.ip)
         for binding in endpoint.ports
+        if endpoint.translates(binding)
     ]
 
 

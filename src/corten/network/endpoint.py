@@ -99,6 +99,17 @@ class Endpoint:
         if self.way_out6 and self.gateway6:
             yield DefaultRoute(self.gateway6)
 
+    def carries(self, binding: Binding) -> bool:
+        """Whether a published port of its is one that no rule of the kernel translates, and that is carried by the
+        network helper: that of an IPv6 address where the container has none, and ``[::1]``."""
+        if ":" not in binding.host_ip or binding.protocol == "sctp":
+            return False
+        return not self.ip6 or binding.host_ip in ("::", "::1")
+
+    def translates(self, binding: Binding) -> bool:
+        """Whether a published port of its is one that rules of the kernel translate; ``[::]`` may be both."""
+        return ":" not in binding.host_ip or (self.ip6 != "" and binding.host_ip != "::1")
+
     @property
     def unplugged(self) -> Operation:
         """The step that takes the interface away."""
@@ -131,6 +142,13 @@ def with_way_out(endpoints: Sequence[Endpoint]) -> tuple[Endpoint, ...]:
     first = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway), "")
     first6 = next((endpoint.endpoint_id for endpoint in by_rank if endpoint.gateway6), "")
     return tuple(
-        dataclasses.replace(one, way_out=one.endpoint_id == first, way_out6=one.endpoint_id == first6)
+        _flagged(one, not one.gateway or one.endpoint_id == first, not one.gateway6 or one.endpoint_id == first6)
         for one in endpoints
     )
+
+
+def _flagged(endpoint: Endpoint, way_out: bool, way_out6: bool) -> Endpoint:
+    """A copy only where it differs: nearly every container has one network, and waits for this."""
+    if (endpoint.way_out, endpoint.way_out6) == (way_out, way_out6):
+        return endpoint
+    return dataclasses.replace(endpoint, way_out=way_out, way_out6=way_out6)

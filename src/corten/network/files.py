@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 
 from corten.errors import InvalidInput
+from corten.spec.names import ADDRESS
 
 _HOSTS = """\
 127.0.0.1\tlocalhost
@@ -92,6 +93,30 @@ def resolv_conf(
     if chosen:
         lines.append("options " + " ".join(chosen))
     return "".join(line + "\n" for line in lines)
+
+
+def resolv_conf_of_resolver(host: str, *, search: Sequence[str] = (), options: Sequence[str] = ()) -> str:
+    """The resolv.conf of a container in a user's network, whose name server is the engine's own.
+
+    Docker's ``ndots:0``, unless a number of dots is asked for: a container's name is asked for as it stands first, and
+    only then with the search list.
+    """
+    chosen = list(options) or _words(host, "options")
+    if not any(option.startswith("ndots:") for option in chosen):
+        chosen.append("ndots:0")
+    text = resolv_conf(host, servers=[ADDRESS], search=search, options=chosen)
+    return f"# Corten's own resolver: it knows the containers in this one's networks, and asks others.\n{text}"
+
+
+def options(host: str) -> list[str]:
+    """The options of a resolv.conf."""
+    return _words(host, "options")
+
+
+def has_ndots(options: Sequence[str]) -> bool:
+    """Whether a number of dots is asked for that makes a name without any one for the search list."""
+    numbers = [option.partition(":")[2] for option in options if option.startswith("ndots:")]
+    return any(number.isdigit() and int(number) > 0 for number in numbers)
 
 
 def resolver_is_stub(host: str) -> bool:

@@ -132,6 +132,8 @@ def ensure_bridge(name: str, addresses: Sequence[Interface], mtu: int) -> None:
         with Netlink() as kernel:
             _create_bridge(kernel, name, mac_of(str(addresses[0].ip)))
             set_switch(f"net/ipv6/conf/{name}/accept_ra", "0", optional=True)
+            # Until its link-local address is known to be nobody else's, for seconds, it asks for no neighbour.
+            set_switch(f"net/ipv6/conf/{name}/accept_dad", "0", optional=True)
             set_switch(f"net/ipv6/conf/{name}/disable_ipv6", str(int(not has_ipv6)), optional=not has_ipv6)
             index = socket.if_nametoindex(name)
             _set_addresses(kernel, index, addresses)
@@ -230,6 +232,16 @@ def machine_id() -> str:
     with contextlib.suppress(OSError), open("/etc/machine-id", encoding="ascii") as file:
         return file.read().strip()
     return ""
+
+
+def has_ipv6() -> bool:
+    """Whether this host can be reached by IPv6 at all, if only by itself."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 def link_exists(name: str) -> bool:

@@ -46,7 +46,7 @@ class Loopback(Operation):
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
-            kernel.batch(_up("lo"))
+            kernel.batch(switched_on("lo"))
 
 
 @operation
@@ -97,7 +97,8 @@ class VethPair(Operation):
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             bridge = socket.if_nametoindex(self.bridge)
-            kernel.batch(self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated), _up(self.host))
+            pair, settings = self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated)
+            kernel.batch(pair, settings, switched_on(self.host))
 
     def _pair(self, pid: int, bridge: int) -> Request:
         common = wire.u32(wire.IFLA_MTU, self.mtu) + _ONE_QUEUE
@@ -136,7 +137,8 @@ def _as_port(name: str, isolated: bool) -> Request:
     return Request(wire.RTM_NEWLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name) + hairpin + family)
 
 
-def _up(name: str) -> Request:
+def switched_on(name: str) -> Request:
+    """The request that switches an interface on; nothing when it is."""
     body = wire.link(0, wire.IFF_UP, wire.IFF_UP) + wire.text(wire.IFLA_IFNAME, name)
     return Request(wire.RTM_NEWLINK, 0, body)
 
@@ -263,6 +265,9 @@ def _delete(name: str) -> None:
             raise
 
 
+_IPV6 = ("accept_ra", "accept_dad", "disable_ipv6")
+
+
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ipv6(Operation):
@@ -280,14 +285,15 @@ class Ipv6(Operation):
     def why(self) -> str:
         return (
             "The network has IPv6, whatever the host does by default. Router advertisements are not listened to: any "
-            "neighbour could send them, and become the way out (CVE-2020-13401)."
+            "neighbour could send them, and become the way out (CVE-2020-13401). The engine gives each address out "
+            "once, so that the second of waiting for a neighbour who has it already is left out."
         )
 
     def shell(self) -> str:
-        return f"echo 0 > {self.what()}/accept_ra && echo 0 > {self.what()}/disable_ipv6"
+        return " && ".join(f"echo 0 > {self.what()}/{switch}" for switch in _IPV6)
 
     def run(self, context: Context) -> None:
-        for switch in ("accept_ra", "disable_ipv6"):
+        for switch in _IPV6:
             _write(f"{self.what()}/{switch}", "0")
 
 
@@ -378,13 +384,13 @@ class Address(Operation):
 
     def rehearse(self, context: Context) -> None:
         with Netlink() as kernel:
-            kernel.batch(_up("lo"))
+            kernel.batch(switched_on("lo"))
         add_address(1, self.ip, self.prefix)
 
     def run(self, context: Context) -> None:
         with Netlink() as kernel:
             index = socket.if_nametoindex(self.name)
-            kernel.batch(add_address(index, self.ip, self.prefix), _up(self.name))
+            kernel.batch(add_address(index, self.ip, self.prefix), switched_on(self.name))
 
 
 def add_address(index: int, ip: str, prefix: int) -> Request:
@@ -418,10 +424,7 @@ class Address6(Operation):
         return f"{self.name} {self.ip}/{self.prefix}"
 
     def why(self) -> str:
-        return (
-            "The container's own IPv6 address on the bridge. The engine gives each out once, so that the second of "
-            "waiting for a neighbour who has it already is left out."
-        )
+        return "The container's own IPv6 address on the bridge; others on the same bridge reach it directly."
 
     def shell(self) -> str:
         return f"ip -6 address add {self.ip}/{self.prefix} dev {self.name} nodad"

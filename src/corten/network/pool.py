@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import socket
 from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -126,7 +127,8 @@ class Addresses:
 
     def release(self, address: str) -> None:
         """Give an address back."""
-        number = int(ip_address(address))
+        family = socket.AF_INET if self.subnet.version == 4 else socket.AF_INET6
+        number = int.from_bytes(socket.inet_pton(family, address), "big")
         self._used.discard(number)
         if self._start <= number <= self._end:
             self._lowest = min(self._lowest, number)
@@ -139,4 +141,4 @@ class Addresses:
 def mac_of(address: str) -> str:
     """The Ethernet address of an IPv4 address, as Docker's: 02:42 and the four bytes. Whoever gets the
     address again has the same one, so that neighbours' ARP caches stay right."""
-    return "02:42:" + IPv4Address(address).packed.hex(":")
+    return "02:42:" + socket.inet_aton(address).hex(":")

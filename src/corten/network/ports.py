@@ -1,8 +1,8 @@
 """Ports of the host: what was asked for, and the sockets that keep other processes off what was given.
 
 Traffic to a published port is translated before it would reach a socket. The socket only occupies the port:
-it is bound and never listens, so that a connection that no rule translates is refused rather than left
-hanging.
+it is bound and does not listen, so that a connection that no rule translates is refused rather than left
+hanging. Where the network helper carries a port, it is this very socket that it listens on.
 """
 
 from __future__ import annotations
@@ -92,10 +92,13 @@ def family_of(address: str) -> socket.AddressFamily:
 
 
 class HeldPorts:
-    """The ports of the host that this engine has given out, each held by a bound socket."""
+    """The ports of the host that this engine has given out, each held by a bound socket: the engine's, or one that the
+    network helper has from an earlier engine."""
 
     def __init__(self) -> None:
-        self._held: dict[Binding, socket.socket] = {}
+        self._held: dict[Binding, socket.socket | None] = {}
+        self._keeping: set[Binding] = set()
+        self._kept: dict[Binding, socket.socket | None] = {}
         self._next = 0
 
     def take(self, request: PortRequest, addresses: Sequence[str] = ()) -> list[Binding]:
@@ -136,8 +139,15 @@ class HeldPorts:
             self._next += 1
             yield port
 
-    def hold(self, binding: Binding) -> None:
-        """Occupy one port. Raises Conflict when it is in use, CortenError when it cannot be bound."""
+    def hold(self, binding: Binding) -> socket.socket | None:
+        """Occupy one port; its socket. Raises Conflict when it is in use, CortenError when it cannot be bound."""
+        if binding in self._kept:
+            self._held[binding] = self._kept.pop(binding)
+        else:
+            self._held[binding] = self._bound(binding)
+        return self._held[binding]
+
+    def _bound(self, binding: Binding) -> socket.socket:
         try:
             holder = _socket(binding)
         except OSError as error:
@@ -147,7 +157,28 @@ class HeldPorts:
         except OSError as error:
             holder.close()
             raise self._refusal(binding, error) from None
-        self._held[binding] = holder
+        return holder
+
+    def holder(self, binding: Binding) -> socket.socket | None:
+        """The engine's socket of a port."""
+        return self._held.get(binding)
+
+    def lend(self, binding: Binding) -> None:
+        """The network helper has the socket of a port."""
+        self._held.setdefault(binding, None)
+
+    @contextlib.contextmanager
+    def kept(self, bindings: Iterable[Binding]) -> Iterator[None]:
+        """Meanwhile these ports stay occupied when they are given back, and who takes one gets its very socket: a
+        container's ports move from one network to another, and nobody comes in between."""
+        mine = set(bindings)
+        self._keeping |= mine
+        try:
+            yield
+        finally:
+            self._keeping -= mine
+            for binding in mine:
+                _close(self._kept.pop(binding, None))
 
     def _refusal(self, binding: Binding, error: OSError) -> CortenError:
         place = f"{bracketed(binding.host_ip)}:{binding.host_port}"
@@ -165,12 +196,22 @@ class HeldPorts:
     def give_back(self, bindings: Iterable[Binding]) -> None:
         """Free the ports; those not held are passed over."""
         for binding in bindings:
-            if holder := self._held.pop(binding, None):
-                holder.close()
+            if binding not in self._held:
+                continue
+            holder = self._held.pop(binding)
+            if binding in self._keeping:
+                self._kept[binding] = holder
+            else:
+                _close(holder)
 
     def close(self) -> None:
         """Free all."""
         self.give_back(list(self._held))
+
+
+def _close(holder: socket.socket | None) -> None:
+    if holder is not None:
+        holder.close()
 
 
 def bracketed(address: str) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import corten.network.link
+import corten.network.resolver
 import corten.runtime.cgroups.absent
 import corten.runtime.cgroups.mounts
 import corten.runtime.cgroups.v1
@@ -26,6 +27,7 @@ import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups
 from corten.spawner import monitors, workers
+from corten.spec import names
 from corten.spec.monitor import CONTAINER
 from corten.sys import capabilities, messages, process, signals
 
@@ -133,13 +135,22 @@ def _replace(message: Message, descriptors: list[int]) -> int:
     return 0
 
 
+def _help(message: Message, descriptors: list[int]) -> int:
+    """Be the network helper. What that needs is imported here: no start has to carry it."""
+    monitors.detach(names.NAME)
+    from corten.network.helper import main
+
+    main.run(descriptors[0])
+    return 0
+
+
 def _work(message: Message, descriptors: list[int]) -> int:
     process.set_name("corten-worker")
     return workers.work(message["work"])(message["args"], descriptors)
 
 
 _ROLES: dict[str, Callable[[Message, list[int]], int]] = {
-    "stand-by": _stand_by, "replace": _replace, "work": _work,
+    "stand-by": _stand_by, "replace": _replace, "work": _work, "helper": _help,
 }  # fmt: skip
 
 

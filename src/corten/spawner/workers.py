@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from corten.network.resolver import hand_over
+
 Work = Callable[[dict[str, Any], list[int]], int]
 
 
@@ -17,11 +19,20 @@ def _ping(arguments: dict[str, Any], descriptors: list[int]) -> int:
     return int(arguments.get("status", 0))
 
 
+def _resolver(arguments: dict[str, Any], descriptors: list[int]) -> int:
+    """Make the sockets of a running container's resolver once more; the descriptor is its pidfd."""
+    hand_over(arguments["door"], arguments["id"], arguments["run"], descriptors[0], again=True)
+    return 0
+
+
+_SMALL: dict[str, Work] = {"ping": _ping, "resolver": _resolver}
+
+
 def work(kind: str) -> Work:
     """What does a work. The modules of those on files are imported here, in the fork that needs them and before it
     enters anything: no start has to carry them."""
-    if kind == "ping":
-        return _ping
+    if kind in _SMALL:
+        return _SMALL[kind]
     if kind == "rewire":
         from corten.spawner.wiring import rewire
 

@@ -7,6 +7,7 @@ registers, each part padded to four bytes.
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -282,3 +283,22 @@ def address_and_port(address: bytes, port: int) -> bytes:
 def protocol_and_port(protocol: int, port: int) -> bytes:
     """A map's key; with an address before it, the key of a map by address."""
     return struct.pack("!BxxxHxx", protocol, port)
+
+
+TO, FROM = 16, 12
+"""Where an IPv4 header has the address that a packet goes to, and the one that it comes from."""
+
+
+def move_port(protocol: int, way: int, address: bytes, port: bytes, other: bytes) -> bytes:
+    """A packet to (:data:`TO`) or from (:data:`FROM`) a port of an IPv4 address gets another port there: ``ip daddr …
+    udp dport … udp dport set …``. No connection is tracked for it."""
+    offset, checksum = (2 if way == TO else 0), (6 if protocol == socket.IPPROTO_UDP else 16)
+    meant = (
+        _load_meta(_L4PROTO, _FIRST_REGISTER) + _compare(bytes([protocol])),
+        _load_payload(1, way, 4, _FIRST_REGISTER) + _compare(address),
+        _load_payload(2, offset, 2, _FIRST_REGISTER) + _compare(port),
+    )
+    load = _expression("immediate", be32(1, _FIRST_REGISTER), nested(2, attribute(1, other)))
+    place = be32(2, 2) + be32(3, offset) + be32(4, 2)
+    write = _expression("payload", place, be32(5, _FIRST_REGISTER), be32(6, 1), be32(7, checksum))
+    return b"".join((*meant, load, write))

@@ -267,6 +267,26 @@ def test_a_range_and_a_port_of_the_engines_choice(world: World) -> None:
     assert all(low <= port <= high for port in chosen)
 
 
+def test_ports_that_move_are_never_free(world: World) -> None:
+    """Kept by the very socket while they are nobody's; what nobody took is free afterwards."""
+    world.networks.start()
+    ports = world.networks.ports
+    _, place = world.start(container("a", publish="8080:80/tcp 8081:80/tcp"))
+    before = {binding: ports.holder(binding) for binding in place.ports}
+    with ports.kept(place.ports):
+        world.networks.release("a" * 64)
+        assert not any(ports.holder(binding) for binding in place.ports)
+        with pytest.raises(OSError, match="Address already in use"), tcp_server(8080):
+            pass
+        _, next_one = world.start(container("b", publish="8080:80/tcp"))
+    assert next_one.ports
+    assert all(ports.holder(binding) is before[binding] for binding in next_one.ports)
+    with pytest.raises(OSError, match="Address already in use"), tcp_server(8080):
+        pass
+    with tcp_server(8081):
+        pass
+
+
 def test_an_address_that_is_not_the_hosts(world: World) -> None:
     world.networks.start()
     with pytest.raises(Exception, match=r"bind host port 203\.0\.113\.9:80/tcp: cannot assign requested address"):

@@ -103,10 +103,27 @@ def test_a_port_of_one_ipv6_address(world: World) -> None:
         assert greet(server, (HOST6, 8080), world.other) == OTHER_MACHINE6
     with pytest.raises(Conflict, match=rf"Bind for \[{HOST6}\]:8080 failed: port is already allocated"):
         world.start(container("c", network="dual", bindings=bindings))
-    with pytest.raises(Unsupported, match="the network bridge has no IPv6"):
-        world.start(container("d", bindings=bindings))
-    with pytest.raises(Unsupported, match="the IPv6 loopback"):
-        world.start(container("e", network="dual", bindings={"80/tcp": [PortBinding("::1", "8081")]}))
+
+
+def test_what_no_rule_translates(world: World) -> None:
+    """It is held for the network helper to carry; SCTP is not carried."""
+    world.with_ipv6()
+    world.networks.start()
+    world.networks.create(_dual())
+    _, plain = world.start(container("a", publish="8080:80/tcp"))
+    assert {one.host_ip: plain.carries(one) for one in plain.ports} == {"0.0.0.0": False, "::": True}
+    _, dual = world.start(container("b", network="dual", publish="8081:80/tcp"))
+    assert {one.host_ip: (dual.translates(one), dual.carries(one)) for one in dual.ports} == {
+        "0.0.0.0": (True, False), "::": (True, True),
+    }  # fmt: skip
+    for letter, address, network in (("c", HOST6, "bridge"), ("d", "::1", "dual")):
+        asked: dict[str, list[PortBinding] | None] = {"80/tcp": [PortBinding(address, "8082")]}
+        _, place = world.start(container(letter, network=network, bindings=asked))
+        assert [(place.translates(one), place.carries(one)) for one in place.ports] == [(False, True)]
+        with pytest.raises(Unsupported, match="publish SCTP on"):
+            world.start(container("e", network=network, bindings={"80/sctp": [PortBinding(address, "8083")]}))
+        world.networks.release("e" * 64)
+    assert not re.search(r"808[023]", nft("list", "table", "ip6", TABLE))
 
 
 def test_a_prefix_of_the_engines_own(world: World) -> None:
@@ -198,3 +215,23 @@ def test_a_container_without_it_in_a_network_without_it(world: World) -> None:
     with pytest.raises(InvalidInput, match="no configured subnet or ip-range contain the IP address fd00::9"):
         world.networks.attach(container("a", network="plain", ip6="fd00::9"))
     assert world.networks.inspect("plain").containers == {}
+
+
+def test_the_default_network_by_the_engines_option(world: World) -> None:
+    """It comes with the option and goes without it; not while a container is there."""
+    world.networks = world.engine(ipv6=True)
+    world.networks.start()
+    assert world.networks.get("bridge").enable_ipv6
+    _, place = world.start(container("a"))
+    assert (place.ip, place.ip6[:2], place.ip6[-3:]) == ("172.17.0.2", "fd", "::2")
+    world.networks.close()
+    world.networks = world.engine()
+    world.networks.start([place])
+    assert world.networks.get("bridge").enable_ipv6
+    world.networks.close()
+    world.networks = world.engine()
+    world.networks.start()
+    assert not world.networks.get("bridge").enable_ipv6
+    _, place = world.start(container("b"))
+    assert (place.ip, place.ip6) == ("172.17.0.2", "")
+    assert "inet6 fd" not in ip("address", "show", place.bridge)

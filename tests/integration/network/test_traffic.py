@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from corten.engine.network_model import NetworkCreate
+from corten.errors import Conflict, Unsupported
 from tests.support.spaces import (
     HOST,
     OTHER_MACHINE,
@@ -200,3 +201,33 @@ def test_a_flushed_ruleset_is_made_anew_by_the_next_container(world: World) -> N
     assert f"table ip {TABLE}" in ruleset()
     with tcp_server(80, space=a) as server:
         assert greet(server, (HOST, 8080), world.other) == OTHER_MACHINE
+
+
+def test_sctp_to_a_published_port(world: World) -> None:
+    """Where the kernel has it; elsewhere the error says that it has none."""
+    world.networks.start()
+    try:
+        client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+    except OSError:
+        with pytest.raises(Unsupported, match="this kernel has no SCTP"):
+            world.start(container("a", publish="8080:80/sctp"))
+        return
+    client.close()
+    a, _ = world.start(container("a", publish="8080:80/sctp"))
+    with contextlib.ExitStack() as closing:
+        ends = []
+        for space in (a, world.other):
+            with space.inside():
+                made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_SCTP)
+            made.settimeout(10)
+            ends.append(closing.enter_context(made))
+        server, client = ends
+        server.bind(("0.0.0.0", 80))
+        server.listen()
+        client.connect((HOST, 8080))
+        accepted, peer = server.accept()
+        closing.enter_context(accepted)
+        client.sendall(b"ping")
+        assert (accepted.recv(4), peer[0]) == (b"ping", OTHER_MACHINE)
+    with pytest.raises(Conflict, match="port is already allocated"):
+        world.start(container("b", publish="8080:80/sctp"))

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from corten.engine.container_network import (
+    decoded_endpoints,
     dns_names,
     joined,
     links,
@@ -32,6 +33,7 @@ from corten.engine.model import (
 )
 from corten.engine.network_model import Network, NetworkCreate
 from corten.engine.networks import Networks
+from corten.engine.records import Records
 from corten.errors import AccessDenied, InvalidInput, NotFound, Unsupported
 from corten.network.endpoint import LOOPBACK_ONLY, Binding
 from tests.unit.network.test_endpoint import ENDPOINT
@@ -43,6 +45,12 @@ def networks(tmp_path: Path) -> Iterator[Networks]:
     database = Database(tmp_path / "test.db")
     yield Networks(database, bridge="corten0", table="corten", name_of=lambda id: "web", privileged=False)
     database.close()
+
+
+OLD_FIELDS = (
+    "network", "network_id", "endpoint_id", "container_id", "bridge", "host_interface", "interface", "ip", "prefix",
+    "gateway", "mac", "mtu", "ports",
+)  # fmt: skip
 
 
 def _container(**host: object) -> Container:
@@ -198,3 +206,13 @@ def test_networks_come_and_go() -> None:
     none = msgspec.structs.replace(container, networking=with_network(container, "bridge", None))
     assert joined(none) == {}
     assert joined(msgspec.structs.replace(container, networking=NetworkingConfig())) == {"bridge": EndpointRequest()}
+
+
+def test_the_record_of_an_older_engine(tmp_path: Path) -> None:
+    """It had one network a container, and knew nothing of IPv6; what it started goes on."""
+    old = {name: value for name, value in ENDPOINT.encode().items() if name in OLD_FIELDS}
+    database = Database(tmp_path / "old.db")
+    Records(database).put(msgspec.structs.replace(_container(), endpoint=old))
+    (container,) = Records(database)
+    assert decoded_endpoints(container) == (ENDPOINT,)
+    database.close()

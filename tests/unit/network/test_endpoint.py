@@ -75,7 +75,9 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
     steps = [*place.operations, place.unplugged, Reroute("fd00::1")]
     assert [decode(json.loads(json.dumps(encode(step)))) for step in steps] == steps
     assert [(step.stage, step.shell()) for step in steps[2:]] == [
-        (INIT, "echo 0 > /proc/sys/net/ipv6/conf/eth0/accept_ra && echo 0 > /proc/sys/net/ipv6/conf/eth0/disable_ipv6"),
+        (INIT, " && ".join(
+            f"echo 0 > /proc/sys/net/ipv6/conf/eth0/{name}" for name in ("accept_ra", "accept_dad", "disable_ipv6")
+        )),
         (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
         (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
         (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
@@ -106,8 +108,8 @@ def test_the_way_out_of_several() -> None:
 
     def chosen(*places: Endpoint) -> tuple[str, str]:
         settled = with_way_out(places)
-        out = [one.network for one in settled if one.way_out]
-        out6 = [one.network for one in settled if one.way_out6]
+        out = [one.network for one in settled if one.way_out and one.gateway]
+        out6 = [one.network for one in settled if one.way_out6 and one.gateway6]
         return "".join(out), "".join(out6)
 
     a, b = _place("a"), _place("b", gateway6="fd00::1")

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corten.daemon import Settings
 from corten.errors import AccessDenied, Conflict, InvalidInput
 from corten.network.pool import DEFAULT_POOLS, Addresses, Pool, first_free, mac_of, ula_pool
 
@@ -131,3 +132,11 @@ def test_unique_local_subnets() -> None:
 
 def test_ethernet_addresses_follow_the_address() -> None:
     assert mac_of("172.17.0.2") == "02:42:ac:11:00:02"
+
+
+@pytest.mark.parametrize("option", ["--pool", "--default-address-pool"])
+def test_pools_of_the_engine(option: str) -> None:
+    settings = Settings.parse([option, "base=10.9.0.0/16,size=24", option, "fd00:9::/56"])
+    assert settings.pools == (Pool.parse("base=10.9.0.0/16,size=24"), Pool.parse("fd00:9::/56"))
+    assert first_free(settings.pools, [], 6) == IPv6Network("fd00:9::/56")
+    assert Settings.parse([]).pools == DEFAULT_POOLS
