@@ -239,7 +239,7 @@ def test_a_network_is_not_joined_when_the_ports_cannot_be_opened_there(shared_en
     assert "default" not in _inside(cli, "web", "ip", "route")
     cli("network", "connect", "outer", "web").check()
     assert _shown(shared_engine, "web")["outer"]["IPAddress"] == "10.84.9.2"
-    assert cli("port", "web").check().out == "80/tcp -> 0.0.0.0:18340\n"
+    assert cli("port", "web").check().lines == ["80/tcp -> 0.0.0.0:18340", "80/tcp -> [::]:18340"]
     assert "default via 10.84.9.1 dev eth1" in _inside(cli, "web", "ip", "route")
 
 

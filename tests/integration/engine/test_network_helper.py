@@ -123,7 +123,7 @@ def test_one_that_is_not_what_it_says_is_not_taken(door: Path, change: dict[str,
         assert [message["do"] for message in impostor.heard()] == told
     finally:
         impostor.end()
-    wait_until(lambda: not Path(f"/proc/{answers}").exists(), "the end of the helper")
+    wait_until(lambda: not helpers_of(door.parent), "the end of the helper")
 
 
 def test_one_that_says_nothing_is_not_waited_for(door: Path) -> None:
