@@ -66,7 +66,8 @@ class _Body:
 
 
 def _request(content: bytes, query: Mapping[str, Sequence[str]] | None = None) -> Request:
-    return Request("POST", "/", DEFAULT, query or {}, {}, _Body(content), {}, cast("Any", None))
+    headers = {"content-type": "application/json"}
+    return Request("POST", "/", DEFAULT, query or {}, headers, _Body(content), {}, cast("Any", None))
 
 
 def _decoded(content: bytes) -> CreateRequest:
