@@ -107,6 +107,6 @@ async def prune_builds(request: Request) -> Response:
     """No builds, no cache: there is nothing to remove."""
 
     async def work(told: Told) -> dict[str, Any]:
-        return {"CachesDeleted": [], "SpaceReclaimed": 0}
+        return {"CachesDeleted": None, "SpaceReclaimed": 0}
 
     return await pruned(request, work)

@@ -173,7 +173,7 @@ async def remove(request: Request) -> Response:
 async def prune(request: Request) -> Response:
     async def work(told: Told) -> dict[str, Any]:
         found = await request.services.containers.prune(request.filters(), told)
-        return {"ContainersDeleted": list(found.deleted), "SpaceReclaimed": found.reclaimed}
+        return {"ContainersDeleted": list(found.deleted) or None, "SpaceReclaimed": found.reclaimed}
 
     return await pruned(request, work)
 

@@ -116,7 +116,7 @@ async def prune(request: Request) -> Response:
 
     async def work(told: Told) -> dict[str, Any]:
         deleted, reclaimed = await services.images.prune(request.filters(), used, told)
-        return {"ImagesDeleted": deleted, "SpaceReclaimed": reclaimed}
+        return {"ImagesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
     return await pruned(request, work)
 

@@ -41,7 +41,7 @@ async def prune(request: Request) -> Response:
         for network in found:
             told(network.name)
         services.events.publish("network", "prune", "", {"reclaimed": "0"})
-        return {"NetworksDeleted": [network.name for network in found]}
+        return {"NetworksDeleted": [network.name for network in found] or None}
 
     return await pruned(request, work)
 

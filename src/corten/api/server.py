@@ -29,10 +29,13 @@ from corten.api.router import DEFAULT, Handler, Router, split_version, text_of
 from corten.api.services import Services
 from corten.api.tls import TlsProtocol
 from corten.errors import AccessDenied, CortenError
+from corten.sys import outgoing
 
 _log = logging.getLogger(__name__)
 _CHUNK = 256 << 10
 _LARGEST_HEAD = 64 << 10
+_LOOKS, _LOOK = 100, 0.0005
+"""How often, and after how many seconds each, it is seen whether a client has read the head of a stream."""
 _LAST_ANSWERS = 2.0
 """Seconds that a leaving server gives to the answers it owes."""
 _SERVER = (
@@ -91,6 +94,7 @@ class _Raw:
 
     def __init__(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._first, self._reader, self._writer = first, reader, writer
+        self._begun = False
 
     async def read(self) -> bytes:
         if self._first:
@@ -101,8 +105,21 @@ class _Raw:
         return b""
 
     async def write(self, data: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            await self._head_taken()
         self._writer.write(data)
         await self._writer.drain()
+
+    async def _head_taken(self) -> None:
+        """Wait a moment for the client to read the head by itself: docker-py loses what it reads together with it."""
+        wire = self._writer.get_extra_info("socket")
+        if wire is None or wire.family != socket.AF_UNIX:
+            return
+        for _ in range(_LOOKS):
+            if not outgoing.untaken(wire.fileno()):
+                return
+            await asyncio.sleep(_LOOK)
 
 
 class Connection:

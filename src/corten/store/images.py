@@ -76,7 +76,7 @@ class ImageStore:
 
     def images(self) -> list[Image]:
         """All images, newest first."""
-        return sorted(self._images.values(), key=lambda image: (-image.created_unix, image.id))
+        return sorted(self._images.values(), key=lambda image: (-image.created_ns, image.id))
 
     def find(self, text: str) -> Image | None:
         """An image by ID, reference or the beginning of an ID, in that order; None when there is none.

@@ -131,7 +131,7 @@ def test_images_that_others_were_made_from(shared_engine: Engine) -> None:
     refused = shared_engine.api("DELETE", f"/images/{parent}?force=1")
     assert (refused.status, "image has dependent child images" in refused.json["message"]) == (409, True)
     assert shared_engine.api("DELETE", "/images/parent").check().json == [{"Untagged": "parent:latest"}]
-    assert shared_engine.api("POST", "/images/prune").check().json["ImagesDeleted"] == []
+    assert shared_engine.api("POST", "/images/prune").check().json["ImagesDeleted"] is None
     rows = shared_engine.api("DELETE", "/images/child").check().json
     assert {"Deleted": parent} in rows
 

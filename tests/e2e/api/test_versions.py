@@ -113,7 +113,7 @@ def test_a_prune_tells_as_it_goes(shared_engine: Engine) -> None:
     ids = [shared_engine.api("POST", "/containers/create", {"Image": "busybox"}).check().json["Id"] for _ in range(2)]
     shared_engine.api("POST", "/volumes/create", {"Name": "going"}).check()
     whole = shared_engine.api("POST", "/v1.55/networks/prune?stream=1").check()
-    assert (whole.headers["content-type"], whole.json) == ("application/json", {"NetworksDeleted": []})
+    assert (whole.headers["content-type"], whole.json) == ("application/json", {"NetworksDeleted": None})
     answer = shared_engine.api("POST", "/v1.56/containers/prune?stream=1").check()
     assert answer.headers["content-type"] == "application/jsonl"
     *gone, last = [json.loads(line) for line in answer.body.splitlines()]
