@@ -17,7 +17,7 @@ from tests.support import images
 from tests.support.command import Cli
 from tests.support.engine import Engine
 from tests.support.process import wait_until
-from tests.support.standby import await_standby, inits, mount_points
+from tests.support.standby import await_standby, awaited, inits, mount_points
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.usefixtures("no_leaks")]
 
@@ -95,8 +95,7 @@ def test_explain_marks_what_is_done(standing: Engine, cli: Cli, busybox: str) ->
 
 def test_who_is_created_next_is_waited_for(standing: Engine, cli: Cli, busybox: str) -> None:
     """A group and a root are a container's own: they bear its ID."""
-    groups = [Path(f"/proc/{pid}/cgroup").read_text() for pid in inits(standing)]
-    expected = set(re.findall(r"[0-9a-f]{64}", "".join(groups)))
+    expected = awaited(standing)
     first, second = (cli("create", busybox, "echo", name).check().out.strip() for name in ("a", "b"))
     assert {first, second} == expected
     wait_until(lambda: len(inits(standing)) == 4, "two more that stand by")

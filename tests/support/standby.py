@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from tests.support.engine import Engine
@@ -27,6 +28,15 @@ def _is_ready(pid: int) -> bool:
 def mount_points(pid: int) -> list[str]:
     """Where something is mounted in the namespace of a process."""
     return [line.split()[4] for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines()]
+
+
+def awaited(engine: Engine) -> set[str]:
+    """The IDs of the containers that are to be: their inits are in their control groups."""
+    found: set[str] = set()
+    for pid in inits(engine):
+        with contextlib.suppress(OSError):  # it has just left
+            found.update(re.findall(r"\b[0-9a-f]{64}\b", Path(f"/proc/{pid}/cgroup").read_text()))
+    return found
 
 
 def await_standby(engine: Engine) -> None:

@@ -130,7 +130,8 @@ class Standbys:
         self._waiting.remove(fitting)
         placed = fitting.foreseen != "" and fitting.foreseen == forecast.foreseen
         if fitting.id not in ("", id):  # without control groups, they are all alike
-            self._homes.bury(fitting.id)
+            # Not before it is out of the root that is mounted there: that would go with its mount point.
+            fitting.monitor.launched.add_done_callback(lambda _: self._homes.bury(fitting.id))
         elif fitting.foreseen and not placed:
             self._homes.renew(id)
         return fitting.monitor, placed
