@@ -19,6 +19,7 @@ import pytest
 
 from tests.support.engine import Engine
 from tests.support.process import NotReady, descendants, state, wait_until
+from tests.support.standby import awaited
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 ROUNDS = 7
@@ -128,7 +129,7 @@ class Storm:
         own = (f"{engine.pid} ", *(f"{pid} " for pid in self._named(b"corten-spawner")[:1]))
         found = [one for one in now.processes - self.before.processes if not one.startswith(own)]
         found += [str(group) for group in now.cgroups if Path(group).name != "engine"]
-        found += [*now.mounts, *now.links, *os.listdir(engine.root / "containers")]
+        found += [*now.mounts, *now.links, *(set(os.listdir(engine.root / "containers")) - awaited(engine))]
         return found + [volume["Name"] for volume in engine.api("GET", "/volumes").check().json["Volumes"] or []]
 
 
