@@ -103,6 +103,8 @@ class Storm:
         told = self.engine.inspect(id)["State"]
         if told["Running"]:
             return told["Status"] == "running" and state(told["Pid"]) not in "ZX"
+        if told["Status"] == "created" and id in awaited(self.engine):
+            return True
         groups = Path("/sys/fs/cgroup").glob(f"*/{self.engine.names.cgroup}/{id}/cgroup.procs")
         return not any(procs.read_text().split() for procs in groups)
 
