@@ -68,11 +68,15 @@ class Containers:
     def list(
         self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None
     ) -> Sequence[Container]:
-        """Containers, newest first; only running ones unless ``all``, ``limit`` or a status filter says otherwise.
+        """Containers, newest first; only running ones unless ``all``, ``limit`` or the filter ``status`` says
+        otherwise.
 
-        Raises InvalidInput for an unknown filter.
+        Raises InvalidInput for an unknown filter, NotFound for a container that ``before`` or ``since`` names.
         """
-        return listing.select(self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images)
+        return listing.select(
+            self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images,
+            network_name=self.creation.network_name,
+        )  # fmt: skip
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         """Bytes of the container's own files, and of those with its image's (SizeRw, SizeRootFs)."""
