@@ -142,6 +142,7 @@ class Creation:
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
+        validate_modes(host, request.config())
         host = _settled_host(honoured.settle(host), config, self.log)
         host = legacy_links.settled(host, name, self.records.find)
         config = _named(config, host, id)
@@ -248,7 +249,6 @@ class Creation:
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:
     privileges.validate(host)
-    validate_modes(host)
     refuse(host)
     hidden = privileges.security(host).unconfined_paths
     if config.network_disabled and host.network_mode in ("", "default"):
