@@ -303,3 +303,37 @@ def test_paths_as_they_are_kept(shared_engine: Engine) -> None:
     answer = shared_engine.api("GET", f"/containers/{id}/archive?path=/etc/passwd/")
     assert (answer.status, "not a directory" in answer.json["message"]) == (400, True)
     shared_engine.api("DELETE", f"/containers/{id}").check()
+
+
+def _file(engine: Engine, id: str, path: str) -> bytes:
+    """The content of a file of a container's, by its archive."""
+    archive = engine.api("GET", f"/containers/{id}/archive?path={path}").check().body
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return (tar.extractfile(tar.getmembers()[0]) or io.BytesIO()).read()
+
+
+def test_the_engines_files_of_one_that_has_ended(shared_engine: Engine) -> None:
+    """Copied out, and back in, they are the engine's; an export has the empty files below them."""
+    id = _run(shared_engine, "sleep", "600", host={"ExtraHosts": ["there:192.0.2.1"]}, Hostname="here")
+    try:
+        running = _exported(shared_engine, id)
+        shared_engine.api("POST", f"/containers/{id}/kill").check()
+        assert _file(shared_engine, id, "/etc/hostname") == b"here\n"
+        assert b"192.0.2.1\tthere" in _file(shared_engine, id, "/etc/hosts")
+        assert b"nameserver" in _file(shared_engine, id, "/etc/resolv.conf")
+        assert running == _exported(shared_engine, id) == {"etc/hostname": 0, "etc/hosts": 0, "etc/resolv.conf": 0}
+        assert shared_engine.api("GET", f"/containers/{id}/changes").check().json == []
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def _exported(engine: Engine, id: str) -> dict[str, int]:
+    """The sizes of the files of /etc that the engine writes, in an export."""
+    with tarfile.open(fileobj=io.BytesIO(engine.api("GET", f"/containers/{id}/export").check().body)) as tar:
+        return {one.name: one.size for one in tar if one.name in ("etc/hostname", "etc/hosts", "etc/resolv.conf")}
+
+
+def test_options_of_whatever_path(shared_engine: Engine) -> None:
+    for path in ("/_ping", "/v1.41/containers/json", "/nope"):  # not judged: the specification has no such method
+        answer = http.request(shared_engine.socket, "OPTIONS", path)
+        assert (answer.status, answer.body) == (200, b"")
