@@ -45,7 +45,9 @@ async def create(request: Request) -> Response:
     body = _of_version(await request.json(CreateRequest), request.version)
     name, platform = request.text("name") or None, request.text("platform") or None
     warnings = list(_by_version(body, request.version))
-    container, more = await request.services.containers.create(body, name, platform)
+    container, more = await request.services.containers.create(
+        body, name, platform, shallow_read_only=request.version < (1, 44)
+    )
     return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
 
 

@@ -97,10 +97,17 @@ class Containers:
     # --- its life
 
     async def create(
-        self, request: CreateRequest, name: str | None = None, platform: str | None = None
+        self,
+        request: CreateRequest,
+        name: str | None = None,
+        platform: str | None = None,
+        *,
+        shallow_read_only: bool = False,
     ) -> tuple[Container, Sequence[str]]:
         """A new container and Docker's warnings. Raises NotFound (image), Conflict (name), InvalidInput."""
-        container, warnings = await _seen_through(self.creation.create(request, name, platform))
+        container, warnings = await _seen_through(
+            self.creation.create(request, name, platform, shallow_read_only=shallow_read_only)
+        )
         self.lifecycle.publish(container, "create")
         return container, warnings
 

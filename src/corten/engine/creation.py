@@ -93,9 +93,10 @@ class Creation:
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
-        self, request: CreateRequest, name: str | None, platform: str | None
+        self, request: CreateRequest, name: str | None, platform: str | None, *, shallow_read_only: bool = False
     ) -> tuple[Container, list[str]]:
-        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings.
+        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings. ``shallow_read_only``: see
+        :class:`Container`.
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
@@ -112,6 +113,7 @@ class Creation:
             self.records.reserve(name, id)
             undo.callback(self.records.release, name)
             container = await self._furnish(container, wanted, undo)
+            container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
         return container, [*warnings, *self._warnings(container, image, platform)]

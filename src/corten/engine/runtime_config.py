@@ -237,15 +237,15 @@ def _user_mounts(container: Container) -> Iterator[Mount]:
         if mount.type == "tmpfs":
             yield _tmpfs(mount.destination, _tmpfs_options(mount, request))
         else:
-            yield Mount(mount.destination, "bind", mount.source, tuple(_bind_options(mount, request)))
+            yield Mount(mount.destination, "bind", mount.source, tuple(_bind_options(mount, request, container)))
 
 
-def _bind_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
+def _bind_options(mount: MountPoint, request: MountRequest | None, container: Container) -> Iterator[str]:
     asked = (request and request.bind_options) or {}
     yield "bind" if asked.get("NonRecursive") else "rbind"
     yield mount.propagation or "rprivate"
     if not mount.rw:
-        yield "ro" if asked.get("ReadOnlyNonRecursive") else "rro"
+        yield "ro" if asked.get("ReadOnlyNonRecursive") or container.shallow_read_only else "rro"
 
 
 def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
