@@ -97,3 +97,50 @@ def test_which_networks_a_listing_shows(shared_engine: Engine) -> None:
     assert _filtered(shared_engine, "/networks", {"dangling": ["true"]}).json == []
     assert _filtered(shared_engine, "/networks", {"type": ["x"]}).status == 400
     assert _filtered(shared_engine, "/networks", {"dangling": ["x"]}).status == 400
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"HostConfig": {"NetworkMode": "container:"}}, "invalid container format container:<name|id>"),
+        (
+            {"HostConfig": {"NetworkMode": "host"}, "MacAddress": "02:00:00:00:00:01"},
+            "mac-address and the network mode",
+        ),
+        ({"ExposedPorts": {"80/tcp": {}}}, "port exposing and the container type network mode"),
+        (
+            {"HostConfig": {"Links": ["first:x"]}},
+            "conflicting options: container type network can't be used with links",
+        ),
+    ],
+)
+def test_what_contradicts_a_network_mode(rows: Engine, config: dict[str, Any], said: str) -> None:
+    host = {"NetworkMode": "container:first", **config.get("HostConfig", {})}
+    answer = _create(rows, "contradicts", "true", **{**config, "HostConfig": host})
+    assert (answer.status, said in answer.json["message"]) == (400, True), answer.body
+
+
+@pytest.mark.parametrize("name", ["bridge", "host", "none", "default"])
+def test_names_of_networks_that_are_always_there(shared_engine: Engine, name: str) -> None:
+    answer = shared_engine.api("POST", "/networks/create", {"Name": name})
+    said = f"operation is not permitted on predefined {name} network "
+    assert (answer.status, answer.json["message"]) == (403, said)
+
+
+def test_bodies_of_connect_that_name_nobody(shared_engine: Engine) -> None:
+    for action in ("connect", "disconnect"):
+        answer = shared_engine.api("POST", f"/networks/bridge/{action}", {})
+        assert (answer.status, answer.json["message"]) == (400, 'invalid name or ID supplied: ""')
+        assert shared_engine.api("POST", f"/networks/bridge/{action}").status == 400
+
+
+def test_a_users_network_as_it_is_kept(shared_engine: Engine) -> None:
+    body = {"Name": "kept", "Attachable": True, "Labels": {"keep": "1"}}
+    shared_engine.api("POST", "/networks/create", body).check()
+    try:
+        assert shared_engine.api("POST", "/networks/create", {"Name": "kept"}).status == 409
+        filters = urllib.parse.quote('{"label!": ["keep"]}')
+        assert shared_engine.api("POST", f"/networks/prune?filters={filters}").json["NetworksDeleted"] is None
+        assert shared_engine.api("GET", "/networks/kept").check().json["Attachable"]
+    finally:
+        shared_engine.api("DELETE", "/networks/kept").check()
