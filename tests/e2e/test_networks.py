@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import http
 from tests.support.command import Cli, run
 from tests.support.engine import Engine
 from tests.support.process import wait_until
@@ -300,6 +301,24 @@ def test_links_on_the_default_bridge(shared_engine: Engine, command: Cli) -> Non
     refused = command("start", "user")
     assert "Cannot link to a non running container: /db AS /user/db" in refused.err
     assert "could not get container for ghost" in command("create", "--link", "ghost", "busybox").err
+
+
+def test_names_by_links(shared_engine: Engine, command: Cli) -> None:
+    command(*RUN, "--name", "store", "busybox", "sleep", "1h").check()
+    command("create", "--name", "shop", "--link", "store:wares", "busybox", "true").check()
+
+    def names() -> list[str]:
+        rows = shared_engine.api("GET", "/containers/json?all=1").check().json
+        return sorted(name for row in rows for name in row["Names"])
+
+    assert {"/shop", "/store", "/shop/wares"} <= set(names())
+    refused = shared_engine.api("DELETE", "/containers/shop?link=1")
+    assert (refused.status, "default link name" in refused.json["message"]) == (409, True)
+    for missing in ("/containers/shop/none?link=1", "/containers/none/wares?link=1", "/containers/shop/wares"):
+        assert http.request(shared_engine.socket, "DELETE", missing).status == 404
+    assert http.request(shared_engine.socket, "DELETE", "/containers/shop/wares?link=1").status == 204
+    assert "/shop/wares" not in names()
+    assert not shared_engine.inspect("shop")["HostConfig"]["Links"]
 
 
 def test_rules_that_somebody_deletes_come_back(shared_engine: Engine) -> None:

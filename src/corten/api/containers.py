@@ -33,10 +33,11 @@ async def list_all(request: Request) -> Response:
         all=request.flag("all"), limit=request.number("limit") or None, filters=request.filters()
     )
     sized = request.flag("size")
-    rows = []
+    rows, aliases = [], services.containers.aliases()
     for container in found:
         sizes = await services.containers.sizes(container.id) if sized else None
-        rows.append(summary(container, services, sizes, request.version))
+        row = summary(container, services, sizes, request.version)
+        rows.append({**row, "Names": [*row["Names"], *aliases.get(container.name, ())]})
     return reply(rows)
 
 
@@ -45,7 +46,9 @@ async def create(request: Request) -> Response:
     body = _of_version(await request.json(CreateRequest), request.version)
     name, platform = request.text("name") or None, request.text("platform") or None
     warnings = list(_by_version(body, request.version))
-    container, more = await request.services.containers.create(body, name, platform)
+    container, more = await request.services.containers.create(
+        body, name, platform, shallow_read_only=request.version < (1, 44)
+    )
     return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
 
 
@@ -161,11 +164,14 @@ async def _waited(end: Awaitable[Exit]) -> AsyncIterator[bytes]:
     yield msgspec.json.encode({"StatusCode": how.code, **error}) + b"\n"
 
 
-@_route("DELETE", "/containers/{id}")
+@_route("DELETE", "/containers/{id:path}")
 async def remove(request: Request) -> Response:
-    await request.services.containers.remove(
-        request.params["id"], force=request.flag("force"), volumes=request.flag("v"), link=request.flag("link")
-    )
+    """A container, or, with ``link``, what another one calls it: ``container/alias``."""
+    containers, ref = request.services.containers, request.params["id"]
+    if request.flag("link"):
+        containers.unlink(ref)
+    else:
+        await containers.remove(ref, force=request.flag("force"), volumes=request.flag("v"))
     return no_content()
 
 

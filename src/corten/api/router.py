@@ -29,6 +29,14 @@ class Route:
     reads_body: bool
 
 
+async def _options(request: Request) -> Response:
+    return Response()
+
+
+_OPTIONS = Route(re.compile(".*"), _options, reads_body=False)
+"""As dockerd, whatever the path."""
+
+
 class Router:
     """Routes by method and first word of the path; the first that matches answers."""
 
@@ -54,6 +62,8 @@ class Router:
 
     def find(self, method: str, path: str) -> tuple[Route, Mapping[str, str]]:
         """The route and its parameters. Raises NotFound ``page not found``."""
+        if method == "OPTIONS":
+            return _OPTIONS, {}
         path = path.rstrip("/") or path  # ``/networks/`` is ``/networks``
         for route in self._routes.get((method, path.split("/", 2)[1] if "/" in path else ""), ()):
             if (match := route.pattern.fullmatch(path)) is not None:

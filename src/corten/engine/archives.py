@@ -14,10 +14,13 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
+from corten.engine.clock import ZERO
+from corten.engine.homes import ETC
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.pipes import PipeReader, PipeWriter
+from corten.engine.runtime_config import shared_container
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
@@ -119,8 +122,9 @@ class Archives:
         async with self._work(container, "populate", {"volumes": volumes}) as worker:
             await worker.report()
 
-    def _view(self, container: Container) -> dict[str, Any]:
-        """How a worker comes to see a container that does not run: the mounts that its start would make."""
+    def _view(self, container: Container, work: str) -> dict[str, Any]:
+        """How a worker comes to see a container that does not run: the mounts that its start would make, unless it is
+        to export what is below them."""
         own = f"containers/{container.id}"
         return {
             "base": str(self.paths.root),
@@ -129,9 +133,19 @@ class Archives:
             "work": f"{own}/work",
             "merged": f"{own}/merged",
             "user_xattrs": not self.standing.initial,
-            "mounts": [[mount.source, mount.destination, mount.rw] for mount in container.mounts
-                       if mount.source and mount.type != "image"],
+            "mounts": self._mounts(container) if work != "export" else [],
         }
+
+    def _mounts(self, container: Container) -> list[list[str | bool]]:
+        """(source, destination, whether it is writable); the files that the engine wrote in /etc once it has run."""
+        shown = [one for one in container.mounts if one.source and one.type != "image"]
+        mounts: list[list[str | bool]] = [[one.source, one.destination, one.rw] for one in shown]
+        taken = {one.destination for one in container.mounts}
+        own = self.paths.container(container.id)
+        if container.state.started_at != ZERO and not shared_container(container.host.network_mode):
+            etc = [(own / name, f"/etc/{name}") for name in ETC]
+            mounts += [[str(file), place, True] for file, place in etc if place not in taken and file.is_file()]
+        return mounts
 
     @contextlib.asynccontextmanager
     async def _work(
@@ -139,7 +153,7 @@ class Archives:
     ) -> AsyncIterator[_Worker]:
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
-        view = {"view": self._view(container), "name": container.id, "user": container.config.user}
+        view = {"view": self._view(container, work), "name": container.id, "user": container.config.user}
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:
                 await ours.enter_async_context(live.lock)

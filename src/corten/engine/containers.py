@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
-from corten.engine import listing
+from corten.engine import legacy_links, listing
 from corten.engine.archives import Archives, Change, PathStat
 from corten.engine.attach import Attachment, AttachOptions
 from corten.engine.attaching import Attaching
@@ -68,11 +68,15 @@ class Containers:
     def list(
         self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None
     ) -> Sequence[Container]:
-        """Containers, newest first; only running ones unless ``all``, ``limit`` or a status filter says otherwise.
+        """Containers, newest first; only running ones unless ``all``, ``limit`` or the filter ``status`` says
+        otherwise.
 
-        Raises InvalidInput for an unknown filter.
+        Raises InvalidInput for an unknown filter, NotFound for a container that ``before`` or ``since`` names.
         """
-        return listing.select(self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images)
+        return listing.select(
+            self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images,
+            network_name=self.creation.network_name,
+        )  # fmt: skip
 
     async def sizes(self, ref: str) -> tuple[int, int]:
         """Bytes of the container's own files, and of those with its image's (SizeRw, SizeRootFs)."""
@@ -93,10 +97,17 @@ class Containers:
     # --- its life
 
     async def create(
-        self, request: CreateRequest, name: str | None = None, platform: str | None = None
+        self,
+        request: CreateRequest,
+        name: str | None = None,
+        platform: str | None = None,
+        *,
+        shallow_read_only: bool = False,
     ) -> tuple[Container, Sequence[str]]:
         """A new container and Docker's warnings. Raises NotFound (image), Conflict (name), InvalidInput."""
-        container, warnings = await _seen_through(self.creation.create(request, name, platform))
+        container, warnings = await _seen_through(
+            self.creation.create(request, name, platform, shallow_read_only=shallow_read_only)
+        )
         self.lifecycle.publish(container, "create")
         return container, warnings
 
@@ -141,12 +152,22 @@ class Containers:
             future.set_result(Exit(container.state.exit_code, container.state.error))
         return future
 
-    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False, link: bool = False) -> None:
+    def aliases(self) -> Mapping[str, Sequence[str]]:
+        """By a container's name, its names with those that link to it."""
+        return legacy_links.aliases(self.records)
+
+    async def remove(self, ref: str, *, force: bool = False, volumes: bool = False) -> None:
         """Remove it; with ``volumes`` its anonymous volumes too. Conflict when it runs and not ``force``."""
-        container = self.get(ref)
-        if link:
-            raise Conflict(f"Cannot get parent / for name {container.name}: links are not supported")
-        await _seen_through(self.removal.remove(container, force=force, volumes=volumes))
+        await _seen_through(self.removal.remove(self.get(ref), force=force, volumes=volumes))
+
+    def unlink(self, ref: str) -> None:
+        """Remove the link ``container/alias``, for the container's next start. NotFound; Conflict for a container's
+        own name."""
+        name, _, alias = ref.removeprefix("/").partition("/")
+        if not alias:
+            raise Conflict("Conflict, cannot remove the default link name of the container")
+        container = self.get(name)
+        self.records.change(container.id, host=legacy_links.without(container, alias))
 
     async def rename(self, ref: str, new: str) -> None:
         """Give it another name. Conflict when that is taken."""

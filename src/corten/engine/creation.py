@@ -93,9 +93,10 @@ class Creation:
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
-        self, request: CreateRequest, name: str | None, platform: str | None
+        self, request: CreateRequest, name: str | None, platform: str | None, *, shallow_read_only: bool = False
     ) -> tuple[Container, list[str]]:
-        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings.
+        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings. ``shallow_read_only``: see
+        :class:`Container`.
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
@@ -112,6 +113,7 @@ class Creation:
             self.records.reserve(name, id)
             undo.callback(self.records.release, name)
             container = await self._furnish(container, wanted, undo)
+            container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()
         return container, [*warnings, *self._warnings(container, image, platform)]
@@ -142,6 +144,7 @@ class Creation:
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
+        validate_modes(host, request.config())
         host = _settled_host(honoured.settle(host), config, self.log)
         host = legacy_links.settled(host, name, self.records.find)
         config = _named(config, host, id)
@@ -248,7 +251,6 @@ class Creation:
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:
     privileges.validate(host)
-    validate_modes(host)
     refuse(host)
     hidden = privileges.security(host).unconfined_paths
     if config.network_disabled and host.network_mode in ("", "default"):

@@ -1,4 +1,4 @@
-"""Images in tar archives: read (``docker save``'s own form and OCI layouts), and written (both in one).
+"""Images in tar archives: read (``docker save``'s own forms and OCI layouts), and written (both in one).
 
 An archive is a stranger's: names are only compared, never opened on the host; sizes are bounded; every blob is
 verified on its way into the store.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import posixpath
+import re
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from corten.errors import DataCorrupt, InvalidInput
@@ -25,6 +27,7 @@ from corten.spec.document import Document
 from corten.spec.image import Image
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
+from corten.store import compression
 from corten.store.blobs import BlobStore
 
 _CHUNK = 1 << 18
@@ -61,9 +64,11 @@ class ArchiveReader:
             yield from self._docker()
         elif "index.json" in self._members:
             yield from self._layout()
+        elif "repositories" in self._members:
+            yield from self._oldest()
         else:
             raise InvalidInput(
-                "load image: neither manifest.json nor index.json is in the archive",
+                "load image: neither manifest.json nor index.json is in the archive, nor repositories",
                 hint="corten import reads the archive of a plain file system",
             )
 
@@ -76,6 +81,8 @@ class ArchiveReader:
         for number, entry in enumerate(listed):
             document = Document(entry if isinstance(entry, dict) else {}, f"manifest.json[{number}]")
             config = self._small(document.text("Config"), MAX_CONFIG)
+            if not Document.parse(config, "the image's configuration").child("rootfs").members:
+                raise DataCorrupt("load image: invalid image JSON, no RootFS key")
             layers = [self._layer(name) for name in document.texts("Layers")]
             yield config, layers, [references.parse_tagged(name) for name in document.texts("RepoTags")]
 
@@ -88,6 +95,38 @@ class ArchiveReader:
             digest = writer.commit()
         suffix = "+gzip" if head.startswith(_GZIP) else "+zstd" if head.startswith(_ZSTD) else ""
         return Descriptor(OCI_LAYER + suffix, digest, size)
+
+    # --- docker save before 1.10: a directory a layer, whose configuration names the one below
+
+    def _oldest(self) -> Iterator[Loaded]:
+        repositories = Document.parse(self._small("repositories", MAX_MANIFEST), "repositories")
+        names: dict[str, list[Reference]] = {}
+        for name in repositories.members:
+            for tag, id in repositories.mapping(name).items():
+                names.setdefault(id, []).append(references.parse_tagged(f"{name}:{tag}"))
+        for id, tags in names.items():
+            chain = self._chain(id)
+            layers = [self._layer(f"{one}/layer.tar") for one, _ in chain]
+            diff_ids = [self._diff_id(f"{one}/layer.tar") for one, _ in chain]
+            yield _of_today([document.members for _, document in chain], diff_ids), layers, tags
+
+    def _chain(self, id: str) -> list[tuple[str, Document]]:
+        """A layer and those below it, lowest first, each with its configuration."""
+        chain: list[tuple[str, Document]] = []
+        while id:
+            if not _LAYER_ID.fullmatch(id) or len(chain) == _MOST_LAYERS:
+                raise DataCorrupt(f"load image: layer {id[:80]!r} is none, or has more than {_MOST_LAYERS} with it")
+            document = Document.parse(self._small(f"{id}/json", MAX_CONFIG), f"{id}/json")
+            chain.append((id, document))
+            id = document.text("parent")
+        return chain[::-1]
+
+    def _diff_id(self, name: str) -> Digest:
+        hashed = hashlib.sha256()
+        with self._open(name) as (file, _):
+            for chunk in compression.chunks(file):
+                hashed.update(chunk)
+        return digests.parse(f"sha256:{hashed.hexdigest()}")
 
     # --- OCI layout
 
@@ -143,6 +182,18 @@ class ArchiveReader:
             raise DataCorrupt(f"load image: {name or 'a member'} is not a file of the archive")
         with file:
             yield file, member.size
+
+
+_LAYER_ID = re.compile("[0-9a-f]{64}")
+_MOST_LAYERS = 125
+_NOT_OF_TODAY = frozenset(("id", "parent", "parent_id", "layer_id", "Size", "throwaway"))
+
+
+def _of_today(chain: Sequence[Mapping[str, Any]], diff_ids: Sequence[Digest]) -> bytes:
+    """The configuration of an image, made from those of its layers, lowest first."""
+    kept = {name: value for name, value in chain[-1].items() if name not in _NOT_OF_TODAY}
+    history = [{name: one[name] for name in ("created", "author", "comment") if one.get(name)} for one in chain]
+    return json.dumps({**kept, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}).encode()
 
 
 def _blob_path(digest: Digest) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
@@ -14,7 +14,7 @@ from corten.engine.events import Event
 from corten.engine.model import Container, HostConfig
 from corten.engine.paths import Paths
 from corten.engine.records import Records
-from corten.errors import Conflict, CortenError, InvalidInput
+from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 from corten.network.ports import container_port
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,24 @@ def settled(host: HostConfig, name: str, find: Callable[[str], Container]) -> Ho
             raise InvalidInput(f"link to container {other.name}: it has the host's network")
         found.append(f"/{other.name}:/{name}/{alias}")
     return msgspec.structs.replace(host, links=found)
+
+
+def aliases(containers: Iterable[Container]) -> dict[str, list[str]]:
+    """By its name, what those that link to a container call it: ``/container/alias``."""
+    found: dict[str, list[str]] = {}
+    for text in (text for one in containers for text in one.host.links or () if text.startswith("/")):
+        name, _, alias = text.partition(":")
+        found.setdefault(name[1:], []).append(alias)
+    return found
+
+
+def without(container: Container, alias: str) -> HostConfig:
+    """What a container asks for without one of its links on the default bridge. Raises NotFound."""
+    links = container.host.links or []
+    rest = [text for text in links if not text.endswith(f":/{container.name}/{alias}")]
+    if len(rest) == len(links):
+        raise NotFound(f"No such container: {container.name}/{alias}")
+    return msgspec.structs.replace(container.host, links=rest or None)
 
 
 def resolve(container: Container, find: Callable[[str], Container]) -> list[Linked]:

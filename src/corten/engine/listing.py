@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from corten.engine.clock import ZERO
-from corten.engine.container_network import joined
+from corten.engine.container_network import decoded_endpoints, joined
 from corten.engine.creation import Images
-from corten.engine.filters import Filters, check_filters, has_labels
+from corten.engine.filters import Filters, check_filters, has_labels, is_true, matches, port_range
 from corten.engine.model import Container
 from corten.errors import InvalidInput, NotFound
 
@@ -20,20 +20,30 @@ _KNOWN = frozenset(
 
 
 def select(
-    records: Iterable[Container], *, all: bool, limit: int | None, filters: Filters, image: Images
+    records: Iterable[Container],
+    *,
+    all: bool,
+    limit: int | None,
+    filters: Filters,
+    image: Images,
+    network_name: Callable[[str], str] = str,
 ) -> Sequence[Container]:
-    """The containers that pass, newest first. Raises InvalidInput for a filter or a value of one that is not known."""
+    """The containers that pass, newest first; ``network_name`` tells a network's name from its ID or a part of it.
+
+    Raises InvalidInput for a filter or a value of one that is not known, NotFound for a container that one names.
+    """
     wanted = check_filters(filters, _KNOWN)
     ordered = sorted(records, key=lambda container: container.created, reverse=True)
     _check_numbers(wanted.get("exited", ()))
-    by_state = not wanted.keys().isdisjoint({"status", "exited", "before", "since"})
-    everything = all or bool(limit and limit > 0) or by_state
-    passes = _matcher(wanted, ordered, image)
+    everything = all or bool(limit and limit > 0) or "status" in wanted
+    passes = _matcher(wanted, ordered, image, network_name)
     found = [one for one in ordered if (everything or one.state.running) and passes(one)]
     return found[:limit] if limit and limit > 0 else found
 
 
-def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> Callable[[Container], bool]:
+def _matcher(
+    filters: Filters, ordered: Sequence[Container], images: Images, network_name: Callable[[str], str]
+) -> Callable[[Container], bool]:
     for status in filters.get("status") or ():
         if status not in _STATUSES:
             raise InvalidInput(f"invalid filter 'status={status}'")
@@ -41,21 +51,25 @@ def _matcher(filters: Filters, ordered: Sequence[Container], images: Images) -> 
         if health not in _HEALTHS:
             raise InvalidInput(f"unrecognized filter value for health: {health}")
     ancestors = _ancestors(filters.get("ancestor") or (), images)
+    exposed, published = (
+        [port_range(name, value) for value in filters.get(name) or ()] for name in ("expose", "publish")
+    )
+    is_task = is_true(filters, "is-task")
     newer = _boundary(filters.get("since") or (), ordered)
     older = _boundary(filters.get("before") or (), ordered)
 
     def passes(container: Container) -> bool:
         return (
             _any(filters, "id", lambda value: container.id.startswith(value))
-            and _any(filters, "name", lambda value: value.removeprefix("/") in container.name)
+            and _any(filters, "name", lambda value: matches(value, container.name, f"/{container.name}"))
             and _any(filters, "status", lambda value: value == container.state.status)
             and _any(filters, "exited", lambda value: _exited(container, value))
             and _any(filters, "volume", lambda value: _mounts(container, value))
-            and _any(filters, "network", lambda value: _is_in(container, value))
-            and _any(filters, "expose", lambda value: _has_port(container.config.exposed_ports, value))
-            and _any(filters, "publish", lambda value: _has_port(container.host.port_bindings, value))
+            and _any(filters, "network", lambda value: _is_in(container, value, network_name))
+            and (not exposed or _has_port(_exposed(container), exposed))
+            and (not published or _has_port(_published(container), published))
             and _any(filters, "health", lambda value: value == _health(container))
-            and _any(filters, "is-task", lambda value: value in ("0", "false"))
+            and not is_task
             and has_labels(container.config.labels or {}, filters)
             and has_labels(container.host.annotations or {}, {"label": filters.get("annotation") or ()})
             and ("ancestor" not in filters or container.image in ancestors)
@@ -89,9 +103,20 @@ def _mounts(container: Container, value: str) -> bool:
     return any(value in (mount.name, mount.source, mount.destination) for mount in container.mounts)
 
 
-def _has_port(ports: Iterable[str] | None, value: str) -> bool:
-    wanted = value if "/" in value else f"{value}/tcp"
-    return any(wanted == (port if "/" in port else f"{port}/tcp") for port in ports or ())
+def _has_port(ports: Iterable[tuple[int, str]], wanted: Sequence[tuple[range, str]]) -> bool:
+    return any(number in range and protocol == of for number, protocol in ports for range, of in wanted)
+
+
+def _exposed(container: Container) -> Iterator[tuple[int, str]]:
+    for text in container.config.exposed_ports or ():
+        number, _, protocol = text.partition("/")
+        if number.isdecimal():
+            yield int(number), protocol or "tcp"
+
+
+def _published(container: Container) -> list[tuple[int, str]]:
+    """The ports of the host that are its own while it runs."""
+    return [(one.host_port, one.protocol) for place in decoded_endpoints(container) for one in place.ports]
 
 
 def _ancestors(references: Sequence[str], images: Images) -> set[str]:
@@ -113,6 +138,7 @@ def _boundary(refs: Sequence[str], ordered: Sequence[Container]) -> str | None:
     return None
 
 
-def _is_in(container: Container, network: str) -> bool:
-    """By the network's name or ID."""
-    return network in joined(container) or any(place["network_id"] == network for place in container.endpoints)
+def _is_in(container: Container, network: str, name_of: Callable[[str], str]) -> bool:
+    """By the network's name, its ID or the first digits of that."""
+    name = name_of(network)
+    return any(name == name_of(ref) for ref in joined(container))

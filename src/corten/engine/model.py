@@ -322,6 +322,8 @@ class Container(Struct, frozen=True, kw_only=True):
     path: str
     args: list[str]
     mounts: list[MountPoint] = []
+    shallow_read_only: bool = False
+    """What is mounted read-only is so without what is mounted below it, as clients before API 1.44 know it."""
     layers: list[str]
     """Short names of the image's layer directories, lowest first."""
     state: State = State()

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
+from corten.engine.container_network import PREDEFINED
 from corten.engine.network_model import IpamConfig, Network, NetworkCreate
 from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound, Unsupported
 from corten.network.bridge import BridgeSettings
@@ -84,6 +85,8 @@ _OPTIONS: Mapping[str, Mapping[str, Option]] = {
 
 def check(request: NetworkCreate) -> str:
     """The driver of a network that can be made. Raises InvalidInput, AccessDenied, NotFound, Unsupported."""
+    if request.name in (*PREDEFINED, "default"):
+        raise AccessDenied(f"operation is not permitted on predefined {request.name} network ")
     if not request.name or not request.name[0].isalnum() or "/" in request.name:
         raise InvalidInput(f"invalid network name: {request.name!r}")
     if request.config_only or request.ingress or request.scope not in ("", "local"):

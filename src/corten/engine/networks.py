@@ -255,7 +255,7 @@ class Networks:
         """Make a network. Raises Conflict, AccessDenied, NotFound, InvalidInput, Unsupported, CortenError; nothing is
         left then."""
         driver = network_creation.check(request)
-        if any(request.name == network.name for network in self._networks.values()) or request.name == "default":
+        if any(request.name == network.name for network in self._networks.values()):
             raise Conflict(f"network with name {request.name} already exists")
         asked = asked_subnets(request)
         network = Network(

@@ -53,7 +53,9 @@ class Records:
             return self._containers[ref]
         if (id := self._names.get(ref.removeprefix("/"))) is not None:
             return self._containers[id]
-        found = [id for id in self._containers if ref and id.startswith(ref)]
+        if not ref:
+            raise InvalidInput('invalid name or ID supplied: ""')
+        found = [id for id in self._containers if id.startswith(ref)]
         if len(found) > 1:
             raise InvalidInput(f"Multiple IDs found with provided prefix: {ref}")
         if not found:

@@ -237,15 +237,15 @@ def _user_mounts(container: Container) -> Iterator[Mount]:
         if mount.type == "tmpfs":
             yield _tmpfs(mount.destination, _tmpfs_options(mount, request))
         else:
-            yield Mount(mount.destination, "bind", mount.source, tuple(_bind_options(mount, request)))
+            yield Mount(mount.destination, "bind", mount.source, tuple(_bind_options(mount, request, container)))
 
 
-def _bind_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
+def _bind_options(mount: MountPoint, request: MountRequest | None, container: Container) -> Iterator[str]:
     asked = (request and request.bind_options) or {}
     yield "bind" if asked.get("NonRecursive") else "rbind"
     yield mount.propagation or "rprivate"
     if not mount.rw:
-        yield "ro" if asked.get("ReadOnlyNonRecursive") else "rro"
+        yield "ro" if asked.get("ReadOnlyNonRecursive") or container.shallow_read_only else "rro"
 
 
 def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
@@ -273,15 +273,16 @@ def _tmpfs(path: str, options: Iterable[str]) -> Mount:
     return Mount(path, "tmpfs", "tmpfs", (*defaults, *chosen))
 
 
-def validate_modes(host: HostConfig) -> None:
-    """Refuse modes that are unknown or contradict each other, in Docker's words. Raises InvalidInput."""
+def validate_modes(host: HostConfig, asked: ContainerConfig) -> None:
+    """Refuse modes that are unknown or contradict each other or what the user asked for (``asked``, without the
+    image's part), in Docker's words. Raises InvalidInput."""
     _one_of("PID", host.pid_mode, ("", "host"))
     _one_of("IPC", host.ipc_mode, ("", "none", "private", "shareable", "host"))
     _one_of("UTS", host.uts_mode, ("", "host"), shared=False)
     _one_of("cgroup namespace", host.cgroupns_mode, ("", "private", "host"), shared=False)
     if host.privileged and host.cgroupns_mode not in ("", "private", "host"):
         raise InvalidInput(f"invalid cgroup namespace mode: {host.cgroupns_mode}")
-    _network_conflicts(host)
+    _network_conflicts(host, asked)
 
 
 def _one_of(kind: str, mode: str, known: Sequence[str], *, shared: bool = True) -> None:
@@ -289,7 +290,11 @@ def _one_of(kind: str, mode: str, known: Sequence[str], *, shared: bool = True) 
         raise InvalidInput(f"invalid {kind} mode: {mode}")
 
 
-def _network_conflicts(host: HostConfig) -> None:
+def _network_conflicts(host: HostConfig, asked: ContainerConfig) -> None:
+    if host.network_mode == "container:":
+        raise InvalidInput("invalid network mode: invalid container format container:<name|id>")
+    if asked.mac_address and (host.network_mode == "host" or _shares(host.network_mode)):
+        raise InvalidInput("conflicting options: mac-address and the network mode")
     if not _shares(host.network_mode):
         return
     for present, what in (
@@ -297,7 +302,8 @@ def _network_conflicts(host: HostConfig) -> None:
         (host.extra_hosts, "custom host-to-IP mapping and the network mode"),
         (host.port_bindings, "port publishing and the container type network mode"),
         (host.publish_all_ports, "port publishing and the container type network mode"),
+        (asked.exposed_ports, "port exposing and the container type network mode"),
         (host.links, "container type network can't be used with links. This would result in undefined behavior"),
     ):
         if present:
-            raise InvalidInput(what if "links" in what else f"conflicting options: {what}")
+            raise InvalidInput(f"conflicting options: {what}")

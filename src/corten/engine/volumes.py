@@ -11,7 +11,7 @@ from pathlib import Path
 from corten.engine.clock import now
 from corten.engine.database import Database, Table
 from corten.engine.events import Events
-from corten.engine.filters import Filters, check_filters, has_labels, is_true
+from corten.engine.filters import Filters, check_filters, has_labels, is_true, matches
 from corten.engine.model import Container, Volume
 from corten.engine.names import new_id, volume_name
 from corten.engine.trees import Graveyard, size_of
@@ -199,6 +199,6 @@ def _passes(volume: Volume, wanted: Mapping[str, Sequence[str]], is_used: bool) 
         return False
     if "driver" in wanted and volume.driver not in wanted["driver"]:
         return False
-    if "name" in wanted and not any(part in volume.name for part in wanted["name"]):
+    if "name" in wanted and not any(matches(part, volume.name) for part in wanted["name"]):
         return False
     return has_labels(volume.labels, wanted)

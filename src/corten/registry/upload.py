@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import urllib.parse
 from collections.abc import Callable
 from typing import IO
@@ -124,6 +125,7 @@ def check_login(host: str, credentials: Credentials, wait: Wait | None = None) -
             authorizer.answer(response, authorizer.headers)
         with closing(transport.request("GET", f"{transport.base}/v2/", authorizer.headers)) as response:
             if response.status != 200:
-                raise AccessDenied(f"log in to {host}: unauthorized: incorrect username or password")
+                status = f"{response.status} {http.client.responses.get(response.status, '')}".strip()
+                raise AccessDenied(f"login attempt to {transport.base}/v2/ failed with status: {status}")
     finally:
         transport.close()

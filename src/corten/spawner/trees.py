@@ -27,16 +27,20 @@ Links = dict[tuple[int, int], str]
 
 def write_archive(output: BinaryIO, source: str, name: str, *, one_file_system: bool) -> None:
     """Everything at ``source``, its first entry called ``name`` ('' leaves the first out). With ``one_file_system``
-    what is mounted below is an empty directory, as it is without the mount."""
+    what is mounted below is an empty directory or file, as it is without the mount."""
     links: Links = {}
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT, errorlevel=2) as archive:
         top = _status(source)
         pending = [(source, name, top)]
         while pending:
             path, entry, status = pending.pop()
+            foreign = one_file_system and status.st_dev != top.st_dev
+            if foreign and stat.S_ISREG(status.st_mode):
+                archive.addfile(tarfile.TarInfo(entry))
+                continue
             if entry:
                 add(archive, path, entry, status, links)
-            if stat.S_ISDIR(status.st_mode) and not (one_file_system and status.st_dev != top.st_dev):
+            if stat.S_ISDIR(status.st_mode) and not foreign:
                 pending += reversed(list(_children(path, entry)))
 
 

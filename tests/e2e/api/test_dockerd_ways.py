@@ -303,3 +303,92 @@ def test_paths_as_they_are_kept(shared_engine: Engine) -> None:
     answer = shared_engine.api("GET", f"/containers/{id}/archive?path=/etc/passwd/")
     assert (answer.status, "not a directory" in answer.json["message"]) == (400, True)
     shared_engine.api("DELETE", f"/containers/{id}").check()
+
+
+def _file(engine: Engine, id: str, path: str) -> bytes:
+    """The content of a file of a container's, by its archive."""
+    archive = engine.api("GET", f"/containers/{id}/archive?path={path}").check().body
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        return (tar.extractfile(tar.getmembers()[0]) or io.BytesIO()).read()
+
+
+def test_the_engines_files_of_one_that_has_ended(shared_engine: Engine) -> None:
+    """Copied out, and back in, they are the engine's; an export has the empty files below them."""
+    id = _run(shared_engine, "sleep", "600", host={"ExtraHosts": ["there:192.0.2.1"]}, Hostname="here")
+    try:
+        running = _exported(shared_engine, id)
+        shared_engine.api("POST", f"/containers/{id}/kill").check()
+        assert _file(shared_engine, id, "/etc/hostname") == b"here\n"
+        assert b"192.0.2.1\tthere" in _file(shared_engine, id, "/etc/hosts")
+        assert b"nameserver" in _file(shared_engine, id, "/etc/resolv.conf")
+        assert running == _exported(shared_engine, id) == {"etc/hostname": 0, "etc/hosts": 0, "etc/resolv.conf": 0}
+        assert shared_engine.api("GET", f"/containers/{id}/changes").check().json == []
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def _exported(engine: Engine, id: str) -> dict[str, int]:
+    """The sizes of the files of /etc that the engine writes, in an export."""
+    with tarfile.open(fileobj=io.BytesIO(engine.api("GET", f"/containers/{id}/export").check().body)) as tar:
+        return {one.name: one.size for one in tar if one.name in ("etc/hostname", "etc/hosts", "etc/resolv.conf")}
+
+
+def test_options_of_whatever_path(shared_engine: Engine) -> None:
+    for path in ("/_ping", "/v1.41/containers/json", "/nope"):  # not judged: the specification has no such method
+        answer = http.request(shared_engine.socket, "OPTIONS", path)
+        assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize(("version", "option"), [("1.43", "rw"), ("1.44", "ro")])
+def test_what_is_mounted_below_a_read_only_mount(shared_engine: Engine, version: str, option: str) -> None:
+    """Clients that cannot ask for the one have the other, as before there was a choice."""
+    host = {"NetworkMode": "none", "Binds": ["/dev:/d:ro"]}
+    body = {"Image": "busybox", "Cmd": ["grep", " /d/pts ", "/proc/mounts"], "Tty": True, "HostConfig": host}
+    id = shared_engine.api("POST", f"/v{version}/containers/create", body).check().json["Id"]
+    shared_engine.api("POST", f"/containers/{id}/start").check()
+    shared_engine.api("POST", f"/containers/{id}/wait").check()
+    shown = shared_engine.api("GET", f"/containers/{id}/logs?stdout=1").check().body.decode().split()
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    assert shown[3].split(",")[0] == option
+
+
+def _archive(files: dict[str, Any]) -> bytes:
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, value in files.items():
+            content = value if isinstance(value, bytes) else json.dumps(value).encode()
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    return made.getvalue()
+
+
+def test_an_image_of_no_layers(shared_engine: Engine) -> None:
+    config = {"os": "linux", "architecture": "amd64", "config": {"Cmd": ["x"]}}
+    manifest = [{"Config": "c.json", "RepoTags": ["bare:latest"], "Layers": []}]
+    files = {"manifest.json": manifest, "c.json": config}
+    refused = shared_engine.api("POST", "/images/load", _archive(files))
+    assert "invalid image JSON, no RootFS key" in refused.json["error"]
+    files["c.json"] = {**config, "rootfs": {"type": "layers", "diff_ids": []}}
+    assert b"Loaded image: bare:latest" in shared_engine.api("POST", "/images/load", _archive(files)).body
+    shared_engine.api("DELETE", "/images/bare").check()
+
+
+def test_an_archive_of_the_oldest_form(shared_engine: Engine) -> None:
+    """Before Docker 1.10: a directory a layer, and "repositories" of names."""
+    base, top, layer = "a" * 64, "b" * 64, _archive({"f": b"x"})
+    config = {"created": "2014-01-01T00:00:00Z", "os": "linux", "architecture": "amd64", "config": {"Cmd": ["/old"]}}
+    files: dict[str, Any] = {"repositories": {"oldest": {"latest": top}}}
+    files |= {f"{base}/VERSION": b"1.0", f"{base}/json": {**config, "id": base}, f"{base}/layer.tar": layer}
+    files |= {f"{top}/json": {**config, "id": top, "parent": base}, f"{top}/layer.tar": _archive({"g": b"y"})}
+    said = shared_engine.api("POST", "/images/load", _archive(files)).check().body
+    assert b"Loaded image: oldest:latest" in said
+    told = shared_engine.api("GET", "/images/oldest/json").check().json
+    assert (told["Config"]["Cmd"], len(told["RootFS"]["Layers"]), told["Size"]) == (["/old"], 2, 2)
+    shared_engine.api("DELETE", "/images/oldest").check()
+    for name, value in ((f"{top}/json", {**config, "parent": top}), ("repositories", {"x": {"latest": "../etc"}})):
+        refused = shared_engine.api("POST", "/images/load", _archive({**files, name: value}))
+        assert "load image: layer" in refused.json["error"]
+    del files[f"{top}/layer.tar"]
+    refused = shared_engine.api("POST", "/images/load", _archive(files))
+    assert f"{top}/layer.tar is not a file of the archive" in refused.json["error"]

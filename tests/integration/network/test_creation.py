@@ -79,7 +79,7 @@ def test_a_range_and_auxiliary_addresses(world: World) -> None:
         (NetworkCreate("mine", scope="swarm"), Unsupported, "swarm"),
         (NetworkCreate("mine", enable_ipv4=False), Unsupported, "without IPv4"),
         (NetworkCreate("a/b"), InvalidInput, "invalid network name"),
-        (NetworkCreate("bridge"), Conflict, "network with name bridge already exists"),
+        (NetworkCreate("bridge"), AccessDenied, "operation is not permitted on predefined bridge network"),
         (_with(bridge__enable_icc="perhaps"), InvalidInput, "'perhaps' is neither true nor false"),
         (_with(driver__mtu="9"), InvalidInput, "9 is not between 68 and 65535"),
         (_with(bridge__name="much-too-long-for-linux"), InvalidInput, "invalid interface name"),

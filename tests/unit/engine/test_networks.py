@@ -100,7 +100,8 @@ def test_ids_are_kept(networks: Networks, tmp_path: Path) -> None:
         ({"type": ["custom"]}, []),
         ({"type": ["builtin"], "name": ["host"]}, ["host"]),
         ({"label": ["a"]}, []),
-        ({"scope": ["local"], "dangling": ["true"]}, ["bridge", "host", "none"]),
+        ({"scope": ["local"], "dangling": ["true"]}, []),
+        ({"dangling": ["false"]}, ["bridge", "host", "none"]),
     ],
 )
 def test_filters(networks: Networks, filters: dict[str, list[str]], names: list[str]) -> None:
