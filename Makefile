@@ -31,6 +31,7 @@ bench: $(DEV)/.installed ## Measure Corten against docker, podman and runc, inte
 interop: $(DEV)/.installed ## Run other projects' test suites against dockerd and Corten, side by side (needs a network)
 	@scripts/test-deps
 	$(DEV)/bin/python -m tests.interop $(ARGS)
+	$(DEV)/bin/python -m tests.interop.compose
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

@@ -157,7 +157,7 @@ class Lifecycle:
         if not adopted:
             self.publish_networks(container, "connect")
             self.publish(container, "start")
-            self.proxying.open(container, monitor.pidfd)
+            self.proxying.open(container)
         live.run = Run(monitor, asyncio.get_running_loop().create_future())
         if live.output is not None:
             live.output.begin(monitor)

@@ -8,6 +8,7 @@ engine both let go of them.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 import socket
@@ -41,11 +42,16 @@ class Proxying:
         if container.host.port_bindings or container.host.publish_all_ports:
             await self.helper.settled()
 
-    def open(self, container: Container, pidfd: int) -> None:
-        """The container runs: carry what comes to its ports, until the process of ``pidfd`` ends."""
+    def open(self, container: Container) -> None:
+        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told."""
         if any(value["ports"] for value in container.endpoints):
+            asyncio.get_running_loop().call_soon(self._open, container)
+
+    def _open(self, container: Container) -> None:
+        run = self.lives.of(container).run if container.id in self.records else None
+        if run is not None:
             for place in _carried(decoded_endpoints(container)):
-                self._carry(*place, pidfd)
+                self._carry(*place, run.monitor.pidfd)
 
     def follow(self, before: Sequence[Endpoint], after: Sequence[Endpoint], pidfd: int) -> None:
         """A container that runs has other networks than before: its ports lead there."""
