@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -407,3 +408,26 @@ def test_ports_that_are_taken_and_ports_of_the_engines_choice(shared_engine: Eng
     assert command("port", "range", "81").check().lines == ["0.0.0.0:18331", "[::]:18331"]
     refused = command(*RUN, "--name", "odd", "-p", "18332:9/sctp", "busybox", "sleep", "1h")
     assert refused.code == 0 or "this kernel has no SCTP" in refused.err
+
+
+def test_three_hundred_on_one_bridge(shared_engine: Engine) -> None:
+    """Each has an address of its own, and the first reaches the last; none leaves a port of the bridge behind."""
+    engine = shared_engine
+    before = engine.footprint().links
+    body = {"Image": "busybox", "Cmd": ["sleep", "1h"], "HostConfig": {"NetworkMode": "bridge"}}
+
+    def start(_: int) -> str:
+        id: str = engine.api("POST", "/containers/create", body).check().json["Id"]
+        engine.api("POST", f"/containers/{id}/start").check()
+        return id
+
+    with ThreadPoolExecutor(4) as clients:
+        ids = list(clients.map(start, range(300)))
+        there = engine.api("GET", "/networks/bridge").check().json["Containers"]
+        assert there.keys() == set(ids)
+        addresses = {id: one["IPv4Address"].partition("/")[0] for id, one in there.items()}
+        assert len(set(addresses.values())) == 300
+        assert "1 packets received" in _inside(engine.cli, ids[0], "ping", "-c1", "-W5", addresses[ids[-1]])
+        gone = [clients.submit(engine.api, "DELETE", f"/containers/{id}?force=1") for id in ids]
+        assert {one.result().status for one in gone} == {204}
+    wait_until(lambda: engine.footprint().links <= before, "the end of every port of the bridge")
