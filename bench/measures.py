@@ -106,19 +106,20 @@ def api(bench: Bench) -> Iterator[Row]:
 def _life(connection: UnixConnection, network: str = "bridge") -> None:
     body = b'{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "%s"}}' % network.encode()
     path = f"/containers/{_created(connection, body)}"
-    _ask(connection, "POST", f"{path}/start")
-    _ask(connection, "POST", f"{path}/wait")
-    _ask(connection, "DELETE", path)
+    ask(connection, "POST", f"{path}/start")
+    ask(connection, "POST", f"{path}/wait")
+    ask(connection, "DELETE", path)
 
 
 def _created(connection: UnixConnection, body: bytes) -> str:
-    created = _ask(connection, "POST", "/containers/create", body)
+    created = ask(connection, "POST", "/containers/create", body)
     found = re.search(rb'"Id": ?"([0-9a-f]{64})"', created)
     assert found is not None, created
     return found[1].decode()
 
 
-def _ask(connection: UnixConnection, method: str, target: str, body: bytes | None = None) -> bytes:
+def ask(connection: UnixConnection, method: str, target: str, body: bytes | None = None) -> bytes:
+    """The answer to a request. Raises AssertionError when that is an error."""
     connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
     with connection.getresponse() as answer:
         content = answer.read()
@@ -300,13 +301,13 @@ def list_many(bench: Bench) -> Iterator[Row]:
     finally:
         for name, connection in connections.items():
             for id in made.get(name, ()):
-                _ask(connection, "DELETE", f"/containers/{id}")
+                ask(connection, "DELETE", f"/containers/{id}")
             connection.close()
 
 
 def _listing(connection: UnixConnection) -> Callable[[], None]:
     def act() -> None:
-        _ask(connection, "GET", "/containers/json?all=1")
+        ask(connection, "GET", "/containers/json?all=1")
 
     return act
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from bench.measures import Bench, Measure, Row
+from bench.measures import Bench, Measure, Row, ask
 from bench.sampling import Samples, interleave
 from tests.support.command import Cli
 from tests.support.engine import Engine
@@ -63,21 +63,13 @@ def _starts(connection: UnixConnection, hosts: Mapping[str, Mapping[str, Any]]) 
 def _life(connection: UnixConnection, host: Mapping[str, Any]) -> float:
     """The milliseconds of a container's start."""
     body = json.dumps({"Image": "busybox", "Cmd": ["true"], "HostConfig": host}).encode()
-    path = f"/containers/{json.loads(_ask(connection, 'POST', '/containers/create', body))['Id']}"
+    path = f"/containers/{json.loads(ask(connection, 'POST', '/containers/create', body))['Id']}"
     begin = time.perf_counter()
-    _ask(connection, "POST", f"{path}/start")
+    ask(connection, "POST", f"{path}/start")
     elapsed = (time.perf_counter() - begin) * 1000
-    _ask(connection, "POST", f"{path}/wait")
-    _ask(connection, "DELETE", path)
+    ask(connection, "POST", f"{path}/wait")
+    ask(connection, "DELETE", path)
     return elapsed
-
-
-def _ask(connection: UnixConnection, method: str, target: str, body: bytes | None = None) -> bytes:
-    connection.request(method, target, body, {"Content-Type": "application/json"} if body else {})
-    with connection.getresponse() as answer:
-        content = answer.read()
-    assert answer.status < 400, f"{method} {target}: {answer.status} {content!r}"
-    return content
 
 
 def _free_port() -> int:

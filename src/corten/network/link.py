@@ -207,38 +207,10 @@ class VirtualLink(Operation):
         return Request(wire.RTM_NEWLINK, wire.NLM_F_CREATE | wire.NLM_F_EXCL, body)
 
 
-@operation
 @dataclasses.dataclass(frozen=True, slots=True)
-class Unplug(Operation):
-    """Pull a cable out of the bridge, and so out of a container that runs."""
+class _Deletion(Operation):
+    """Delete an interface; nothing when it went by itself, or the container removed it."""
 
-    kind: ClassVar[str] = "network.unplug"
-    stage: ClassVar[str] = PARENT
-    group: ClassVar[str] = "network"
-
-    host: str
-    """The host's end: the container may have renamed its own."""
-
-    def what(self) -> str:
-        return self.host
-
-    def why(self) -> str:
-        return "The container leaves the network; with one end of a cable, the kernel drops the other."
-
-    def shell(self) -> str:
-        return f"ip link delete {self.host}"
-
-    def run(self, context: Context) -> None:
-        _delete(self.host)
-
-
-@operation
-@dataclasses.dataclass(frozen=True, slots=True)
-class RemoveLink(Operation):
-    """Remove an interface of a container that runs."""
-
-    kind: ClassVar[str] = "network.remove-link"
-    stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
 
     name: str
@@ -247,22 +219,36 @@ class RemoveLink(Operation):
         return self.name
 
     def why(self) -> str:
-        return "The container leaves the network."
+        return "The container leaves the network; with one end of a cable, the kernel drops the other."
 
     def shell(self) -> str:
         return f"ip link delete {self.name}"
 
     def run(self, context: Context) -> None:
-        _delete(self.name)
+        try:
+            with Netlink() as kernel:
+                kernel.batch(Request(wire.RTM_DELLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, self.name)))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
 
 
-def _delete(name: str) -> None:
-    try:
-        with Netlink() as kernel:
-            kernel.batch(Request(wire.RTM_DELLINK, 0, wire.link() + wire.text(wire.IFLA_IFNAME, name)))
-    except OSError as error:
-        if error.errno != errno.ENODEV:  # it went by itself, or the container removed it
-            raise
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unplug(_Deletion):
+    """Pull a cable out of the bridge, by the host's end: the container may have renamed its own."""
+
+    kind: ClassVar[str] = "network.unplug"
+    stage: ClassVar[str] = PARENT
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class RemoveLink(_Deletion):
+    """Remove an interface of a container that runs, from inside."""
+
+    kind: ClassVar[str] = "network.remove-link"
+    stage: ClassVar[str] = INIT
 
 
 _IPV6 = ("accept_ra", "accept_dad", "disable_ipv6")
