@@ -47,8 +47,8 @@ def attachment(bench: Bench) -> Iterator[Row]:
 
 
 def _starts(connection: UnixConnection, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Samples]:
-    """How long the starts alone take, each kind twice in a row and the second counted: whoever stands by for a start
-    does so for one like the last."""
+    """How long the starts alone take, each kind three times in a row and the third counted: whoever stands by for a
+    start does so for one like the last, and is let go after two of another kind."""
     times: dict[str, list[float]] = {name: [] for name in hosts}
     for _ in range(_ROUNDS):
         for name, host in hosts.items():

@@ -59,6 +59,9 @@ class _Standby:
         """Whether a container's start, or an exec ('' for ``id``), is for this one."""
         return self.is_ready and self.ahead == forecast.ahead and (self.id == id or not self.is_reserved)
 
+    def has_foreseen(self, forecast: Forecast) -> bool:
+        return self.foreseen != "" and self.foreseen == forecast.foreseen
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Kind:
@@ -128,7 +131,7 @@ class Standbys:
                 await self.forget(id)
             return None, False
         self._waiting.remove(fitting)
-        placed = fitting.foreseen != "" and fitting.foreseen == forecast.foreseen
+        placed = fitting.has_foreseen(forecast)
         if fitting.id not in ("", id):  # without control groups, they are all alike
             # Not before it is out of the root that is mounted there: that would go with its mount point.
             fitting.monitor.launched.add_done_callback(lambda _: self._homes.bury(fitting.id))
@@ -139,7 +142,7 @@ class Standbys:
     def ready_for(self, id: str, forecast: Forecast) -> tuple[bool, bool]:
         """Whether somebody fits, and has done what was foreseen."""
         fitting = self._fitting(id, forecast) if forecast.ahead else None
-        return fitting is not None, fitting is not None and "" != fitting.foreseen == forecast.foreseen
+        return fitting is not None, fitting is not None and fitting.has_foreseen(forecast)
 
     def _fitting(self, id: str, forecast: Forecast) -> _Standby | None:
         fitting = [one for one in self._waiting if one.fits(id, forecast)]

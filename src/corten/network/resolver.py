@@ -87,7 +87,7 @@ def hand_over(door: str, container_id: str, run: str, pidfd: int, *, again: bool
 @contextlib.contextmanager
 def _opened(pidfd: int, *, again: bool) -> Iterator[tuple[socket.socket, socket.socket]]:
     with contextlib.ExitStack() as opened:
-        with inside(pidfd):
+        with process.visiting(pidfd, process.CLONE_NEWNET):
             _require_loopback()
             datagrams = opened.enter_context(_bound(socket.SOCK_DGRAM))
             streams = opened.enter_context(_bound(socket.SOCK_STREAM))
@@ -115,27 +115,6 @@ def _forget_rules(kernel: Netlink) -> None:
     """Not always: to delete anything makes the kernel wait for all its processors, some 10 ms."""
     fresh = [nft.new_table(_TABLE), nft.delete_table(_TABLE)]
     kernel.transaction(nft.begin(), fresh, nft.end())
-
-
-@contextlib.contextmanager
-def inside(pidfd: int) -> Iterator[None]:
-    """Be in the network namespace of a process; a socket that is made there stays there. Raises OSError."""
-    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        process.setns(pidfd, process.CLONE_NEWNET)
-        try:
-            yield
-        finally:
-            _return(home)
-    finally:
-        os.close(home)
-
-
-def _return(home: int) -> None:
-    try:
-        process.setns(home, process.CLONE_NEWNET)
-    except OSError:
-        os._exit(1)  # nothing may go on in a stranger's network as if it were at home
 
 
 def _bound(kind: socket.SocketKind) -> socket.socket:

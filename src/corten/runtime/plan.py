@@ -14,10 +14,9 @@ from typing import Any
 from corten.errors import InvalidInput, Unsupported
 from corten.runtime.cgroups import CgroupManager
 from corten.runtime.command import DEFAULT_PATH
-from corten.runtime.operations.cgroups import CgroupJoin
+from corten.runtime.operations.cgroups import CgroupJoin, CgroupMounts
 from corten.runtime.operations.files import (
     BindMount,
-    CgroupMounts,
     Console,
     DeviceLinks,
     DeviceNodes,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
 import signal
+from collections.abc import Iterator
 
 from corten.sys.libc import LIBC, check, syscall
 from corten.sys.machine import MACHINE
@@ -93,6 +95,31 @@ def unshare(namespaces: int) -> None:
 def setns(descriptor: int, kinds: int = 0) -> None:
     """setns(2) by a namespace's descriptor, or by a pidfd and a mask of namespaces (Linux 5.8). Raises OSError."""
     check(_setns(descriptor, kinds))
+
+
+_OWN = {CLONE_NEWNET: "net", CLONE_NEWNS: "mnt"}
+
+
+@contextlib.contextmanager
+def visiting(descriptor: int, kind: int) -> Iterator[None]:
+    """Be in a namespace for a while, by its descriptor or a pidfd of who is in it: CLONE_NEWNET, where a socket that is
+    made stays, or CLONE_NEWNS. Raises OSError."""
+    home = os.open(f"/proc/self/ns/{_OWN[kind]}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        setns(descriptor, kind)
+        try:
+            yield
+        finally:
+            _return(home, kind)
+    finally:
+        os.close(home)
+
+
+def _return(home: int, kind: int) -> None:
+    try:
+        setns(home, kind)
+    except OSError:
+        os._exit(1)  # nothing may go on among strangers as if it were at home
 
 
 def pidfd_open(pid: int) -> int:

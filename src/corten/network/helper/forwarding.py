@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from corten.network.helper.loop import READ, WRITE, Loop
 from corten.network.helper.upstream import Server
-from corten.network.resolver import inside
+from corten.sys import process
 from corten.wire import dns
 
 PATIENCE = 2.0
@@ -53,7 +53,8 @@ class Question:
     def send(self, server: Server) -> int:
         """Ask a server; the descriptor to wait on. Raises OSError."""
         kind = socket.SOCK_STREAM if self._stream else socket.SOCK_DGRAM
-        with contextlib.nullcontext() if server.from_host else inside(self._pidfd):
+        there = process.visiting(self._pidfd, process.CLONE_NEWNET)
+        with contextlib.nullcontext() if server.from_host else there:
             self._socket = socket.socket(server.family, kind | socket.SOCK_NONBLOCK)
         self._id = int.from_bytes(os.urandom(2), "big")
         self.deadline = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""Operations on control groups: make, limit, join."""
+"""Operations on control groups: make, limit, join, show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ import errno
 import os
 from typing import ClassVar
 
+from corten.runtime.operations.files import BindMount
+from corten.runtime.operations.options import parse
+from corten.runtime.operations.paths import link, opened, target
 from corten.spec.operation import HOST, INIT, Context, Operation, operation
+from corten.sys import mounts
+from corten.sys.mounts import mount
 
 _LIMITS = "limits"
 _DEVICES_WHY = "Root in a container could make a node of the host's disk; the kernel refuses to open it."
@@ -250,3 +255,65 @@ class CgroupJoin(Operation):
                 if error.errno == errno.ENOSPC:  # cpuset without cpus: say which file
                     raise OSError(error.errno, "no cpus or memory nodes in the group", file) from error
                 raise
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CgroupMounts(Operation):
+    """Show the container its control groups."""
+
+    kind: ClassVar[str] = "mount.cgroup"
+    group: ClassVar[str] = "file system"
+
+    target: str
+    controllers: tuple[tuple[str, str], ...]
+    """(name of the directory, options of the mount) of version 1; none is version 2."""
+    options: tuple[str, ...]
+    groups: tuple[str, ...] = ()
+    """Of version 1 without a cgroup namespace: the container's own group in each, shown instead of the whole tree."""
+
+    def what(self) -> str:
+        return self.target
+
+    def why(self) -> str:
+        return "Runtimes in the container (a JVM, Go) read their limits here."
+
+    def shell(self) -> str:
+        if not self.controllers:
+            return f'mount -t cgroup2 cgroup -o {",".join(self.options)} "$ROOT{self.target}"'
+        lines = [f'mount -t tmpfs tmpfs "$ROOT{self.target}"']
+        for index, (name, data) in enumerate(self.controllers):
+            how = f"--bind {self.groups[index]}" if self.groups else f"-t cgroup cgroup -o {data}"
+            lines.append(f'mkdir "$ROOT{self.target}/{name}" && mount {how} "$ROOT{self.target}/{name}"')
+        return " && ".join(lines)
+
+    def ahead(self) -> bool:
+        return not self.groups
+
+    def places(self) -> tuple[str, ...]:
+        return (self.target,)
+
+    def sources(self) -> tuple[tuple[str, bool], ...]:
+        recursive = parse(self.options, "bind").recursive
+        return tuple((group, recursive) for group in self.groups)
+
+    def run(self, context: Context) -> None:
+        options = parse(self.options)
+        with target(context.root, self.target, directory=True, plain=True) as place:
+            if not self.controllers:
+                mount("cgroup", link(place), "cgroup2", options.flags)
+                return
+            flags = options.flags & ~mounts.MS_RDONLY
+            mount("tmpfs", link(place), "tmpfs", flags, "mode=755")
+        with opened(context.root, self.target, plain=True) as top:
+            for index, (name, data) in enumerate(self.controllers):
+                os.mkdir(name, 0o755, dir_fd=top)
+                if not self.groups:
+                    mount("cgroup", f"{link(top)}/{name}", "cgroup", options.flags, data)
+                for alias in data.split(","):
+                    if alias != name:
+                        os.symlink(name, alias, dir_fd=top)
+                if self.groups:
+                    BindMount(self.groups[index], f"{self.target}/{name}", self.options).run(context)
+            if options.flags & mounts.MS_RDONLY:
+                mounts.set_attributes(top, mounts.MOUNT_ATTR_RDONLY, recursive=False)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from corten.spec.runtime import WITHIN
 from corten.sys import mounts, paths, process
@@ -49,22 +48,15 @@ def _opened_tree(path: str, *, recursive: bool) -> int:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _tree_of(pid: int) -> Iterator[None]:
-    """Be in a process's mount namespace for a while: only there can a mount of it be copied (open_tree(2))."""
-    own = os.open("/proc/self/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+def _tree_of(pid: int, path: str, *, recursive: bool) -> int:
+    """From a process's own tree: only in its mount namespace can a mount of it be copied (open_tree(2))."""
+    # By the host's /proc: an init has a pid namespace of its own, in which the number is nobody's.
+    tree = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        other = os.open(f"/proc/{pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            process.setns(other, process.CLONE_NEWNS)
-        finally:
-            os.close(other)
-        try:
-            yield
-        finally:
-            process.setns(own, process.CLONE_NEWNS)
+        with process.visiting(tree, process.CLONE_NEWNS):
+            return _opened_tree(path, recursive=recursive)
     finally:
-        os.close(own)
+        os.close(tree)
 
 
 class LaunchContext:
@@ -87,8 +79,7 @@ class LaunchContext:
     def source(self, path: str, *, recursive: bool) -> int:
         """From the host's tree, which is in sight; ``/proc/PID/root/…`` from that process's."""
         if matched := _OF_PROCESS.fullmatch(path):
-            with _tree_of(int(matched[1])):
-                return _opened_tree(matched[2], recursive=recursive)
+            return _tree_of(int(matched[1]), matched[2], recursive=recursive)
         return _opened_tree(path, recursive=recursive)
 
     def ready(self) -> None:
