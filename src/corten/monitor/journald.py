@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import array
 import errno
-import fcntl
 import os
 import socket
 import time
 
 from corten.monitor.remote import Remote
 from corten.spec.monitor import LogSpec
+from corten.sys import memfd
 from corten.wire import journal
-
-_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
 class Journal:
@@ -48,10 +46,8 @@ class Journal:
 
     def _send_file(self, message: bytes) -> int:
         assert self._socket is not None
-        file = os.memfd_create("entry", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        file = memfd.sealed(message)
         try:
-            os.write(file, message)
-            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))
             self._socket.sendmsg([], [rights])
         finally:

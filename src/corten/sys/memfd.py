@@ -8,6 +8,20 @@ import os
 _SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
+def sealed(content: bytes) -> int:
+    """A sealed file of its own for some bytes, as a close-on-exec descriptor. Raises OSError."""
+    descriptor = os.memfd_create("corten", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        view = memoryview(content)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
 def sealed_copy(path: str) -> int:
     """A sealed, executable copy of a file, as a close-on-exec descriptor: memfd_create(2). Raises OSError."""
     descriptor = os.memfd_create("corten", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
