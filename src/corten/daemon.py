@@ -56,6 +56,7 @@ from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
 from corten.engine.removal import Removal
+from corten.engine.reservations import Reservations
 from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
@@ -226,7 +227,9 @@ class Engine:
         )  # fmt: skip
         planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
         homes = Homes(paths, self._graveyard)
-        self._standbys = standbys = Standbys(self._spawner, homes)
+        reservations = Reservations(networks)
+        self._standbys = standbys = Standbys(self._spawner, homes, reservations)
+        reservations.overtaken = standbys.unplug
         launcher = Launcher(self._spawner, standbys, paths)
         lives = Lives(lambda container: log_config.feed(container, paths))
         self._helper = NetworkHelper(self._spawner, paths.helper)
@@ -234,7 +237,7 @@ class Engine:
         proxying = Proxying(self._helper, networks.ports, records, lives)
         self._helper.renewed += [resolution.renewed, proxying.renewed]
         life = Lifecycle(
-            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, events
+            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, reservations, events
         )  # fmt: skip
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]

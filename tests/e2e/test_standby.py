@@ -16,6 +16,7 @@ import pytest
 from tests.support import images
 from tests.support.command import Cli
 from tests.support.engine import Engine
+from tests.support.leaks import links
 from tests.support.process import wait_until
 from tests.support.standby import await_standby, awaited, inits, mount_points
 
@@ -91,6 +92,74 @@ def test_explain_marks_what_is_done(standing: Engine, cli: Cli, busybox: str) ->
     assert not {"uts.hostname", "network.address", "root.pivot", "process.execute"} & ready
     await_standby(standing)
     assert "(ready: done ahead)" in cli("run", "--rm", "--explain", busybox, "true").check().out
+
+
+@pytest.fixture
+def plugged(standing: Engine, cli: Cli, busybox: str) -> Engine:
+    """An engine where those who stand by have places in the default network: the last starts were there."""
+    for _ in range(3):
+        cli("run", "--rm", busybox, "true").check()
+        await_standby(standing)
+    assert ports(standing)
+    return standing
+
+
+def ports(engine: Engine) -> set[str]:
+    """The bridge's ports at whose other end somebody stands by, while nothing runs."""
+    wait_until(lambda: len(links(engine.names.bridge)) == len(inits(engine)), "only those who stand by")
+    return set(links(engine.names.bridge))
+
+
+ADDRESS = "ip -o -4 address show eth0 | sed 's/ brd.*//' && ip route && cat /proc/sys/net/ipv6/conf/eth0/disable_ipv6"
+
+
+def test_a_place_in_the_network_is_waited_for(plugged: Engine, cli: Cli, busybox: str) -> None:
+    document = json.loads(cli("run", "--rm", "--explain=json", busybox, "true").check().out)
+    ready = {step["kind"] for step in document["steps"] if step["ready"]}
+    assert {"network.veth", "network.no-ipv6", "network.address", "network.route"} <= ready
+    await_standby(plugged)
+    cables = ports(plugged)
+    cli("run", "-d", "--name", "there", busybox, "sleep", "60").check()
+    told = json.loads(cli("inspect", "there").check().out)[0]["NetworkSettings"]["Networks"]["bridge"]
+    seen = cli("exec", "there", "sh", "-c", ADDRESS).check().out
+    assert f"inet {told['IPAddress']}/{told['IPPrefixLen']}" in seen
+    assert f"default via {told['Gateway']}" in seen
+    assert seen.endswith("1\n")
+    assert cables & set(links(plugged.names.bridge))
+    assert cli("run", "--rm", busybox, "ping", "-c1", "-W5", told["IPAddress"]).code == 0
+    cli("rm", "-f", "there").check()
+
+
+def test_another_way_of_starting_than_was_likely(plugged: Engine, cli: Cli, busybox: str) -> None:
+    """A sysctl is what nobody stands by for: the address that was reserved is somebody's who is about to leave."""
+    options = ("--sysctl", "net.ipv4.ip_forward=1")
+    shown = cli("run", "--rm", *options, "--explain", busybox, "sh", "-c", ADDRESS).check().out
+    assert "inet " in shown
+    await_standby(plugged)
+    assert "inet " in cli("run", "--rm", *options, busybox, "sh", "-c", ADDRESS).check().out
+    assert "eth0" not in cli("run", "--rm", "--network", "none", busybox, "ip", "address").check().out
+
+
+def test_an_address_that_is_asked_for_is_not_refused(engine: Engine, cli: Cli, busybox: str) -> None:
+    """Who stands by gives way: in a network of two addresses, and for one that is wanted by name."""
+    cli("network", "create", "--subnet", "10.85.7.0/29", "--ip-range", "10.85.7.4/30", "small").check()
+    for _ in range(4):
+        cli("run", "--rm", "--network", "small", busybox, "true").check()
+        await_standby(engine)
+    taken = {f"10.85.7.{number}" for number in (4, 5, 6)}
+    for number, address in enumerate(sorted(taken)):
+        options = ("--ip", address) if number < 2 else ()
+        cli("run", "-d", "--network", "small", *options, busybox, "sleep", "60").check()
+    inspected = json.loads(cli("network", "inspect", "small").check().out)[0]
+    assert {one["IPv4Address"].partition("/")[0] for one in inspected["Containers"].values()} == taken
+    cli("rm", "-f", *cli("ps", "-q").check().out.split()).check()
+    cli("network", "rm", "small").check()
+
+
+def test_a_cable_that_was_removed_is_made_anew(plugged: Engine, cli: Cli, busybox: str) -> None:
+    for port in ports(plugged):
+        subprocess.run(["ip", "link", "delete", port], check=True)
+    assert "inet " in cli("run", "--rm", busybox, "sh", "-c", ADDRESS).check().out
 
 
 def test_who_is_created_next_is_waited_for(standing: Engine, cli: Cli, busybox: str) -> None:

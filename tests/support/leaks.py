@@ -7,7 +7,9 @@ machine at the same time.
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
+import subprocess
 from pathlib import Path
 
 from tests.support.names import Names
@@ -49,7 +51,7 @@ def footprint(root: Path, names: Names, ancestor: int) -> Footprint:
         mounts=frozenset(_mounts(root, names)),
         cgroups=frozenset(str(path) for path in cgroups(names.cgroup) if not _stands_by(path, standing)),
         namespaces=frozenset().union(*(_network_namespaces(pid) for pid in tree)),
-        links=frozenset(links(names.bridge)),
+        links=frozenset(_others(names.bridge, standing)),
     )
 
 
@@ -97,6 +99,30 @@ def _network_namespaces(pid: int) -> set[str]:
         if target.startswith("net:["):
             found.add(target)
     return found
+
+
+def _others(bridge: str, standing: set[str]) -> list[str]:
+    """The ports of a bridge, but for those at whose other end somebody stands by."""
+    ports = links(bridge)
+    if not ports or not standing:
+        return ports
+    peers = frozenset().union(*map(_peers, standing))
+    return [port for port in ports if _index(port) not in peers]
+
+
+def _peers(pid: str) -> set[int]:
+    """The numbers, on the host, of the other ends of a process's cables."""
+    command = ["nsenter", f"--net=/proc/{pid}/ns/net", "ip", "-json", "link", "show", "type", "veth"]
+    answer = subprocess.run(command, capture_output=True, check=False)  # it may have just left
+    found = json.loads(answer.stdout or "[]") if answer.returncode == 0 else []
+    return {link["link_index"] for link in found if "link_index" in link}
+
+
+def _index(link: str) -> int:
+    try:
+        return int(Path(f"/sys/class/net/{link}/ifindex").read_text())
+    except OSError:
+        return 0
 
 
 def links(bridge: str) -> list[str]:

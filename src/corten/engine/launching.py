@@ -29,8 +29,9 @@ class Launcher:
         self._paths = paths
 
     async def start(
-        self, container: Container, plan: Plan, feed: LogFeed, cgroup: str, *, take: bool, prepare: Callable[[], None]
-    ) -> Monitor:
+        self, container: Container, forecast: Forecast, feed: LogFeed, cgroup: str, *, take: bool,
+        prepare: Callable[[], None],
+    ) -> Monitor:  # fmt: skip
         """Start a container; returns when its command runs. With ``take`` the engine reads its output from the first
         byte on. ``prepare`` is done while the monitor gets ready, before anything of the container's. Raises
         CortenError."""
@@ -41,20 +42,23 @@ class Launcher:
             from corten.engine import log_reach
 
             await log_reach.check(spec.log.remote)
-        return await self._launch("start", plan, spec, feed=feed, prepare=prepare)
+        return await self._launch("start", forecast, spec, feed=feed, prepare=prepare)
 
     async def exec(
         self, id: str, plan: Plan, *, init: int, own_pids: bool, tty: bool, stdin: bool, take: bool
     ) -> Monitor:
         """Run one more command beside the process of ``init``, a pidfd; returns when it runs. Raises CortenError."""
         spec = MonitorSpec(id, EXEC, terminal=tty, open_stdin=stdin, durable=False, taken=take)
-        return await self._launch("exec", plan, spec, [init], own_pids=own_pids)
+        return await self._launch("exec", Forecast.of(plan), spec, [init], own_pids=own_pids)
 
     def has_ready(self, id: str, plan: Plan) -> frozenset[int]:
         """The places of a plan's operations that one who stands by has done already for a container."""
         forecast = Forecast.of(plan)
-        fits, placed = self._standbys.ready_for(id, forecast)
-        return forecast.done(placed=placed) if fits else frozenset()
+        return forecast.done(self._standbys.ready_for(id, forecast))
+
+    def is_ready(self, id: str, forecast: Forecast) -> bool:
+        """Whether somebody stands by for a start as it is."""
+        return self._standbys.ready_for(id, forecast).stands
 
     def _spec(self, container: Container, cgroup: str, *, taken: bool = False) -> MonitorSpec:
         return MonitorSpec(
@@ -73,14 +77,14 @@ class Launcher:
         )
 
     async def _launch(
-        self, do: str, plan: Plan, spec: MonitorSpec, descriptors: Sequence[int] = (), *,
+        self, do: str, forecast: Forecast, spec: MonitorSpec, descriptors: Sequence[int] = (), *,
         feed: LogFeed | None = None, prepare: Callable[[], None] | None = None, **members: object,
     ) -> Monitor:  # fmt: skip
         """Once more when the monitor died before its first word, or the spawner: nothing was started then."""
         message: Message = {"do": do, "monitor": spec.encode(), **members}
         for last in (False, True):
             with self._standbys.under_way():
-                monitor = await self._ask(message, plan, descriptors, tty=spec.terminal, feed=feed)
+                monitor = await self._ask(message, forecast, descriptors, tty=spec.terminal, feed=feed)
                 try:
                     if prepare is not None:
                         prepare()
@@ -99,12 +103,11 @@ class Launcher:
         raise Unavailable("start a monitor: the spawner died twice")
 
     async def _ask(
-        self, message: Message, plan: Plan, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None
+        self, message: Message, forecast: Forecast, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None
     ) -> Monitor:
-        forecast = Forecast.of(plan)
         id = message["monitor"]["id"] if message["do"] == "start" else ""
-        monitor, placed = await self._standbys.take(id, forecast, message)
-        message["order"] = forecast.order(stands=monitor is not None and id != "", placed=placed).encode()
+        monitor, done = await self._standbys.take(id, forecast, message)
+        message["order"] = forecast.order(done).encode()
         monitor = monitor or self._forked()  # there, the request waits in the socket until it stands by
         monitor.employ(message, descriptors, tty=tty, feed=feed)
         return monitor
@@ -113,7 +116,7 @@ class Launcher:
         ours, theirs = messages.pair()
         monitor = Monitor(ours)
         with theirs:
-            request: Message = {"do": "stand-by", "ahead": "", "foreseen": "", "likely": {}}
+            request: Message = {"do": "stand-by", "ahead": "", "foreseen": "", "plugged": "", "likely": {}}
             self._spawner.tell(request, [theirs.fileno()])
         return monitor
 

@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -24,11 +24,13 @@ from corten.engine.networks import Networks
 from corten.engine.planning import Planner
 from corten.engine.proxying import Proxying
 from corten.engine.records import Records
+from corten.engine.reservations import Reservations
 from corten.engine.resolution import Resolution
 from corten.engine.spawning import Spawner
 from corten.engine.volume_mounts import HostMounts
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
 from corten.network.endpoint import Endpoint
+from corten.runtime.ahead import Forecast
 from corten.spec.monitor import ExitRecord
 from corten.spec.plan import Plan
 from corten.sys import process
@@ -51,6 +53,7 @@ class Lifecycle:
     networks: Networks
     resolution: Resolution
     proxying: Proxying
+    reservations: Reservations
     events: Events
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
@@ -66,7 +69,7 @@ class Lifecycle:
     async def plan(self, container: Container) -> Plan:
         """The operations of a start; the container has its place in the network from now on."""
         async with self.lives.of(container).lock:
-            return self.planner.plan(container, self.networks.attach(container))
+            return self._planned(container)[1].plan
 
     async def start(self, container: Container, *, plan_digest: str | None = None) -> None:
         """Start a container. Raises NotModified, Conflict, and why its command could not be started."""
@@ -84,8 +87,8 @@ class Lifecycle:
             await live.farewell
         live.feed.begin()
         try:
-            endpoints = self.networks.attach(container)
-            plan = self._checked_plan(container, endpoints, plan_digest)
+            endpoints, forecast = self._planned(container, shown=plan_digest)
+            self.reservations.note(endpoints)
             await self.proxying.settle(container)
             endpoints = self.networks.publish(container, endpoints)
 
@@ -100,7 +103,7 @@ class Lifecycle:
             cgroup = self.planner.cgroup(container)
             with await self._mounted(container):
                 monitor = await self.launcher.start(
-                    container, plan, live.feed, cgroup, take=take, prepare=prepare
+                    container, forecast, live.feed, cgroup, take=take, prepare=prepare
                 )
         except BaseException as error:
             if isinstance(error, MonitorLost):  # it cannot take back what it did; its init may even run
@@ -116,11 +119,18 @@ class Lifecycle:
         await self.mounts.hold(container)
         return self.mounts.shown(container)
 
-    def _checked_plan(self, container: Container, endpoints: Sequence[Endpoint], digest: str | None) -> Plan:
-        plan = self.planner.plan(container, endpoints)
-        if digest is not None and plan.digest() != digest:
-            raise Conflict(f"start {container.name}: the plan is not the one that was shown")
-        return plan
+    def _planned(self, container: Container, *, shown: str | None = None) -> tuple[tuple[Endpoint, ...], Forecast]:
+        """The container's places in its networks, taken from now on, and its plan; ``shown`` is the digest of the one
+        that somebody has seen. Raises Conflict when it is not that one."""
+        endpoints = self.networks.attach(container)
+        forecast = Forecast.of(self.planner.plan(container, endpoints))
+        if shown is not None:
+            if forecast.plan.digest() != shown:
+                raise Conflict(f"start {container.name}: the plan is not the one that was shown")
+        elif self.reservations.was_ahead(container) and not self.launcher.is_ready(container.id, forecast):
+            endpoints = self.reservations.renew(container)
+            forecast = Forecast.of(self.planner.plan(container, endpoints))
+        return endpoints, forecast
 
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:
         """Nothing was started: as Docker, the record says why, and a ``--rm`` container goes."""

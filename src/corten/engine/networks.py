@@ -175,6 +175,10 @@ class Networks:
         default = self._bridge if network.name == DEFAULT else f"br-{network.id[:12]}"
         return network.options.get(BRIDGE_NAME, default)
 
+    def bridge(self, network_id: str) -> BridgeNetwork | None:
+        """A network that containers can be plugged into, by its whole ID."""
+        return self._bridges.get(network_id)
+
     def restore_rules(self, *, whole: bool) -> bool:
         """Make the firewall's tables anew: with ``whole`` in any case, else where one is missing. Whether that was
         done. Raises CortenError."""

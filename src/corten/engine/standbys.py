@@ -2,8 +2,9 @@
 
 What that is, the last start tells: its order names the operations that could have been done ahead. Each stands by for a
 container that is to be: the next one that is created gets its ID (:meth:`Standbys.reserve`), and finds its control
-group joined, and its root mounted if its image is the one that was started last. A start that nobody fits takes the
-long way, by a fork of the spawner. One more monitor stands by with nothing done, for an exec.
+group joined, its root mounted if its image is the one that was started last, and its cable plugged in if it is in the
+network that the last ones were in. A start that nobody fits takes the long way, by a fork of the spawner. One more
+monitor stands by with nothing done, for an exec.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from typing import Protocol
 
 from corten.engine.channel import Message
 from corten.engine.homes import Homes
@@ -22,8 +24,9 @@ from corten.engine.monitors import Monitor
 from corten.engine.names import new_id
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
-from corten.runtime.ahead import Forecast
+from corten.runtime.ahead import NOTHING, Done, Forecast, as_json
 from corten.runtime.operations.identity import Execute
+from corten.spec.operation import Operation
 from corten.spec.plan import Plan
 from corten.sys import messages
 
@@ -43,6 +46,16 @@ _ANY = "@"
 """In the place of an ID."""
 
 
+class Places(Protocol):
+    """Places in a network for containers that are to be."""
+
+    def reserve(self, id: str) -> list[Operation]:
+        """The operations that make one, if the next container is likely to be in a certain network; else none."""
+
+    def release(self, id: str) -> None:
+        """Whoever stood by for it is gone."""
+
+
 @dataclasses.dataclass(slots=True, eq=False)
 class _Standby:
     monitor: Monitor
@@ -50,6 +63,7 @@ class _Standby:
     """Of the container that is to be; '' for an exec."""
     ahead: str = ""
     foreseen: str = ""
+    plugged: str = ""
     """What was done, operations as JSON."""
     group: str = ""
     is_ready: bool = False
@@ -57,10 +71,14 @@ class _Standby:
 
     def fits(self, id: str, forecast: Forecast) -> bool:
         """Whether a container's start, or an exec ('' for ``id``), is for this one."""
-        return self.is_ready and self.ahead == forecast.ahead and (self.id == id or not self.is_reserved)
+        return (
+            self.is_ready and self.ahead == forecast.ahead and (self.id == id or not self.is_reserved)
+            and self.plugged in ("", forecast.plugged)
+        )  # fmt: skip
 
-    def has_foreseen(self, forecast: Forecast) -> bool:
-        return self.foreseen != "" and self.foreseen == forecast.foreseen
+    def done(self, forecast: Forecast) -> Done:
+        """What it has done of a start that it fits."""
+        return Done(True, self.foreseen != "" and self.foreseen == forecast.foreseen, self.plugged != "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,9 +94,10 @@ class _Kind:
 class Standbys:
     """Those of one engine. Each start and exec is made within :meth:`under_way`, and asks :meth:`take`."""
 
-    def __init__(self, spawner: Spawner, homes: Homes) -> None:
+    def __init__(self, spawner: Spawner, homes: Homes, places: Places) -> None:
         self._spawner = spawner
         self._homes = homes
+        self._places = places
         self._waiting: list[_Standby] = []
         self._leaving: dict[str, asyncio.Future[None]] = {}
         """By ID, those who have yet to take back what they did for it."""
@@ -121,28 +140,29 @@ class Standbys:
                 self._let_go([one])
                 return
 
-    async def take(self, id: str, forecast: Forecast, request: Message) -> tuple[Monitor | None, bool]:
-        """The monitor of one who fits, and whether that has done what was foreseen, too. Without one, nobody has
-        anything of the container's in his hands any more. ``id`` is '' for an exec."""
+    async def take(self, id: str, forecast: Forecast, request: Message) -> tuple[Monitor | None, Done]:
+        """The monitor of one who fits, and what that has done. Without one, nobody has anything of the container's in
+        his hands any more. ``id`` is '' for an exec."""
         self._learn(id, forecast, request)
         fitting = self._fitting(id, forecast)
         if fitting is None:
             if id:
                 await self.forget(id)
-            return None, False
+            return None, NOTHING
         self._waiting.remove(fitting)
-        placed = fitting.has_foreseen(forecast)
+        done = fitting.done(forecast) if id else NOTHING
         if fitting.id not in ("", id):  # without control groups, they are all alike
             # Not before it is out of the root that is mounted there: that would go with its mount point.
             fitting.monitor.launched.add_done_callback(lambda _: self._homes.bury(fitting.id))
-        elif fitting.foreseen and not placed:
+        elif fitting.foreseen and not done.placed:
             self._homes.renew(id)
-        return fitting.monitor, placed
+        self._places.release(fitting.id)  # it is the container's own now
+        return fitting.monitor, done
 
-    def ready_for(self, id: str, forecast: Forecast) -> tuple[bool, bool]:
-        """Whether somebody fits, and has done what was foreseen."""
+    def ready_for(self, id: str, forecast: Forecast) -> Done:
+        """What somebody has done who fits."""
         fitting = self._fitting(id, forecast) if forecast.ahead else None
-        return fitting is not None, fitting is not None and fitting.has_foreseen(forecast)
+        return fitting.done(forecast) if fitting else NOTHING
 
     def _fitting(self, id: str, forecast: Forecast) -> _Standby | None:
         fitting = [one for one in self._waiting if one.fits(id, forecast)]
@@ -174,6 +194,10 @@ class Standbys:
         self._start = dataclasses.replace(self._start, foreseen="")
         self._let_go([one for one in self._waiting if one.foreseen])
         self._later()
+
+    def unplug(self, id: str) -> None:
+        """Somebody else has the place in a network that was reserved for a container."""
+        self._let_go([one for one in self._waiting if one.id == id])
 
     def _start_over(self) -> None:
         """Those of a spawner that died have nobody above them who would learn how a container ended."""
@@ -209,13 +233,15 @@ class Standbys:
             return
         ours, theirs = messages.pair()
         ahead, foreseen, group = (text.replace(_ANY, id) for text in (kind.ahead, kind.foreseen, kind.group))
-        self._make(_Standby(Monitor(ours), id, ahead, foreseen, group), theirs, kind.likely)
+        plugged = as_json(self._places.reserve(id))
+        self._make(_Standby(Monitor(ours), id, ahead, foreseen, plugged, group), theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
         self._waiting.append(one)
         one.monitor.standing.add_done_callback(lambda done: self._stands(one, done))
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
-        request = {"do": "stand-by", "ahead": one.ahead, "foreseen": one.foreseen, "likely": likely}
+        done = {"ahead": one.ahead, "foreseen": one.foreseen, "plugged": one.plugged}
+        request: Message = {"do": "stand-by", **done, "likely": likely}
         with theirs:
             try:
                 self._spawner.tell(request, [theirs.fileno()])
@@ -263,6 +289,7 @@ class Standbys:
         def over(_: object) -> None:
             self._leaving.pop(one.id, None)
             one.monitor.close()
+            self._places.release(one.id)
             if one.id and not one.is_reserved:
                 self._homes.bury(one.id)
             elif one.foreseen:

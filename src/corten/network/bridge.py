@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, Unsupported
@@ -81,6 +81,10 @@ class BridgeNetwork:
         self.settings = settings
         self.endpoints: dict[str, Endpoint] = {}
         """By container ID."""
+        self.overtaken: Callable[[str], None] = lambda _: None
+        """Hears of a container whose reserved place went to another one; set by who reserves."""
+        self._reserved: dict[str, Endpoint] = {}
+        self._made_ahead: set[str] = set()
         self._firewall = firewall
         self._ports = ports
         self._addresses = _addresses(settings.subnet, settings.gateway, settings.range, settings.reserved)
@@ -101,7 +105,7 @@ class BridgeNetwork:
         settings = self.settings
         host.ensure_bridge(settings.bridge, self._own_addresses(), settings.mtu)
         host.set_switch(f"net/ipv4/conf/{settings.bridge}/route_localnet", "1")
-        owned = {endpoint.host_interface for endpoint in self.endpoints.values()}
+        owned = {one.host_interface for one in (*self.endpoints.values(), *self._reserved.values())}
         for name in host.ports(settings.bridge):
             if name not in owned:
                 host.delete_link(name)
@@ -117,6 +121,7 @@ class BridgeNetwork:
         """Delete the bridge. Raises Conflict while containers are on it."""
         if self.endpoints:
             raise Conflict(f"error while removing network: network {self.settings.name} has active endpoints")
+        self._overtake(list(self._reserved))
         if self.is_bridge:
             host.delete_link(self.settings.bridge)
 
@@ -132,15 +137,67 @@ class BridgeNetwork:
             )
         _check_mac(wish.mac)
         self._mend()
+        if wish == _NO_WISH and self._is_plugged(container_id, interface):
+            self._made_ahead.add(container_id)
+            endpoint = self._reserved.pop(container_id)
+        else:
+            ip, ip6 = self._chosen(wish)
+            endpoint = self._endpoint(container_id, ip, ip6, wish.interface or interface, wish)
+        self.endpoints[container_id] = endpoint
+        return endpoint
+
+    # A place that is taken before there is a container: its cable is plugged in by who stands by for its start.
+
+    def reserve(self, container_id: str) -> Endpoint:
+        """Take a place for a container that is to be, which has it when it is attached and wishes for nothing else.
+        Raises Conflict when no address is left."""
+        endpoint = self._endpoint(container_id, *self._next_free(), f"{self.settings.prefix}0", _NO_WISH)
+        self._reserved[container_id] = endpoint
+        return endpoint
+
+    def _is_plugged(self, container_id: str, interface: str) -> bool:
+        """Whether a container finds its cable where it was made for it: somebody may have removed that."""
+        reserved = self._reserved.get(container_id)
+        return reserved is not None and reserved.interface == interface and host.link_exists(reserved.host_interface)
+
+    def unreserve(self, container_id: str) -> None:
+        """Give a reserved place back; nothing when there is none."""
+        if (endpoint := self._reserved.pop(container_id, None)) is not None:
+            self._release_addresses(endpoint)
+
+    def was_reserved(self, container_id: str) -> bool:
+        """Whether a container's place is the one that was reserved for it."""
+        return container_id in self._made_ahead
+
+    def renew(self, container_id: str) -> None:
+        """Take another place, where nobody is there any more who made the reserved one. That is given back when he is
+        gone, with :meth:`unreserve`: until then he has its address. Raises Conflict when no other is left."""
+        old = self.endpoints[container_id]
+        self.endpoints[container_id] = self._endpoint(container_id, *self._next_free(), old.interface, _NO_WISH)
+        self._made_ahead.discard(container_id)
+        self._reserved[container_id] = old
+
+    def _overtake(self, container_ids: Sequence[str]) -> None:
+        """Whoever is there counts for more than whoever may come."""
+        for container_id in container_ids:
+            self.unreserve(container_id)
+            self.overtaken(container_id)
+
+    def _next_free(self) -> tuple[str, str]:
+        return self._addresses.allocate(), self._given6("")
+
+    def _chosen(self, wish: Wish) -> tuple[str, str]:
+        """The addresses for a wish. Raises as :meth:`attach`."""
+        wanted = {wish.ip, wish.ip6} - {""}
+        self._overtake([id for id, one in self._reserved.items() if wanted & {one.ip, one.ip6}])
+        if self._addresses.is_full:
+            self._overtake(list(self._reserved))
         ip = _given(self._addresses, wish.ip)
         try:
-            ip6 = self._given6(wish.ip6)
+            return ip, self._given6(wish.ip6)
         except CortenError:
             self._addresses.release(ip)
             raise
-        endpoint = self._endpoint(container_id, ip, ip6, wish.interface or interface, wish)
-        self.endpoints[container_id] = endpoint
-        return endpoint
 
     def _given6(self, wanted: str) -> str:
         if self._addresses6 is not None:
@@ -258,11 +315,15 @@ class BridgeNetwork:
         endpoint = self.endpoints.pop(container_id, None)
         if endpoint is None:
             return
+        self._made_ahead.discard(container_id)
+        self._release_addresses(endpoint)
+        self._ports.give_back(endpoint.ports)
+        self._firewall.withdraw(endpoint.ports)
+
+    def _release_addresses(self, endpoint: Endpoint) -> None:
         self._addresses.release(endpoint.ip)
         if endpoint.ip6 and self._addresses6 is not None:
             self._addresses6.release(endpoint.ip6)
-        self._ports.give_back(endpoint.ports)
-        self._firewall.withdraw(endpoint.ports)
 
 
 def _forwardings(endpoint: Endpoint) -> list[Forwarding]:

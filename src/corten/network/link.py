@@ -57,6 +57,7 @@ class VethPair(Operation):
     kind: ClassVar[str] = "network.veth"
     stage: ClassVar[str] = PARENT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     host: str
     """Name of the host's end."""
@@ -262,6 +263,7 @@ class Ipv6(Operation):
     kind: ClassVar[str] = "network.ipv6"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
 
@@ -322,6 +324,7 @@ class NoIpv6(Operation):
     kind: ClassVar[str] = "network.no-ipv6"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
 
@@ -353,6 +356,7 @@ class Address(Operation):
     kind: ClassVar[str] = "network.address"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
     ip: str
@@ -401,6 +405,7 @@ class Address6(Operation):
     kind: ClassVar[str] = "network.address6"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
     ip: str
@@ -439,6 +444,7 @@ class DefaultRoute(Operation):
     kind: ClassVar[str] = "network.route"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     gateway: str
 

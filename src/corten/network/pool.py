@@ -101,13 +101,23 @@ class Addresses:
         self._lowest = self._start
         """No address of the range below it is free."""
 
-    def allocate(self) -> str:
-        """Raises Conflict when the range is full."""
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is left to :meth:`allocate`."""
+        return self._next() is None
+
+    def _next(self) -> int | None:
         for number in range(self._lowest, self._end + 1):
             if number not in self._used:
-                self._used.add(number)
-                self._lowest = number + 1
-                return str(self._address(number))
+                self._lowest = number
+                return number
+        return None
+
+    def allocate(self) -> str:
+        """Raises Conflict when the range is full."""
+        if (number := self._next()) is not None:
+            self._used.add(number)
+            return str(self._address(number))
         raise Conflict(
             f"allocate address in {self.subnet}: no available IPv{self.subnet.version} addresses on this network"
         )

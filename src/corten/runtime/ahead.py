@@ -3,8 +3,8 @@
 Most of a start is the same for nearly every container: its namespaces, ``/proc``, ``/dev`` and ``/sys`` with all that
 is hidden in them, a session. An init that stands by has done these operations already, in a tree of its own
 (:mod:`corten.runtime.stages.staging`), and sits in the control group of a container that is to be: who creates one next
-gets that one's ID. So it can have a root already, too, of the image that was started last. The plan still lists all
-these operations, with the same text.
+gets that one's ID. So it can have a root already, too, of the image that was started last, and a place in the network
+that the last ones were in. The plan still lists all these operations, with the same text.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ class Ready:
     """Among the init's: those of nearly every container."""
     foreseen: tuple[int, ...] = ()
     """Among the init's: those of one container, of one image."""
+    cables: tuple[int, ...] = ()
+    """Among those that are not the init's: those of one container's place in a network."""
+    plugged: tuple[int, ...] = ()
+    """Among the init's: the same."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class Order:
     """Whether it has a root already, and everything in its place: what was done for that is not in the order."""
     sources: tuple[tuple[str, bool], ...] = ()
     """What of the host the operations that are left show: (path, with all that is mounted below)."""
+    awaits: bool = False
+    """Whether the starter has links to make yet, which the init waits for."""
 
     def encode(self) -> dict[str, Any]:
         """The JSON form."""
@@ -72,8 +78,23 @@ class _Facts(NamedTuple):
     ahead: bool
     of_host: bool
     is_tree: bool
+    of_endpoint: bool
     paths: tuple[str, ...]
     sources: tuple[tuple[str, bool], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Done:
+    """What one who stands by has done of what a forecast names. Without ``stands`` nobody does."""
+
+    stands: bool = False
+    placed: bool = False
+    """Its image was guessed right."""
+    plugged: bool = False
+    """It has the container's place in its network."""
+
+
+NOTHING = Done()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,6 +109,8 @@ class Forecast:
     """What an init that stands by has done when it fits this plan, as JSON; '' where none can fit."""
     foreseen: str
     """What it has done besides if its image was guessed right, as JSON."""
+    plugged: str
+    """What it has done besides if it has the container's place in its network, as JSON; '' for no such place."""
 
     @classmethod
     def of(cls, plan: Plan) -> Forecast:
@@ -98,28 +121,42 @@ class Forecast:
         can = _ready(outside, steps, inside)
         early = (*map(_facts, plan.stage(CLONE)), *map(_facts, _at(can.outside, outside)), *_at(can.inside, inside))
         ahead = _json(early) if can.inside else ""
-        return cls(plan, outside, inside, can, ahead, _json(_at(can.foreseen, inside)))
+        plugged = _json((*map(_facts, _at(can.cables, outside)), *_at(can.plugged, inside)))
+        return cls(plan, outside, inside, can, ahead, _json(_at(can.foreseen, inside)), plugged)
 
-    def order(self, *, stands: bool = False, placed: bool = False) -> Order:
-        """The order for one who has done nothing; or who ``stands`` by, and has foreseen it (``placed``) or not."""
-        done = (*self.places.inside, *(self.places.foreseen if placed else ())) if stands else ()
-        made = self.places.outside if stands else ()
-        left = [facts for place, facts in enumerate(self.inside) if place not in done]
+    def order(self, done: Done = NOTHING) -> Order:
+        """The order for one who has done this."""
+        made, ready = self._outside(done), self._inside(done)
+        left = [facts for place, facts in enumerate(self.inside) if place not in ready]
+        outside = [step for place, step in enumerate(self.outside) if place not in made]
         return Order(
-            [encode(step) for place, step in enumerate(self.outside) if place not in made],
-            _json(left if placed else self.inside) or "[]",
-            self.places.inside if stands and not placed else (),
-            placed,
+            [encode(step) for step in outside],
+            _json(left if done.placed else self.inside) or "[]",
+            () if done.placed else ready,
+            done.placed,
             tuple(source for facts in left for source in facts.sources),
+            any(step.stage == PARENT for step in outside),
         )
 
-    def done(self, *, placed: bool) -> frozenset[int]:
+    def done(self, done: Done) -> frozenset[int]:
         """The places in the whole plan of what one who stands by has done."""
+        if not done.stands:
+            return frozenset()
         outside = [place for place, step in enumerate(self.plan.steps) if step.stage != INIT]
         inside = [place for place, step in enumerate(self.plan.steps) if step.stage == INIT]
         clone = (place for place, step in enumerate(self.plan.steps) if step.stage == CLONE)
-        ready = (*self.places.inside, *(self.places.foreseen if placed else ()))
-        return frozenset((*clone, *_at(self.places.outside, outside), *_at(ready, inside)))
+        return frozenset((*clone, *_at(self._outside(done), outside), *_at(self._inside(done), inside)))
+
+    def _outside(self, done: Done) -> tuple[int, ...]:
+        can = self.places
+        return (*(can.outside if done.stands else ()), *(can.cables if done.plugged else ()))
+
+    def _inside(self, done: Done) -> tuple[int, ...]:
+        can = self.places
+        return (
+            *(can.inside if done.stands else ()), *(can.foreseen if done.placed else ()),
+            *(can.plugged if done.plugged else ()),
+        )  # fmt: skip
 
 
 T = TypeVar("T")
@@ -130,12 +167,17 @@ def _facts(step: Operation) -> _Facts:
     paths = tuple(closed(path) for path in step.places())
     return _Facts(
         json.dumps(encode(step), separators=(",", ":")), step.ahead(), step.of_host,
-        isinstance(step, Mount) and paths != ("/",), paths, step.sources(),
+        isinstance(step, Mount) and paths != ("/",), step.of_endpoint, paths, step.sources(),
     )  # fmt: skip
 
 
 def _at(places: Iterable[int], steps: Sequence[T]) -> list[T]:
     return [steps[place] for place in places]
+
+
+def as_json(steps: Iterable[Operation]) -> str:
+    """Operations as a forecast has them: '' for none."""
+    return _json(map(_facts, steps))
 
 
 def _json(steps: Iterable[_Facts]) -> str:
@@ -151,7 +193,11 @@ def _ready(outside: Sequence[Operation], steps: Sequence[Operation], inside: Seq
     if not found or left or any(step.of_host for step in outside):
         return Ready()
     made = tuple(place for place, step in enumerate(outside) if step.stage != PARENT and step.ahead())
-    return Ready(made, found, _of_one_container(steps, inside, found, trees))
+    return Ready(
+        made, found, _of_one_container(steps, inside, found, trees),
+        tuple(place for place, step in enumerate(outside) if step.of_endpoint),
+        tuple(place for place, facts in enumerate(inside) if facts.of_endpoint),
+    )  # fmt: skip
 
 
 def _of_every_container(known: Sequence[_Facts]) -> tuple[tuple[int, ...], tuple[str, ...]]:

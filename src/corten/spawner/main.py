@@ -124,8 +124,8 @@ class Spawner:
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    ahead, foreseen, likely = message["ahead"], message["foreseen"], message["likely"]
-    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.stand_by(ahead, foreseen, likely))
+    words = (message[name] for name in ("ahead", "foreseen", "plugged", "likely"))
+    monitors.watch(socket.socket(fileno=descriptors[0]), lambda starter: starter.stand_by(*words))
     return 0
 
 

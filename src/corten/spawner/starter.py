@@ -40,27 +40,29 @@ class Starter:
         self._channel = channel
         self._line = line
 
-    def stand_by(self, ahead: str, foreseen: str, likely: Mapping[str, Any]) -> None:
+    def stand_by(self, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
         """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, or says ``bye``,
         nobody needs this one.
 
-        With ``ahead`` and ``foreseen``, operations as JSON, an init has done these already, and only a start that fits
-        will come. ``likely`` is the request of an earlier start, to rehearse with. The working directory is the data
-        root.
+        With ``ahead``, ``foreseen`` and ``plugged``, operations as JSON, an init has done these already, and only a
+        start that fits will come. ``likely`` is the request of an earlier start, to rehearse with. The working
+        directory is the data root.
         """
         with contextlib.suppress(messages.Closed):
             if ahead:
-                self._stand_by_with_init(ahead, foreseen, likely)
+                self._stand_by_with_init(ahead, foreseen, plugged, likely)
             else:
                 if likely:
                     _read(likely)
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel))
 
-    def _stand_by_with_init(self, ahead: str, foreseen: str, likely: Mapping[str, Any]) -> None:
+    def _stand_by_with_init(self, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
         inside = likely["order"]["inside"]
-        steps, further = (Plan.decode(json.loads(text or "[]")) for text in (ahead, foreseen))
-        with prepared(steps, os.getcwd(), foreseen=further, likely=inside, sibling=True) as waiting:
+        steps, further, links = (Plan.decode(json.loads(text or "[]")) for text in (ahead, foreseen, plugged))
+        with prepared(
+            steps, os.getcwd(), foreseen=further, plugged=links, likely=inside, sibling=True
+        ) as waiting:  # fmt: skip
             _rehearse(likely)
             messages.send(self._channel, {"event": "standing"})
             if _is_wanted(self._channel, waiting):

@@ -65,6 +65,8 @@ class Operation:
     """The heading under which a learner reads it: namespaces, file system, devices, limits, network, privileges."""
     of_host: ClassVar[bool] = False
     """It needs the host's tree, or the choice of namespaces: what an init that stands by has behind it."""
+    of_endpoint: ClassVar[bool] = False
+    """It can be done ahead for a container whose place in a network was taken ahead: nothing else has a say in it."""
 
     def what(self) -> str:
         """The object it acts on, for messages: ``/proc``, ``memory.max``, ``eth0``."""

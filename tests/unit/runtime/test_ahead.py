@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from corten.network.link import Address, Loopback
-from corten.runtime.ahead import Forecast, Order, Ready
+from corten.network.link import Address, DefaultRoute, Loopback, NoIpv6, VethPair
+from corten.runtime.ahead import Done, Forecast, Order, Ready, as_json
 from corten.runtime.operations.cgroups import CgroupCreate, CgroupJoin, CgroupWrite
 from corten.runtime.operations.files import BindMount, DeviceLinks, DeviceNodes, MaskPaths, Mount, ReadOnlyPaths
 from corten.runtime.operations.identity import Session
@@ -84,7 +84,7 @@ def test_a_group_is_made_and_joined_before_it_is_limited() -> None:
     plan = Plan((CgroupCreate("/cg", "c"), limit, CLONE, join, CgroupNamespace(), ROOT, PROC))
     assert Forecast.of(plan).places.outside == (0,)
     assert kinds(join, CgroupNamespace(), ROOT, PROC) == ["cgroup.join", "namespace.cgroup", "mount"]
-    order = Forecast.of(plan).order(stands=True)
+    order = Forecast.of(plan).order(Done(True))
     assert [step["kind"] for step in order.outside] == ["cgroup.write", "namespace.clone"]
 
 
@@ -92,7 +92,7 @@ def test_one_container_s_own_root_and_files_are_foreseen() -> None:
     own = BindMount("/data/c/7/hosts", "/etc/hosts", ("rbind",))
     steps = (PrivateMounts(), ROOT, PROC, own, BindMount("/x", "/y"), PivotRoot())
     assert foreseen(*steps) == [ROOT.what(), own.what()]
-    order = Forecast.of(Plan((CLONE, *steps))).order(stands=True, placed=True)
+    order = Forecast.of(Plan((CLONE, *steps))).order(Done(True, placed=True))
     assert Plan.decode(json.loads(order.inside)).steps == steps[4:]
     assert order.ready == ()
     assert order.sources == (("/x", False),)
@@ -108,6 +108,20 @@ def test_a_file_in_another_container_s_directory_is_not_its_own() -> None:
     assert foreseen(ROOT, theirs, PROC) == [ROOT.what()]
 
 
+def test_a_place_in_a_network_is_made_ahead() -> None:
+    cable = VethPair("veth1", "br", "eth0", "02:42:0a:00:00:02", 1500)
+    inside = (NoIpv6("eth0"), Address("eth0", "10.0.0.2", 24), DefaultRoute("10.0.0.1"))
+    forecast = Forecast.of(Plan((CLONE, cable, ROOT, PROC, Loopback(), *inside, PivotRoot())))
+    assert forecast.plugged == as_json((cable, *inside))
+    order = forecast.order(Done(True, placed=True, plugged=True))
+    assert ([step["kind"] for step in order.outside], order.awaits) == (["namespace.clone"], False)
+    assert Plan.decode(json.loads(order.inside)).steps == (PivotRoot(),)
+    assert forecast.order(Done(True, plugged=True)).ready == (1, 2, 3, 4, 5)
+    assert forecast.order(Done(True)).awaits
+    assert forecast.done(Done(True, plugged=True)) == {0, 1, 3, 4, 5, 6, 7}
+    assert forecast.done(Done()) == frozenset()
+
+
 def test_nothing_is_done_ahead_of_an_exec() -> None:
     assert Forecast.of(Plan((EnterContainer(("mount",)), Session()))).ahead == ""
 
@@ -120,7 +134,7 @@ def test_an_order_has_the_whole_plan() -> None:
     order = forecast.order()
     assert order.plan() == plan
     assert Order.decode(json.loads(json.dumps(order.encode()))).plan() == plan
-    standing = forecast.order(stands=True)
+    standing = forecast.order(Done(True))
     assert standing.inside == order.inside
     assert standing.ready == (1,)
     assert standing.sources == (("/x", True),)

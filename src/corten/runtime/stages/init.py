@@ -14,7 +14,7 @@ from typing import NoReturn
 from corten.errors import CortenError
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
-from corten.runtime.operations.root import OverlayMount
+from corten.runtime.operations.root import OverlayMount, PivotRoot
 from corten.runtime.stages.context import BEGIN, LINKED, PREPARED, InitContext
 from corten.runtime.stages.staging import Staging
 from corten.spec.operation import INIT, PARENT, Operation, decode
@@ -40,11 +40,11 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
 
 
 def stand_by(
-    steps: Sequence[Operation], foreseen: Sequence[Operation], base: str, likely: str,
+    steps: Sequence[Operation], foreseen: Sequence[Operation], plugged: Sequence[Operation], base: str, likely: str,
     context: InitContext, channel: socket.socket,
 ) -> NoReturn:  # fmt: skip
-    """Do the operations that nearly every start has, and those that are ``foreseen``, wait for a container, and do the
-    rest of its own.
+    """Do the operations that nearly every start has, those that are ``foreseen``, and those of a place in a network;
+    wait for a container, and do the rest of its own.
 
     ``base`` is the data root; ``likely`` are the operations of an earlier start, as JSON. An end of file on the
     channel, instead of an order, ends it.
@@ -62,6 +62,10 @@ def stand_by(
             _one(step, context)
             if isinstance(step, OverlayMount):
                 staging.place_all(context.root)
+        if plugged:
+            _await(channel)
+        for step in plugged:
+            _one(step, context)
         _rehearse(likely, context)
         channel.send(PREPARED)
         message, descriptors = messages.receive(channel)
@@ -93,9 +97,9 @@ def _follow(order: Order, staging: Staging, context: InitContext, channel: socke
     if word != BEGIN:
         os._exit(1)  # the starter has failed, and knows why
     context.bring(order.sources, given)
-    linked = False
+    linked = not order.awaits
     for place, step in enumerate(steps):
-        if step.group == _NETWORK and place not in ready and not linked:
+        if not linked and place not in ready and (step.group == _NETWORK or step.kind == PivotRoot.kind):
             linked = _await(channel)
         if place not in ready:
             _one(step, context)

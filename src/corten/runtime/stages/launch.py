@@ -251,10 +251,11 @@ class Waiting:
 
 @contextlib.contextmanager
 def prepared(
-    steps: Plan, base: str, *, foreseen: Plan = _NOTHING, likely: str = "[]", sibling: bool = False
-) -> Iterator[Waiting]:
-    """An init that stands by: in namespaces of its own, with the operations ``steps`` and ``foreseen`` done. ``base``
-    is the data root, ``likely`` the operations of an earlier start, as JSON, which it rehearses.
+    steps: Plan, base: str, *, foreseen: Plan = _NOTHING, plugged: Plan = _NOTHING, likely: str = "[]",
+    sibling: bool = False,
+) -> Iterator[Waiting]:  # fmt: skip
+    """An init that stands by: in namespaces of its own, with the operations ``steps``, ``foreseen`` and ``plugged``
+    done. ``base`` is the data root, ``likely`` the operations of an earlier start, as JSON, which it rehearses.
 
     Raises OperationFailed. What was done on the host for one that nobody took is undone.
     """
@@ -262,7 +263,7 @@ def prepared(
 
     def stand_by(channel: socket.socket) -> NoReturn:
         context = InitContext(channel, gate=-1, target=-1)
-        init.stand_by(steps.stage(INIT), foreseen.steps, base, likely, context, channel)
+        init.stand_by(steps.stage(INIT), foreseen.steps, plugged.stage(INIT), base, likely, context, channel)
 
     made: list[Operation] = []
     with contextlib.ExitStack() as left:
@@ -270,10 +271,19 @@ def prepared(
         _run(steps.stage(HOST), LaunchContext(), made)
         started = _fork(namespaces.flags(), stand_by, sibling=sibling)
         with contextlib.closing(Waiting(started, made)) as waiting:
+            _plug(plugged, started, made)
             started.await_prepared()
             yield waiting
             if waiting.is_taken:
                 left.pop_all()
+
+
+def _plug(links: Plan, started: Init, made: list[Operation]) -> None:
+    context = LaunchContext()
+    context.init_pid = started.pid
+    _run(links.stage(PARENT), context, made)
+    if links.steps:
+        started.tell(LINKED)
 
 
 def fork_init(
