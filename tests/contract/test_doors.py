@@ -27,7 +27,7 @@ def _make_venv(tmp_path: Path, python: str) -> Result:
     """Run make-venv where every Python is a stub."""
     names = ("python3", "python3.11", "python3.12", "python3.13")
     path = _stub(tmp_path, **dict.fromkeys(names, python))
-    return run([str(SCRIPTS / "make-venv"), str(tmp_path / "venv")], env={"PATH": path})
+    return run([str(SCRIPTS / "make-venv"), str(tmp_path / "venv")], env={"PATH": path, "PYTHON": " ".join(names)})
 
 
 def test_without_ensurepip_the_package_is_named(tmp_path: Path) -> None:
