@@ -72,6 +72,26 @@ def tmpfs(standing: Engine, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", tmp_path], check=True)
 
 
+def test_it_knows_nothing_of_the_last_command(standing: Engine, cli: Cli, busybox: str) -> None:
+    """What it rehearses is an earlier start: that one's environment is that container's own business."""
+    for _ in range(2):
+        cli("run", "--rm", "-e", "PASSWORD=hunter2", busybox, "true").check()
+        await_standby(standing)
+    assert not [pid for pid in inits(standing) if b"hunter2" in _memory(pid)]
+
+
+def _memory(pid: int) -> bytes:
+    """What a process has written to, all of it."""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            first, last = (int(text, 16) for text in line.split()[0].split("-"))
+            if line.split()[1].startswith("rw"):
+                memory.seek(first)
+                found.append(memory.read(last - first))
+    return b"".join(found)
+
+
 def test_it_keeps_nothing_of_the_host(standing: Engine) -> None:
     for pid in inits(standing):
         points = mount_points(pid)

@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Protocol
 
 from corten.engine.channel import Message
@@ -66,6 +66,8 @@ class _Standby:
     plugged: str = ""
     """What was done, operations as JSON."""
     group: str = ""
+    known: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """What it was shown to rehearse with: operations as JSON, and their places."""
     is_ready: bool = False
     is_reserved: bool = False
 
@@ -77,8 +79,9 @@ class _Standby:
         )  # fmt: skip
 
     def done(self, forecast: Forecast) -> Done:
-        """What it has done of a start that it fits."""
-        return Done(True, self.foreseen != "" and self.foreseen == forecast.foreseen, self.plugged != "")
+        """What it has done of a start, or an exec, that it fits."""
+        placed = self.foreseen != "" and self.foreseen == forecast.foreseen
+        return Done(self.id != "", placed, self.plugged != "", self.known)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,6 +92,8 @@ class _Kind:
     foreseen: str = ""
     group: str = ""
     likely: Message = dataclasses.field(default_factory=dict)
+    known: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The operations of that, as JSON, and their places."""
 
 
 class Standbys:
@@ -150,7 +155,7 @@ class Standbys:
                 await self.forget(id)
             return None, NOTHING
         self._waiting.remove(fitting)
-        done = fitting.done(forecast) if id else NOTHING
+        done = fitting.done(forecast)
         if fitting.id not in ("", id):  # without control groups, they are all alike
             # Not before it is out of the root that is mounted there: that would go with its mount point.
             fitting.monitor.launched.add_done_callback(lambda _: self._homes.bury(fitting.id))
@@ -176,7 +181,7 @@ class Standbys:
 
     def _learn(self, id: str, forecast: Forecast, request: Message) -> None:
         if not id:
-            self._exec = self._exec if self._exec.likely else _Kind(likely=_rehearsal(request, forecast))
+            self._exec = self._exec if self._exec.likely else _rehearsing(request, forecast)
             return
         ahead, foreseen = forecast.ahead.replace(id, _ANY), forecast.foreseen.replace(id, _ANY)
         if not ahead or self._failed[ahead] >= _TRIES:
@@ -186,7 +191,9 @@ class Standbys:
             self._start = dataclasses.replace(self._start, foreseen=foreseen)
         elif not self._start.ahead or self._others >= _PATIENCE:
             group = request["monitor"]["cgroup"].replace(id, _ANY)
-            self._start, self._others = _Kind(ahead, foreseen, group, _rehearsal(request, forecast)), 0
+            kind = _rehearsing(request, forecast)
+            self._start = dataclasses.replace(kind, ahead=ahead, foreseen=foreseen, group=group)
+            self._others = 0
             self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
     def images_changed(self) -> None:
@@ -221,7 +228,7 @@ class Standbys:
             self._make_for_start(self._start)
         elif all(one.id for one in free):
             ours, theirs = messages.pair()
-            self._make(_Standby(Monitor(ours)), theirs, self._exec.likely)
+            self._make(_Standby(Monitor(ours), known=self._exec.known), theirs, self._exec.likely)
 
     def _make_for_start(self, kind: _Kind) -> None:
         id = new_id()
@@ -234,7 +241,7 @@ class Standbys:
         ours, theirs = messages.pair()
         ahead, foreseen, group = (text.replace(_ANY, id) for text in (kind.ahead, kind.foreseen, kind.group))
         plugged = as_json(self._places.reserve(id))
-        self._make(_Standby(Monitor(ours), id, ahead, foreseen, plugged, group), theirs, kind.likely)
+        self._make(_Standby(Monitor(ours), id, ahead, foreseen, plugged, group, kind.known), theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
         self._waiting.append(one)
@@ -315,8 +322,8 @@ class Standbys:
             await asyncio.wait(self._leaving.values(), timeout=_FAREWELL)
 
 
-def _rehearsal(request: Message, forecast: Forecast) -> Message:
-    """A request as others may see it: a command and its environment are their container's own business."""
+def _rehearsing(request: Message, forecast: Forecast) -> _Kind:
+    """With a request as others may see it: a command and its environment are their container's own business."""
     steps = tuple(step for step in forecast.plan.steps if not isinstance(step, Execute))
-    order = dataclasses.replace(forecast, plan=Plan(steps)).order()
-    return {**request, "order": order.encode()}
+    shown = Forecast.of(Plan(steps))
+    return _Kind(likely={**request, "order": shown.order().encode()}, known=shown.known())

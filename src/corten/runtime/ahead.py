@@ -12,12 +12,12 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from corten.runtime.operations.files import Mount
 from corten.runtime.operations.root import OverlayMount
-from corten.spec.operation import CLONE, INIT, PARENT, Operation, encode
+from corten.spec.operation import CLONE, INIT, PARENT, Operation, decode, encode
 from corten.spec.plan import Plan
 
 
@@ -44,7 +44,8 @@ class Order:
     outside: list[dict[str, Any]]
     """The operations of the starter, and the clone."""
     inside: str
-    """Those of the init, as JSON: an init that stands by decodes no more of them than it has to do."""
+    """Those of the init, as JSON: an init that stands by decodes no more of them than it has to do. A number is the
+    place of the same operation in the order that it was shown to rehearse with."""
     ready: tuple[int, ...] = ()
     """The places in ``inside`` of what an init that stands by has done, and has yet to put into the root."""
     is_placed: bool = False
@@ -63,9 +64,13 @@ class Order:
         """The value of a JSON form."""
         return cls(**value)
 
-    def plan(self) -> Plan:
+    def plan(self, known: Sequence[Operation] = ()) -> Plan:
         """The whole plan, for a start that nobody stands by for."""
-        return Plan.decode([*self.outside, *json.loads(self.inside)])
+        return Plan((*Plan.decode(self.outside).steps, *self.steps(known)))
+
+    def steps(self, known: Sequence[Operation] = ()) -> list[Operation]:
+        """The operations of the init; ``known`` are those of the order that was rehearsed."""
+        return [known[value] if isinstance(value, int) else decode(value) for value in json.loads(self.inside)]
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Order))
@@ -92,6 +97,8 @@ class Done:
     """Its image was guessed right."""
     plugged: bool = False
     """It has the container's place in its network."""
+    known: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The operations, as JSON, that it was shown to rehearse with, and their places."""
 
 
 NOTHING = Done()
@@ -129,14 +136,19 @@ class Forecast:
         made, ready = self._outside(done), self._inside(done)
         left = [facts for place, facts in enumerate(self.inside) if place not in ready]
         outside = [step for place, step in enumerate(self.outside) if place not in made]
+        texts = [facts.text for facts in (left if done.placed else self.inside)]
         return Order(
             [encode(step) for step in outside],
-            _json(left if done.placed else self.inside) or "[]",
+            f"[{','.join(str(done.known[text]) if text in done.known else text for text in texts)}]",
             () if done.placed else ready,
             done.placed,
             tuple(source for facts in left for source in facts.sources),
             any(step.stage == PARENT for step in outside),
         )
+
+    def known(self) -> dict[str, int]:
+        """What one has been shown who was given the whole order."""
+        return {facts.text: place for place, facts in enumerate(self.inside)}
 
     def done(self, done: Done) -> frozenset[int]:
         """The places in the whole plan of what one who stands by has done."""

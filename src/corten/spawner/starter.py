@@ -13,7 +13,7 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from corten.monitor.engine_link import EngineLink
@@ -25,6 +25,7 @@ from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.join import join
 from corten.runtime.stages.launch import Init, Stdio, Waiting, cloning, end, launch, prepared
 from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, MonitorSpec
+from corten.spec.operation import Operation
 from corten.spec.plan import Plan
 from corten.sys import messages
 
@@ -52,10 +53,9 @@ class Starter:
             if ahead:
                 self._stand_by_with_init(ahead, foreseen, plugged, likely)
             else:
-                if likely:
-                    _read(likely)
+                known = _read(likely).steps() if likely else ()
                 messages.send(self._channel, {"event": "standing"})
-                self._do(*messages.receive(self._channel))
+                self._do(*messages.receive(self._channel), known)
 
     def _stand_by_with_init(self, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
         inside = likely["order"]["inside"]
@@ -63,17 +63,17 @@ class Starter:
         with prepared(
             steps, os.getcwd(), foreseen=further, plugged=links, likely=inside, sibling=True
         ) as waiting:  # fmt: skip
-            _rehearse(likely)
+            known = _rehearse(likely)
             messages.send(self._channel, {"event": "standing"})
             if _is_wanted(self._channel, waiting):
                 message, _ = messages.receive(self._channel)
                 if message["do"] != "bye":
-                    self._start_waiting(message, waiting)
+                    self._start_waiting(message, waiting, known)
 
-    def _do(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+    def _do(self, message: Mapping[str, Any], descriptors: list[int], known: Sequence[Operation]) -> None:
         if message["do"] == "bye":
             return
-        plan, spec = Order.decode(message["order"]).plan(), MonitorSpec.decode(message["monitor"])
+        plan, spec = Order.decode(message["order"]).plan(known), MonitorSpec.decode(message["monitor"])
         if message["do"] == "exec":
             self._execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
         else:
@@ -97,14 +97,14 @@ class Starter:
         """Run one more command in a container."""
         self._begin(spec, lambda stdio, go: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
 
-    def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting) -> None:
+    def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting, known: Sequence[Operation]) -> None:
         order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
 
         def begin(stdio: Stdio, go: Callable[[], None]) -> Init:
             init = waiting.take()
             init.hand_over(order, stdio)
             return launch(
-                Plan.decode(order.outside), lambda: _begun(init, order, go), keep_mounts=spec.mounts_linger,
+                Plan.decode(order.outside), lambda: _begun(init, order, known, go), keep_mounts=spec.mounts_linger,
                 made=waiting.made,
             )  # fmt: skip
 
@@ -147,11 +147,13 @@ def _open(named: dict[str, int]) -> dict[str, int]:
     return {name: descriptor for name, descriptor in named.items() if descriptor >= 0}
 
 
-def _rehearse(likely: Mapping[str, Any]) -> None:
-    context = LaunchContext()
-    for step in Plan.decode(_read(likely).outside).steps:
+def _rehearse(likely: Mapping[str, Any]) -> list[Operation]:
+    """The init's operations of an earlier start, whose others are rehearsed."""
+    context, order = LaunchContext(), _read(likely)
+    for step in Plan.decode(order.outside).steps:
         with contextlib.suppress(OSError):
             step.rehearse(context)
+    return order.steps()
 
 
 def _read(likely: Mapping[str, Any]) -> Order:
@@ -163,10 +165,7 @@ def _read(likely: Mapping[str, Any]) -> Order:
         for descriptor in descriptors:
             os.close(descriptor)
     MonitorSpec.decode(message["monitor"])
-    order = Order.decode(message["order"])
-    if message["do"] == "exec":
-        order.plan()
-    return order
+    return Order.decode(message["order"])
 
 
 def _is_wanted(channel: socket.socket, waiting: Waiting) -> bool:
@@ -182,22 +181,22 @@ def _await_go(engine: EngineLink) -> None:
         raise _Abandoned
 
 
-def _begun(init: Init, order: Order, go: Callable[[], None]) -> Init:
+def _begun(init: Init, order: Order, known: Sequence[Operation], go: Callable[[], None]) -> Init:
     """The init that stood by, told to begin when the engine has done its part; ended when that cannot be."""
     try:
         go()
         return init.begin()
     except OSError as error:
         end(init)
-        raise _missing(order, error) from error
+        raise _missing(order.steps(known), error) from error
     except BaseException:
         end(init)
         raise
 
 
-def _missing(order: Order, error: OSError) -> OperationFailed:
+def _missing(steps: Sequence[Operation], error: OSError) -> OperationFailed:
     """The failure of the operation whose source is not there, as the init itself would tell it."""
-    for step in Plan.decode(json.loads(order.inside)).steps:
+    for step in steps:
         if any(path == error.filename for path, _ in step.sources()):
             return OperationFailed.of(step, error)
     number = error.errno or 0

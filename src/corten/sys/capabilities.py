@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterable
 
 from corten.sys.libc import LIBC, check
@@ -38,6 +39,11 @@ _capset = LIBC.capset
 
 def mask(names: Iterable[str]) -> int:
     """The bit mask of capability names, with or without ``CAP_``. Raises ValueError for an unknown one."""
+    return _mask(tuple(names))
+
+
+@functools.lru_cache(maxsize=64)
+def _mask(names: tuple[str, ...]) -> int:
     bits = 0
     for name in names:
         bits |= 1 << NAMES.index(name.upper().removeprefix("CAP_"))

@@ -122,6 +122,14 @@ def test_a_place_in_a_network_is_made_ahead() -> None:
     assert forecast.done(Done()) == frozenset()
 
 
+def test_what_was_rehearsed_is_named_by_its_place() -> None:
+    shown = Forecast.of(Plan((CLONE, Hostname("a"), ROOT, PROC, PivotRoot())))
+    forecast = Forecast.of(Plan((CLONE, Hostname("b"), ROOT, PROC, PivotRoot())))
+    order = forecast.order(Done(True, known=shown.known()))
+    assert json.loads(order.inside) == [{"kind": "uts.hostname", "name": "b", "domain": ""}, 1, 2, 3]
+    assert order.plan(shown.order().steps()) == forecast.plan
+
+
 def test_nothing_is_done_ahead_of_an_exec() -> None:
     assert Forecast.of(Plan((EnterContainer(("mount",)), Session()))).ahead == ""
 

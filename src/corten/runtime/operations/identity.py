@@ -289,7 +289,8 @@ class LimitCapabilities(Operation):
     def rehearse(self, context: Context) -> None:
         held = capabilities.permitted()
         capabilities.set_all(effective=held, permitted=held, inheritable=0)
-        capabilities.mask(self.bounding)
+        for names in (self.bounding, self.permitted, self.effective, self.inheritable, self.ambient, self.pending):
+            capabilities.mask(names)
 
     def run(self, context: Context) -> None:
         # What this machine's own bounding set lacks cannot be given: it is left out, not an error.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterable
 
 from corten.errors import InvalidInput
@@ -58,6 +59,11 @@ class MountOptions:
 
 def parse(options: Iterable[str], kind: str = "") -> MountOptions:
     """The meaning of a list of options. Raises InvalidInput for nonsense."""
+    return _parse(tuple(options), kind)
+
+
+@functools.lru_cache(maxsize=256)  # most mounts are the same in every container
+def _parse(options: tuple[str, ...], kind: str) -> MountOptions:
     flags = propagation = recursive_attributes = 0
     bind, recursive, data = kind == "bind", False, []
     for option in options:

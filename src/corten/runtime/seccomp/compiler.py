@@ -46,7 +46,13 @@ Outcome = tuple[tuple[Conditions, int], ...]
 
 def compile_profile(seccomp: Mapping[str, Any], machine: str = MACHINE) -> bytes:
     """The program. Raises InvalidInput for an action, operator or argument index that is not known."""
-    return _compile(json.dumps(seccomp, sort_keys=True), machine)
+    global _last
+    if _last[0] is not seccomp or _last[1] != machine:  # nearly always it is the default profile, again
+        _last = seccomp, machine, _compile(json.dumps(seccomp, sort_keys=True), machine)
+    return _last[2]
+
+
+_last: tuple[Mapping[str, Any], str, bytes] = {}, "", b""
 
 
 @functools.lru_cache(maxsize=32)

@@ -66,31 +66,35 @@ def stand_by(
             _await(channel)
         for step in plugged:
             _one(step, context)
-        _rehearse(likely, context)
+        known = _rehearse(likely, context)
         channel.send(PREPARED)
         message, descriptors = messages.receive(channel)
         _take_stdio(descriptors)
-        _follow(Order.decode(message["order"]), staging, context, channel)
+        _follow(Order.decode(message["order"]), known, staging, context, channel)
 
     _reporting(context, execute)
 
 
-def _rehearse(likely: str, context: InitContext) -> None:
+def _rehearse(likely: str, context: InitContext) -> list[Operation]:
+    """The operations that were rehearsed."""
     root, context.root = context.root, os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    steps = [decode(value) for value in json.loads(likely)]
     try:
-        for value in json.loads(likely):
+        for step in steps:
             with contextlib.suppress(OSError, CortenError):
-                decode(value).rehearse(context)
+                step.rehearse(context)
     finally:
         os.close(context.root)
         context.root = root
+    return steps
 
 
-def _follow(order: Order, staging: Staging, context: InitContext, channel: socket.socket) -> None:
+def _follow(
+    order: Order, known: Sequence[Operation], staging: Staging, context: InitContext, channel: socket.socket
+) -> None:
     """Do what an order asks for beyond what is done already. What was mounted ahead is moved into the root in its
     turn."""
-    values, ready = json.loads(order.inside), frozenset(order.ready)
-    steps = [decode(value) for value in values]
+    steps, ready = order.steps(known), frozenset(order.ready)
     if context.root >= 0 and not order.is_placed:
         staging.take_back(context.root)
     word, given, _, _ = socket.recv_fds(channel, 64, len(order.sources), socket.MSG_CMSG_CLOEXEC)
