@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from corten.engine import detach_keys
+from corten.engine import detach_keys, planning
 from corten.engine.attach import Attachment
 from corten.engine.broadcast import Broadcast
 from corten.engine.launching import Launcher
@@ -119,6 +119,7 @@ class Execs:
                 self._lifecycle.planner.exec_plan(container, request),
                 init=run.monitor.pidfd,
                 own_pids=container.host.pid_mode != "host",
+                spawns=planning.spawns(container, request),
                 tty=request.tty,
                 stdin=request.attach_stdin and output.is_wanted,
                 take=output.is_wanted,

@@ -163,6 +163,14 @@ class Planner:
         return str(getattr(self._at_end(container, kind).host, _MODES[kind]))
 
 
+def spawns(container: Container, request: ExecRequest) -> bool:
+    """Whether an exec can be spawned by who has entered the container: not what only a process itself can do, and not
+    within bounds of the user's own that another process would count against."""
+    rules = security(container.host)
+    bounded = bool(container.host.ulimits) or rules.apparmor != "" or isinstance(rules.seccomp, dict)
+    return not request.tty and not bounded
+
+
 def seccomp(container: Container) -> dict[str, Any] | None:
     """The container's profile as the OCI has it; None is unconfined."""
     chosen = security(container.host).seccomp

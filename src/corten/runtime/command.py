@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from corten.errors import CommandNotFound, CommandNotRunnable
+from corten.sys import signals
 from corten.sys.machine import MACHINE
 from corten.sys.paths import RESOLVE_NO_MAGICLINKS, openat2
 
@@ -162,9 +163,22 @@ def execute(path: str, args: Sequence[str], env: Mapping[str, str]) -> NoReturn:
     try:
         os.execve(path, list(args), dict(env))
     except OSError as error:
-        cause = f'exec: "{args[0]}": {os.strerror(error.errno or 0).lower()}'
-        if error.errno == errno.ENOENT:
-            raise CommandNotFound(cause) from error
-        is_text = error.errno == errno.ENOEXEC
-        hint = "it is no program, and has no first line that names an interpreter" if is_text else ""
-        raise CommandNotRunnable(cause, hint=hint) from error
+        raise _failure(args[0], error) from error
+
+
+def spawn(path: str, args: Sequence[str], env: Mapping[str, str]) -> int:
+    """Run the program as a child, which leads a session and has every signal as the kernel has it; its pid, when it is
+    executed. It is a vfork: nothing of this process's memory is copied. Raises as :func:`execute`."""
+    try:
+        return os.posix_spawn(path, list(args), dict(env), setsid=True, setsigmask=(), setsigdef=signals.ALL)
+    except OSError as error:
+        raise _failure(args[0], error) from error
+
+
+def _failure(name: str, error: OSError) -> CommandNotFound | CommandNotRunnable:
+    cause = f'exec: "{name}": {os.strerror(error.errno or 0).lower()}'
+    if error.errno == errno.ENOENT:
+        return CommandNotFound(cause)
+    is_text = error.errno == errno.ENOEXEC
+    hint = "it is no program, and has no first line that names an interpreter" if is_text else ""
+    return CommandNotRunnable(cause, hint=hint)

@@ -32,9 +32,10 @@ def detach(name: str) -> None:
     process.set_name(name)
 
 
-def watch(channel: socket.socket, launch: Callable[[Starter], None]) -> None:
+def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: bool) -> None:
     """Have a starter start something, and stand by it to its end. What cannot be started, the starter tells the
-    engine."""
+    engine. With ``adopts`` it may be a child of the starter's, which falls to this process."""
+    process.set_subreaper(adopts)
     ours, theirs = messages.pair()
     monitor = os.getpid()
     starter = os.fork()
@@ -49,6 +50,8 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None]) -> None:
         _reap()
         return
     spec = MonitorSpec.decode(message["monitor"])
+    if spec.kind == CONTAINER:  # its orphans are its own init's, or, in the host's pid namespace, the spawner's
+        process.set_subreaper(False)
     process.set_name(NAMES[spec.kind])
     named = dict(zip(message["fds"], descriptors, strict=True))
     listener = socket.socket(fileno=named.pop(LISTENER)) if LISTENER in named else None

@@ -16,13 +16,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
+from corten.errors import CortenError
 from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import listen, unlisten
 from corten.monitor.streams import opened as opened_streams
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import LaunchContext
-from corten.runtime.stages.join import join
+from corten.runtime.stages.join import Joined, join, spawn
 from corten.runtime.stages.launch import Init, Stdio, Waiting, cloning, end, launch, prepared
 from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, MonitorSpec
 from corten.spec.operation import Operation
@@ -53,7 +54,7 @@ class Starter:
             if ahead:
                 self._stand_by_with_init(ahead, foreseen, plugged, likely)
             else:
-                known = _read(likely).steps() if likely else ()
+                known = _rehearse(likely) if likely else ()
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel), known)
 
@@ -75,7 +76,7 @@ class Starter:
             return
         plan, spec = Order.decode(message["order"]).plan(known), MonitorSpec.decode(message["monitor"])
         if message["do"] == "exec":
-            self._execute(spec, plan, descriptors[0], own_pids=message["own_pids"])
+            self._execute(spec, plan, descriptors[0], own_pids=message["own_pids"], spawns=message["spawns"])
         else:
             self._start(spec, plan)
 
@@ -93,9 +94,15 @@ class Starter:
 
         self._begin(spec, begin)
 
-    def _execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool) -> None:
-        """Run one more command in a container."""
-        self._begin(spec, lambda stdio, go: join(plan, pidfd, stdio, own_pids=own_pids, sibling=True))
+    def _execute(self, spec: MonitorSpec, plan: Plan, pidfd: int, *, own_pids: bool, spawns: bool) -> None:
+        """Run one more command in a container. One that is spawned falls to the monitor with this process's end."""
+
+        def begin(stdio: Stdio, go: Callable[[], None]) -> Init | Joined:
+            if spawns:
+                return spawn(plan, pidfd, stdio, own_pids=own_pids)
+            return join(plan, pidfd, stdio, own_pids=own_pids, sibling=True)
+
+        self._begin(spec, begin)
 
     def _start_waiting(self, message: Mapping[str, Any], waiting: Waiting, known: Sequence[Operation]) -> None:
         order, spec = Order.decode(message["order"]), MonitorSpec.decode(message["monitor"])
@@ -110,7 +117,7 @@ class Starter:
 
         self._begin(spec, begin)
 
-    def _begin(self, spec: MonitorSpec, begin: Callable[[Stdio, Callable[[], None]], Init]) -> None:
+    def _begin(self, spec: MonitorSpec, begin: Callable[[Stdio, Callable[[], None]], Init | Joined]) -> None:
         engine = EngineLink(self._channel)
         listener = listen(spec.socket)
         try:
@@ -129,7 +136,7 @@ class Starter:
             engine.close()
 
     def _hand_over(
-        self, spec: MonitorSpec, init: Init, engine: EngineLink, streams: dict[str, int], listener: int
+        self, spec: MonitorSpec, init: Init | Joined, engine: EngineLink, streams: dict[str, int], listener: int
     ) -> NoReturn:
         """Tell the engine that it runs; from here on it is the monitor's. Whatever this process still has of it goes
         with its end."""
@@ -148,12 +155,13 @@ def _open(named: dict[str, int]) -> dict[str, int]:
 
 
 def _rehearse(likely: Mapping[str, Any]) -> list[Operation]:
-    """The init's operations of an earlier start, whose others are rehearsed."""
+    """The init's operations of an earlier start, or exec. What this process will do itself is rehearsed."""
     context, order = LaunchContext(), _read(likely)
-    for step in Plan.decode(order.outside).steps:
-        with contextlib.suppress(OSError):
+    inside = order.steps()
+    for step in inside if likely["do"] == "exec" else Plan.decode(order.outside).steps:
+        with contextlib.suppress(OSError, CortenError):
             step.rehearse(context)
-    return order.steps()
+    return inside
 
 
 def _read(likely: Mapping[str, Any]) -> Order:

@@ -17,7 +17,8 @@ work       seq, work (kind), args                                              a
 ended, or an orphan: the init of a container whose monitor was killed.
 
 **Engine to a monitor that stands by** (``do``): ``start`` (order: runtime.ahead.Order; monitor: MonitorSpec) or
-``exec`` (order, monitor, own_pids; the init's pidfd). Where nobody stands by, one is asked for, and given it at once.
+``exec`` (order, monitor, own_pids, spawns; the init's pidfd). Where nobody stands by, one is asked for, and given it at
+once.
 
 **Monitor to engine** (``event``): ``standing`` (it stands by), ``hello`` (version, id, pid, start_time, phase, init,
 log; descriptors named in ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation,

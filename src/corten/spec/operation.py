@@ -15,6 +15,7 @@ Stages, in the order of time:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, TypeVar
 
 HOST, CLONE, PARENT, INIT = "host", "clone", "parent", "init"
@@ -48,8 +49,14 @@ class Context(Protocol):
     def await_hooks(self) -> None:
         """Wait until the hooks of the runtime's own namespaces were run."""
 
+    def lead_session(self) -> None:
+        """Have the command lead a session of its own, with every signal as the kernel has it."""
+
     def ready(self) -> None:
         """Everything is prepared and the command is there: execute it when the monitor says so."""
+
+    def execute(self, args: Sequence[str], env: Mapping[str, str]) -> None:
+        """Become :attr:`command`, or have it run. Raises CommandNotFound, CommandNotRunnable."""
 
     def console(self, master: int, terminal: int) -> None:
         """Take a pair of terminal ends: the master goes to the monitor, the other becomes stdio."""

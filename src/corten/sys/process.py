@@ -7,6 +7,7 @@ import ctypes
 import fcntl
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 from corten.sys.libc import LIBC, check, syscall
@@ -164,10 +165,15 @@ def close_on_exec_from(first: int) -> None:
     syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
 
 
-def start_time(pid: int) -> int:
-    """When a process started, in clock ticks since boot: field 22 of proc_pid_stat(5). Raises OSError."""
-    with open(f"/proc/{pid}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[19])
+def start_time(pid: int, proc: int | None = None) -> int:
+    """When a process started, in clock ticks since boot: field 22 of proc_pid_stat(5), in ``/proc`` or the directory
+    ``proc``. Raises OSError."""
+    place = f"/proc/{pid}/stat" if proc is None else f"{pid}/stat"
+    file = os.open(place, os.O_RDONLY | os.O_CLOEXEC, dir_fd=proc)
+    try:
+        return int(os.read(file, 1024).rpartition(b")")[2].split()[19])
+    finally:
+        os.close(file)
 
 
 def in_pid_namespace_of(pid: int) -> list[int]:
@@ -202,9 +208,14 @@ def set_dumpable(on: bool) -> None:
     prctl(_PR_SET_DUMPABLE, int(on))
 
 
-def set_subreaper() -> None:
+def set_subreaper(on: bool = True) -> None:
     """PR_SET_CHILD_SUBREAPER: orphans below this process become its children."""
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_CHILD_SUBREAPER, int(on))
+
+
+def import_nothing() -> None:
+    """What is not loaded by now is not looked for any more: the paths that it would be found at are a container's."""
+    sys.meta_path.clear()
 
 
 def die_with_parent() -> None:

@@ -15,6 +15,9 @@ _SIG_DFL, _SIG_IGN, _SIG_SETMASK = 0, 1, 2
 _LAST = 64
 _SIGSET_BYTES = 128
 
+ALL = (*range(1, 32), *range(34, _LAST + 1))
+"""Every number but the two that the C library keeps for itself."""
+
 _signal = LIBC.signal
 _signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _signal.restype = ctypes.c_void_p

@@ -12,12 +12,12 @@ from typing import ClassVar
 
 from corten.errors import CortenError, InvalidInput
 from corten.runtime import accounts
-from corten.runtime.command import execute, resolve
+from corten.runtime.command import resolve
 from corten.runtime.operations.paths import opened, target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
 from corten.spec.runtime import User
-from corten.sys import capabilities, process, signals
+from corten.sys import capabilities, process
 from corten.sys.terminal import make_controlling, set_size
 
 _GROUP = "privileges"
@@ -63,9 +63,7 @@ class Session(Operation):
         return not self.terminal
 
     def run(self, context: Context) -> None:
-        os.setsid()
-        # Python ignores SIGPIPE and SIGXFSZ, and a monitor others.
-        signals.reset()
+        context.lead_session()
         try:
             process.new_session_keyring()
         except OSError as error:
@@ -425,4 +423,4 @@ class Execute(Operation):
         context.ready()
         if self.reaper:
             reap(context.command, self.args, env)
-        execute(context.command, self.args, env)
+        context.execute(self.args, env)

@@ -6,10 +6,11 @@ import json
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from corten.runtime import command
 from corten.spec.runtime import WITHIN
-from corten.sys import mounts, paths, process
+from corten.sys import mounts, paths, process, signals
 
 READY, EXECUTE, LINKED, PREPARED, BEGIN = b"ready", b"execute", b"linked", b"prepared", b"begin"
 """The words that are said besides reports of failure. Init to starter: ``prepared`` (it stands by), ``ready``. Starter
@@ -82,9 +83,19 @@ class LaunchContext:
             return _tree_of(int(matched[1]), matched[2], recursive=recursive)
         return _opened_tree(path, recursive=recursive)
 
+    def lead_session(self) -> None:
+        """At once."""
+        os.setsid()
+        # Python ignores SIGPIPE and SIGXFSZ, and a monitor others.
+        signals.reset()
+
     def ready(self) -> None:
         """Only an init becomes ready."""
         raise NotImplementedError
+
+    def execute(self, args: Sequence[str], env: Mapping[str, str]) -> None:
+        """Become the command."""
+        command.execute(self.command, args, env)
 
     def console(self, master: int, terminal: int) -> None:
         """Only an init has a console."""

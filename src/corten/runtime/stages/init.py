@@ -116,6 +116,7 @@ def _reporting(context: InitContext, execute: Callable[[], None], *, dumpable: b
     try:
         gc.disable()  # the monitor's objects are not this process's to finalize: their descriptors are closed here
         process.set_dumpable(dumpable)
+        process.import_nothing()
         execute()
     except messages.Closed:  # nobody needed this one
         os._exit(0)

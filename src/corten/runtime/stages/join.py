@@ -1,8 +1,18 @@
-"""The monitor's side of an exec: one more command in a living container."""
+"""One more command in a living container: an exec.
+
+:func:`join` forks a child that enters the container and becomes the command. :func:`spawn` enters it first, and has the
+command run by a vfork: a fork copies what it touches, page by page, and nearly all of an exec's time is that.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+
+from corten.runtime import command
 from corten.runtime.failure import OperationFailed
+from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.launch import Init, Stdio, end, fork_init, settle
 from corten.spec.plan import Plan
 from corten.sys import process
@@ -27,3 +37,60 @@ def join(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True, sibling
         if started is not None:
             end(started)
         raise
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Joined:
+    """A command that runs, as an :class:`~corten.runtime.stages.launch.Init` is seen from outside: a child of who
+    called. The pidfd is the caller's to close."""
+
+    pid: int
+    pidfd: int
+    start_time: int
+    master: int = -1
+    mounts: int = -1
+
+
+class _Joining(LaunchContext):
+    """Of a process that has the command run, instead of becoming it."""
+
+    def __init__(self, target: int) -> None:
+        super().__init__()
+        self.target = target
+        self.pid = 0
+
+    def lead_session(self) -> None:
+        """The command does, from its first moment."""
+
+    def ready(self) -> None:
+        """Nobody holds it."""
+
+    def execute(self, args: Sequence[str], env: Mapping[str, str]) -> None:
+        """As a child."""
+        self.pid = command.spawn(self.command, args, env)
+
+
+def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joined:
+    """As :func:`join`, for a plan without a terminal and without limits of its own; its filter must allow to spawn.
+
+    The calling process is in the container from then on, with its standard streams, and with no more rights than the
+    command has: all that is left for it to do is to tell, and to end. Raises OperationFailed.
+    """
+    context = _Joining(pidfd)
+    proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if own_pids:
+            process.setns(pidfd, process.CLONE_NEWPID)
+        for number, descriptor in enumerate(dataclasses.astuple(stdio)):
+            os.dup2(descriptor, number)
+        process.import_nothing()
+        for step in plan.steps:
+            try:
+                step.run(context)
+            except Exception as error:
+                raise OperationFailed.of(step, error) from error
+        return Joined(context.pid, process.pidfd_open(context.pid), process.start_time(context.pid, proc))
+    except OSError as error:
+        raise OperationFailed.of(plan.steps[0], error) from error
+    finally:
+        os.close(proc)
