@@ -31,7 +31,8 @@ class Homes:
                 os.mkdir(f"{home}/{name}", mode)
 
     def make_ahead(self, id: str) -> None:
-        """Those of a container that is to be, with its files, so that they can be mounted. Raises OSError."""
+        """Those of a container that is to be, with its files, so that they can be mounted; who stands by for it makes
+        room there for the record of its end. Raises OSError."""
         self.make(id)
         for name in ETC:
             flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC

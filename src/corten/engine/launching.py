@@ -35,8 +35,9 @@ class Launcher:
         """Start a container; returns when its command runs. With ``take`` the engine reads its output from the first
         byte on. ``prepare`` is done while the monitor gets ready, before anything of the container's. Raises
         CortenError."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._paths.container(container.id) / "exit.json")
+        if container.state.status != "created":  # else there may be room for the record, and nothing in it
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._paths.container(container.id) / "exit.json")
         spec = self._spec(container, cgroup, taken=take)
         if spec.log.remote:
             from corten.engine import log_reach
@@ -117,7 +118,7 @@ class Launcher:
         ours, theirs = messages.pair()
         monitor = Monitor(ours)
         with theirs:
-            request: Message = {"do": "stand-by", "ahead": "", "foreseen": "", "plugged": "", "likely": {}}
+            request: Message = {"do": "stand-by", "home": "", "ahead": "", "foreseen": "", "plugged": "", "likely": {}}
             self._spawner.tell(request, [theirs.fileno()])
         return monitor
 

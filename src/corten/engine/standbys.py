@@ -248,7 +248,8 @@ class Standbys:
         one.monitor.standing.add_done_callback(lambda done: self._stands(one, done))
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
         done = {"ahead": one.ahead, "foreseen": one.foreseen, "plugged": one.plugged}
-        request: Message = {"do": "stand-by", **done, "likely": likely}
+        home = str(self._homes.paths.container(one.id)) if one.id else ""
+        request: Message = {"do": "stand-by", "home": home, **done, "likely": likely}
         with theirs:
             try:
                 self._spawner.tell(request, [theirs.fileno()])

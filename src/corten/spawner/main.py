@@ -124,7 +124,7 @@ class Spawner:
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    words = (message[name] for name in ("ahead", "foreseen", "plugged", "likely"))
+    words = (message[name] for name in ("home", "ahead", "foreseen", "plugged", "likely"))
     channel = socket.socket(fileno=descriptors[0])
     monitors.watch(channel, lambda starter: starter.stand_by(*words), adopts=not message["ahead"])
     return 0

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from corten.errors import CortenError
+from corten.monitor import record
 from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import listen, unlisten
 from corten.monitor.streams import opened as opened_streams
@@ -42,16 +43,17 @@ class Starter:
         self._channel = channel
         self._line = line
 
-    def stand_by(self, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
+    def stand_by(self, home: str, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
         """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, or says ``bye``,
         nobody needs this one.
 
         With ``ahead``, ``foreseen`` and ``plugged``, operations as JSON, an init has done these already, and only a
-        start that fits will come. ``likely`` is the request of an earlier start, to rehearse with. The working
-        directory is the data root.
+        start that fits will come, of the container whose directory is ``home``. ``likely`` is the request of an earlier
+        start, to rehearse with. The working directory is the data root.
         """
         with contextlib.suppress(messages.Closed):
             if ahead:
+                record.reserve(home)
                 self._stand_by_with_init(ahead, foreseen, plugged, likely)
             else:
                 known = _rehearse(likely) if likely else ()

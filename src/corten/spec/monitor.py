@@ -8,7 +8,7 @@ Every message is a JSON object over a SOCK_SEQPACKET socket, some with descripto
 =========  ==================================================================  ==============================
 do         members                                                             descriptors
 =========  ==================================================================  ==============================
-stand-by   seq, ahead (operations as JSON, '' none), likely (an earlier start)     the monitor's end of a socket
+stand-by   seq, home, ahead, foreseen, plugged (operations), likely (a request)     the monitor's end of a socket
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
 =========  ==================================================================  ==============================

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -20,6 +21,25 @@ def test_it_is_written_by_rename(tmp_path: Path, durable: bool) -> None:
     record.write(str(tmp_path), END, durable=durable)
     assert os.listdir(tmp_path) == [record.NAME]
     assert ExitRecord.decode(json.loads((tmp_path / record.NAME).read_text())) == END
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_it_fills_what_was_reserved(tmp_path: Path, durable: bool) -> None:
+    record.reserve(str(tmp_path))
+    place = tmp_path / record.NAME
+    assert not place.read_text().strip()
+    before = place.stat()
+    record.write(str(tmp_path), END, durable=durable)
+    assert ExitRecord.decode(json.loads(place.read_text())) == END
+    assert (place.stat().st_ino, place.stat().st_size) == (before.st_ino, before.st_size)
+    assert os.listdir(tmp_path) == [record.NAME]
+
+
+def test_one_that_is_too_long_is_written_all_the_same(tmp_path: Path) -> None:
+    record.reserve(str(tmp_path))
+    long = dataclasses.replace(END, boot_id="b" * 600)
+    record.write(str(tmp_path), long, durable=True)
+    assert ExitRecord.decode(json.loads((tmp_path / record.NAME).read_text())) == long
 
 
 def test_members_of_a_newer_monitor_are_passed_over() -> None:
