@@ -19,6 +19,7 @@ from bench import names
 from bench.load import load as put_load
 from bench.peers import SLEEPER, CommandLine, Peer, corten_command
 from bench.sampling import Samples, command, faults, interleave, timed
+from corten.client import Client
 from tests.support.engine import Engine
 from tests.support.http import UnixConnection
 from tests.support.leaks import STANDBY, name_of
@@ -92,23 +93,20 @@ def list_containers(bench: Bench) -> Iterator[Row]:
 
 
 def api(bench: Bench) -> Iterator[Row]:
-    """Create, start, wait and remove, from one connection that is open already."""
-    connection = UnixConnection(bench.engine.socket)
-    actions: dict[str, Callable[[], None]] = {"corten": lambda: _life(connection)}
-    if "runc" in bench.peers:
-        actions["runc"] = bench.peers["runc"].run()
-    try:
+    """Create, start, wait and remove, by the library, from one connection that is open already."""
+    with Client(f"unix://{bench.engine.socket}") as client:
+        actions: dict[str, Callable[[], None]] = {"corten": lambda: _life(client)}
+        if "runc" in bench.peers:
+            actions["runc"] = bench.peers["runc"].run()
         yield from _rows("API: create, start, wait, remove", interleave(actions, _ROUNDS), {"runc": "0.33"})
-    finally:
-        connection.close()
 
 
-def _life(connection: UnixConnection, network: str = "bridge") -> None:
-    body = b'{"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "%s"}}' % network.encode()
-    path = f"/containers/{_created(connection, body)}"
-    ask(connection, "POST", f"{path}/start")
-    ask(connection, "POST", f"{path}/wait")
-    ask(connection, "DELETE", path)
+def _life(client: Client, network: str = "bridge") -> None:
+    asked = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": network}}
+    path = f"/containers/{client.post('/containers/create', value=asked)['Id']}"
+    client.post(f"{path}/start")
+    assert client.post(f"{path}/wait")["StatusCode"] == 0
+    client.delete(path)
 
 
 def _created(connection: UnixConnection, body: bytes) -> str:
@@ -209,10 +207,9 @@ def resolution(bench: Bench) -> Iterator[Row]:
     try:
         engine.cli("run", "-d", "--name", "web", "--network", "bench", "busybox", "sleep", "100000").check()
         yield Row(f"{names.RATE} names a second", str(names.ask_steadily(engine.init("web"))), goal="p99 < 5 ms")
-        connection = UnixConnection(engine.socket)
         networks = {"corten": "bench", "its default network": "bridge"}
-        actions = {name: functools.partial(_life, connection, network) for name, network in networks.items()}
-        with contextlib.closing(connection):
+        with Client(f"unix://{engine.socket}") as client:
+            actions = {name: functools.partial(_life, client, network) for name, network in networks.items()}
             yield from _rows("API: a user's network", interleave(actions, _ROUNDS), {})
     finally:
         engine.cli("rm", "-f", "web")

@@ -36,6 +36,7 @@ from corten.engine.creation import Creation
 from corten.engine.database import Database
 from corten.engine.events import Event, Events
 from corten.engine.exec import Execs
+from corten.engine.foresight import Foresight
 from corten.engine.health import Healths
 from corten.engine.homes import Homes
 from corten.engine.images import Images
@@ -237,7 +238,8 @@ class Engine:
         proxying = Proxying(self._helper, networks.ports, records, lives)
         self._helper.renewed += [resolution.renewed, proxying.renewed]
         life = Lifecycle(
-            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, reservations, events
+            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, reservations,
+            Foresight(planner, reservations), events,
         )  # fmt: skip
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]

@@ -109,6 +109,7 @@ class Containers:
             self.creation.create(request, name, platform, shallow_read_only=shallow_read_only)
         )
         self.lifecycle.publish(container, "create")
+        asyncio.get_running_loop().call_soon(self.lifecycle.foresight.look, container)  # when this is answered
         return container, warnings
 
     async def start(self, ref: str, *, plan_digest: str | None = None) -> None:

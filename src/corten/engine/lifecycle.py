@@ -16,6 +16,7 @@ from corten.engine import restarts
 from corten.engine.clock import format_time, parse_time
 from corten.engine.container_network import decoded_endpoints
 from corten.engine.events import Events
+from corten.engine.foresight import Foresight
 from corten.engine.launching import Launcher
 from corten.engine.live import NEXT_EXIT, NOT_RUNNING, Exit, Live, Lives, Run
 from corten.engine.model import Container, State
@@ -54,6 +55,7 @@ class Lifecycle:
     resolution: Resolution
     proxying: Proxying
     reservations: Reservations
+    foresight: Foresight
     events: Events
     boot_id: str = dataclasses.field(default_factory=process.boot_id)
     remove: Callable[[str], Awaitable[None]] | None = None
@@ -123,13 +125,13 @@ class Lifecycle:
         """The container's places in its networks, taken from now on, and its plan; ``shown`` is the digest of the one
         that somebody has seen. Raises Conflict when it is not that one."""
         endpoints = self.networks.attach(container)
-        forecast = Forecast.of(self.planner.plan(container, endpoints))
+        forecast = self.foresight.forecast(container, endpoints)
         if shown is not None:
             if forecast.plan.digest() != shown:
                 raise Conflict(f"start {container.name}: the plan is not the one that was shown")
         elif self.reservations.was_ahead(container) and not self.launcher.is_ready(container.id, forecast):
             endpoints = self.reservations.renew(container)
-            forecast = Forecast.of(self.planner.plan(container, endpoints))
+            forecast = self.foresight.forecast(container, endpoints)
         return endpoints, forecast
 
     def _failed(self, container: Container, live: Live, error: BaseException) -> None:

@@ -163,6 +163,14 @@ class Planner:
         return str(getattr(self._at_end(container, kind).host, _MODES[kind]))
 
 
+def is_self_contained(container: Container) -> bool:
+    """Whether nothing of the host's or another container's has a say in a container's plan: that may change before its
+    start."""
+    host = container.host
+    shared = any(shared_container(getattr(host, mode)) for mode in _MODES.values())
+    return not (shared or container.mounts or host.links or host.devices or host.device_requests)
+
+
 def spawns(container: Container, request: ExecRequest) -> bool:
     """Whether an exec can be spawned by who has entered the container: not what only a process itself can do, and not
     within bounds of the user's own that another process would count against."""

@@ -58,6 +58,12 @@ class Reservations:
             bridge.unreserve(id)
         self._reserved.pop(id, None)
 
+    def of(self, container: Container) -> tuple[Endpoint, ...]:
+        """The place that is reserved for a container."""
+        bridge = self._bridge(container.id)
+        place = bridge.reserved(container.id) if bridge is not None else None
+        return (place,) if place is not None else ()
+
     def was_ahead(self, container: Container) -> bool:
         """Whether a container's place is the one that was reserved for it."""
         bridge = self._bridge(container.id)

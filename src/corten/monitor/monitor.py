@@ -64,7 +64,9 @@ class Monitor:
         *,
         oom_kills: Callable[[], int],
         clean: Callable[[], None],
+        starter: int = -1,
     ) -> None:
+        """``starter`` is the pidfd of a child that is about to end, and this monitor's to reap and to close."""
         self._spec = spec
         self._init = init
         self._streams = streams
@@ -72,6 +74,7 @@ class Monitor:
         self._listener = listener
         self._oom_kills = oom_kills
         self._clean = clean
+        self._starter = starter
         self._log = LogWriter(spec.log) if spec.log.driver != "none" else None
         self._remote = _remote(spec)
         # A log is rotated between two writes: these are small beside a small file.
@@ -91,6 +94,7 @@ class Monitor:
         while self._end is None:
             self._turn()
         self._clean()
+        self._bury_starter()
         while self._engine.connected and not self._dismissed:
             self._turn()
         self._streams.close()
@@ -108,6 +112,8 @@ class Monitor:
             self._remote.work()
         if self._unwritten is not None:
             self._write(*self._unwritten)
+        if self._starter in ready:
+            self._bury_starter()
         if self._listener is not None and self._listener.fileno() in ready:
             self._adopted()
         if self._engine.fileno() in ready:
@@ -120,6 +126,8 @@ class Monitor:
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
         poll = select.poll()
+        if self._starter >= 0:
+            poll.register(self._starter, select.POLLIN)
         if self._end is None:
             if not self._is_zombie:
                 poll.register(self._init.pidfd, select.POLLIN)
@@ -133,6 +141,12 @@ class Monitor:
         if self._listener is not None:
             poll.register(self._listener.fileno(), select.POLLIN)
         return poll.poll(None if timeout is None else timeout * 1000)
+
+    def _bury_starter(self) -> None:
+        if self._starter >= 0:
+            os.waitid(os.P_PIDFD, self._starter, os.WEXITED)
+            os.close(self._starter)
+            self._starter = -1
 
     @property
     def _may_read(self) -> bool:

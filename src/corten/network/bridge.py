@@ -160,6 +160,10 @@ class BridgeNetwork:
         reserved = self._reserved.get(container_id)
         return reserved is not None and reserved.interface == interface and host.link_exists(reserved.host_interface)
 
+    def reserved(self, container_id: str) -> Endpoint | None:
+        """The place that is reserved for a container, if it has not taken it."""
+        return self._reserved.get(container_id)
+
     def unreserve(self, container_id: str) -> None:
         """Give a reserved place back; nothing when there is none."""
         if (endpoint := self._reserved.pop(container_id, None)) is not None:

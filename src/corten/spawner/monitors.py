@@ -64,9 +64,11 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
             monitor.say_log()
         else:
             monitor.say_running()
-        os.waitpid(starter, 0)
 
-    _watch(spec, init, named, EngineLink(channel), listener, say)
+    if spec.kind == EXEC:  # its command may be the starter's child until that is gone
+        os.waitpid(starter, 0)
+    leaving = process.pidfd_open(starter) if spec.kind == CONTAINER else -1
+    _watch(spec, init, named, EngineLink(channel), listener, say, leaving)
 
 
 def _launch(
@@ -101,7 +103,7 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
-    say: Callable[[Monitor], None] = Monitor.say_running,
+    say: Callable[[Monitor], None] = Monitor.say_running, starter: int = -1,
 ) -> None:  # fmt: skip
     """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``say`` comes
     first: the engine waits for it."""
@@ -117,7 +119,7 @@ def _watch(
         monitor = Monitor(
             spec, init, Streams(named), engine, listener,
             oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
-            clean=clean,
+            clean=clean, starter=starter,
         )  # fmt: skip
         say(monitor)
         monitor.run()
