@@ -10,10 +10,12 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
+from corten.errors import CommandNotFound
 from corten.runtime import command
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.launch import Init, Stdio, end, fork_init, settle
+from corten.spec.operation import Operation
 from corten.spec.plan import Plan
 from corten.sys import process
 
@@ -70,7 +72,7 @@ class _Joining(LaunchContext):
         self.pid = command.spawn(self.command, args, env)
 
 
-def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joined:
+def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joined | Init:
     """As :func:`join`, for a plan without a terminal and without limits of its own; its filter must allow to spawn.
 
     The calling process is in the container from then on, with its standard streams, and with no more rights than the
@@ -84,9 +86,12 @@ def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joi
         for number, descriptor in enumerate(dataclasses.astuple(stdio)):
             os.dup2(descriptor, number)
         process.import_nothing()
-        for step in plan.steps:
+        for place, step in enumerate(plan.steps):
             try:
                 step.run(context)
+            except CommandNotFound:
+                # By a path through /proc/self, perhaps: there is none for who is not in the pid namespace. A fork is.
+                return _forked(plan.steps[place:], pidfd, proc)
             except Exception as error:
                 raise OperationFailed.of(step, error) from error
         return Joined(context.pid, process.pidfd_open(context.pid), process.start_time(context.pid, proc))
@@ -94,3 +99,13 @@ def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joi
         raise OperationFailed.of(plan.steps[0], error) from error
     finally:
         os.close(proc)
+
+
+def _forked(steps: Sequence[Operation], pidfd: int, proc: int) -> Init:
+    started = fork_init(Plan((*steps,)), Stdio(), 0, target=pidfd, sibling=True, proc=proc)
+    try:
+        settle(started)
+    except BaseException:
+        end(started)
+        raise
+    return started

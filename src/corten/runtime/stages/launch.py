@@ -51,10 +51,10 @@ class Init:
     other end (-1 without one), ``mounts`` its mount namespace (-1 when it was not asked for); they and the pidfd are
     the caller's to close."""
 
-    def __init__(self, pid: int, pidfd: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, pidfd: int, channel: socket.socket, proc: int | None = None) -> None:
         self.pid = pid
         self.pidfd = pidfd
-        self.start_time = process.start_time(pid)
+        self.start_time = process.start_time(pid, proc)
         self.master = self.mounts = -1
         self.hooks: Callable[[int], bytes] | None = None
         """Runs the runtime's hooks for the init's pid; what the init is to be told then."""
@@ -287,18 +287,22 @@ def _plug(links: Plan, started: Init, made: list[Operation]) -> None:
 
 
 def fork_init(
-    plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1, sibling: bool = False
-) -> Init:
-    """Clone the process that executes the operations of stage ``init``. Raises OSError."""
+    plan: Plan, stdio: Stdio, namespaces: int, *, gate: int = -1, target: int = -1, sibling: bool = False,
+    proc: int | None = None,
+) -> Init:  # fmt: skip
+    """Clone the process that executes the operations of stage ``init``. ``proc`` is the host's /proc, where that is not
+    in sight. Raises OSError."""
 
     def execute(channel: socket.socket) -> NoReturn:
         context = InitContext(channel, gate=gate, target=target)
         init.run(plan, context, channel, dataclasses.astuple(stdio))
 
-    return _fork(namespaces, execute, sibling=sibling)
+    return _fork(namespaces, execute, sibling=sibling, proc=proc)
 
 
-def _fork(namespaces: int, become: Callable[[socket.socket], NoReturn], *, sibling: bool) -> Init:
+def _fork(
+    namespaces: int, become: Callable[[socket.socket], NoReturn], *, sibling: bool, proc: int | None = None
+) -> Init:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         try:
@@ -309,7 +313,7 @@ def _fork(namespaces: int, become: Callable[[socket.socket], NoReturn], *, sibli
         if pid == 0:
             ours.close()
             become(theirs)
-    return Init(pid, pidfd, ours)
+    return Init(pid, pidfd, ours, proc)
 
 
 def end(started: Init) -> None:
