@@ -31,6 +31,8 @@ class LogWriter:
         self._prefix = ""
         self._compressor: Compressor | None = None
         self._encode = self._encoder()
+        self._begun: set[str] = set()
+        """The streams whose last line has no end yet."""
         self.generation = 0
         self._file = self._open()
         self.size = os.fstat(self._file).st_size
@@ -50,10 +52,21 @@ class LogWriter:
             return os.memfd_create("log", os.MFD_CLOEXEC)
         return os.open(self._spec.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
+    def until_rotation(self, data: bytes, stream: str) -> int:
+        """How many bytes of some output are to be written at once: where a rotation is due, a line that has begun is
+        ended before it, so that no file begins with the end of one."""
+        if self._is_due() and stream in self._begun:
+            return data.find(b"\n") + 1 or len(data)
+        return len(data)
+
+    def _is_due(self) -> bool:
+        return 0 < self._spec.max_size <= self.size
+
     def write(self, data: bytes, stream: str) -> bool:
         """Append output; True when a new generation was begun for it. Raises OSError (a full disk) with nothing of
         ``data`` written."""
-        rotated = 0 < self._spec.max_size <= self.size
+        endless = self.size >= 2 * self._spec.max_size
+        rotated = self._is_due() and (stream not in self._begun or endless)
         if rotated:
             self._rotate()
         entries = self._encode(data, stream)
@@ -63,6 +76,10 @@ class LogWriter:
             os.ftruncate(self._file, self.size)
             raise
         self.size += len(entries)
+        if data.endswith(b"\n"):
+            self._begun.discard(stream)
+        else:
+            self._begun.add(stream)
         return rotated
 
     def _append(self, entries: bytes) -> None:

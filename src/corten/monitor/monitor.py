@@ -169,13 +169,16 @@ class Monitor:
         """Into the log; on a full disk nothing is lost: it is tried again, and nothing more is read until
         then, unless the container is not to wait."""
         assert self._log is not None
-        try:
-            rotated = self._log.write(data, stream)
-        except OSError:
-            self._unwritten = (data, stream) if self._spec.log.waits else None
-            return
         self._unwritten = None
-        self._say_grown(rotated)
+        while data:
+            end = self._log.until_rotation(data, stream)
+            try:
+                rotated = self._log.write(data[:end], stream)
+            except OSError:
+                self._unwritten = (data, stream) if self._spec.log.waits else None
+                return
+            data = data[end:]
+            self._say_grown(rotated)
 
     def _say_grown(self, rotated: bool) -> None:
         assert self._log is not None

@@ -57,6 +57,31 @@ def test_rotation_keeps_so_many_files_newest_first(tmp_path: Path) -> None:
     assert names == ["log", "log.1", "log.2"]
 
 
+def write_all(log: LogWriter, data: bytes, stream: str = "stdout") -> list[bool]:
+    """As a monitor does; whether each part began a new file."""
+    rotated = []
+    while data:
+        end = log.until_rotation(data, stream)
+        rotated.append(log.write(data[:end], stream))
+        data = data[end:]
+    return rotated
+
+
+def test_no_file_begins_with_the_end_of_a_line(tmp_path: Path) -> None:
+    log = writer(tmp_path / "log", max_size=100, max_file=3)
+    write_all(log, b"a" * 90 + b"\nbe")
+    assert write_all(log, b"gun\nnext\n") == [False, True]
+    log.close()
+    assert content(tmp_path / "log.1") == b"a" * 90 + b"\nbegun\n"
+    assert content(tmp_path / "log") == b"next\n"
+
+
+def test_a_line_without_end_is_rotated_all_the_same(tmp_path: Path) -> None:
+    log = writer(tmp_path / "log", max_size=100, max_file=3)
+    assert any(rotated for _ in range(6) for rotated in write_all(log, b"x" * 50))
+    log.close()
+
+
 def test_one_file_only_is_begun_anew(tmp_path: Path) -> None:
     log = writer(tmp_path / "log", max_size=1, max_file=1)
     log.write(b"old\n", "stdout")
