@@ -68,7 +68,7 @@ def write_all(log: LogWriter, data: bytes, stream: str = "stdout") -> list[bool]
 
 
 def test_no_file_begins_with_the_end_of_a_line(tmp_path: Path) -> None:
-    log = writer(tmp_path / "log", max_size=100, max_file=3)
+    log = writer(tmp_path / "log", max_size=200, max_file=3)
     write_all(log, b"a" * 90 + b"\nbe")
     assert write_all(log, b"gun\nnext\n") == [False, True]
     log.close()
