@@ -437,3 +437,11 @@ def test_a_subnet_by_an_address_in_it(shared_engine: Engine) -> None:
     told = shared_engine.api("GET", f"/networks/{id}").check().json["IPAM"]["Config"]
     shared_engine.api("DELETE", f"/networks/{id}").check()
     assert told[0]["Subnet"] == "10.123.45.0/24"
+
+
+@pytest.mark.parametrize("path", ["/bin/busybox", "/bin/sh/", "/bin/busybox/below", "/etc/../bin/sh"])
+def test_a_file_is_no_working_directory(shared_engine: Engine, path: str) -> None:
+    answer = shared_engine.api("POST", "/containers/create", {"Image": "busybox", "WorkingDir": path})
+    assert answer.status == 400
+    assert answer.json["message"].startswith("Cannot mkdir: /bin/")
+    assert answer.json["message"].endswith(" is not a directory")
