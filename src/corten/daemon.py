@@ -255,7 +255,8 @@ class Engine:
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
         creation = Creation(
-            records, images, volumes, homes, paths, means, standbys, archives.populate, settings.log, networks.find
+            records, images, volumes, homes, paths, means, standbys, archives.populate,
+            archives.check_directory, settings.log, networks.find
         )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,

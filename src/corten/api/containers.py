@@ -12,7 +12,7 @@ from corten.api import stdio
 from corten.api.message import Duplex, Hijack, Request, Response, no_content, reply, stream_type
 from corten.api.progress import Told, pruned
 from corten.api.router import Router
-from corten.api.shapes.containers import inspected, summary
+from corten.api.shapes.containers import inspected, summaries
 from corten.api.times import nanoseconds
 from corten.engine.attach import AttachOptions
 from corten.engine.containers import Exit
@@ -33,12 +33,8 @@ async def list_all(request: Request) -> Response:
         all=request.flag("all"), limit=request.number("limit") or None, filters=request.filters()
     )
     sized = request.flag("size")
-    rows, aliases = [], services.containers.aliases()
-    for container in found:
-        sizes = await services.containers.sizes(container.id) if sized else None
-        row = summary(container, services, sizes, request.version)
-        rows.append({**row, "Names": [*row["Names"], *aliases.get(container.name, ())]})
-    return reply(rows)
+    rows = [(one, await services.containers.sizes(one.id) if sized else None) for one in found]
+    return reply(summaries(rows, services, request.version))
 
 
 @_route("POST", "/containers/create")
@@ -79,7 +75,7 @@ def _by_version(body: CreateRequest, version: tuple[int, int]) -> Iterator[str]:
         yield f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}"
 
 
-@_route("GET", "/containers/{id}/json")
+@_route("GET", "/containers/{id:path}/json")
 async def inspect(request: Request) -> Response:
     services = request.services
     container = services.containers.get(request.params["id"])

@@ -14,6 +14,7 @@ from corten.wire.frames import STDOUT, frame
 
 ROUTES = Router()
 _route = ROUTES.route
+_NOT_RUNNABLE, _NOT_FOUND = 126, 127
 
 
 class _Start(msgspec.Struct, rename="pascal"):
@@ -65,15 +66,21 @@ async def resize(request: Request) -> Response:
 
 @_route("GET", "/exec/{id}/json")
 async def inspect(request: Request) -> Response:
-    return reply(_shape(request.services.execs.inspect(request.params["id"])))
+    return reply(_shape(request.services.execs.inspect(request.params["id"]), request.version))
 
 
-def _shape(found: Exec) -> dict[str, object]:
+def _exit_code(found: Exec, version: tuple[int, int]) -> int | None:
+    """Of a command that is not there it was 126 before dockerd 23, which came with 1.42."""
+    never_ran = not found.running and not found.pid
+    return _NOT_RUNNABLE if found.exit_code == _NOT_FOUND and never_ran and version < (1, 42) else found.exit_code
+
+
+def _shape(found: Exec, version: tuple[int, int]) -> dict[str, object]:
     asked = found.request
     return {
         "ID": found.id,
         "Running": found.running,
-        "ExitCode": found.exit_code,
+        "ExitCode": _exit_code(found, version),
         "ProcessConfig": {
             "tty": asked.tty,
             "entrypoint": found.entrypoint,

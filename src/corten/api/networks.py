@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Any
 
 import msgspec
@@ -26,9 +27,25 @@ async def list_all(request: Request) -> Response:
 
 @_route("POST", "/networks/create")
 async def create(request: Request) -> Response:
-    network = request.services.networks.create(await request.json(NetworkCreate))
+    network = request.services.networks.create(_of_version(await request.json(NetworkCreate), request.version))
     request.services.events.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
     return reply({"Id": network.id, "Warning": ""}, 201)
+
+
+def _of_version(body: NetworkCreate, version: tuple[int, int]) -> NetworkCreate:
+    """Before 1.44 a subnet might be told by any address in it."""
+    if version >= (1, 44) or body.ipam is None or not body.ipam.config:
+        return body
+    configs = [msgspec.structs.replace(one, subnet=_network(one.subnet)) for one in body.ipam.config]
+    return msgspec.structs.replace(body, ipam=msgspec.structs.replace(body.ipam, config=configs))
+
+
+def _network(subnet: str) -> str:
+    """The subnet that an address is in; what is none stays, to be refused."""
+    try:
+        return str(ipaddress.ip_network(subnet, strict=False))
+    except ValueError:
+        return subnet
 
 
 @_route("POST", "/networks/prune")

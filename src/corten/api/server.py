@@ -38,6 +38,9 @@ _LOOKS, _LOOK = 100, 0.0005
 """How often, and after how many seconds each, it is seen whether a client has read the head of a stream."""
 _LAST_ANSWERS = 2.0
 """Seconds that a leaving server gives to the answers it owes."""
+_BACKLOG = 4096
+"""Clients that may wait to be let in: more are turned away (EAGAIN), and those that do not block take that badly. The
+kernel bounds it by net.core.somaxconn."""
 _SERVER = (
     ("Api-Version", text_of(DEFAULT)),
     ("Docker-Experimental", "false"),
@@ -320,7 +323,8 @@ class Server:
             start: Any = loop.create_unix_server if is_unix else loop.create_server
             # Python 3.13 would remove the socket's file at the end: it may be systemd's, and is the caller's.
             kept = {"cleanup_socket": False} if is_unix and sys.version_info >= (3, 13) else {}
-            self._servers.append(await start(functools.partial(self._protocol, one), sock=one.socket, **kept))
+            protocol = functools.partial(self._protocol, one)
+            self._servers.append(await start(protocol, sock=one.socket, backlog=_BACKLOG, **kept))
 
     def _protocol(self, listener: Listener) -> asyncio.Protocol:
         reader = _Reader()

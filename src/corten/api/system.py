@@ -9,7 +9,7 @@ import msgspec
 
 from corten.api.message import JSON, Request, Response, no_content, reply
 from corten.api.router import Router
-from corten.api.shapes.containers import summary
+from corten.api.shapes.containers import summaries
 from corten.api.shapes.images import image_summary
 from corten.api.shapes.system import info_shape, version_shape
 from corten.api.shapes.usage import usage_shape, volume_usage
@@ -131,9 +131,7 @@ def _legacy_usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
         "Images": [
             image_summary(image, services, version, shared=shared, counted=True) for image, _, shared in used["images"]
         ],
-        "Containers": [
-            summary(container, services, (rw, root), version) for container, rw, root in used["containers"]
-        ],
+        "Containers": summaries(((one, (rw, root)) for one, rw, root in used["containers"]), services, version),
         "Volumes": [volume_usage(*one) for one in used["volumes"]],
         "BuildCache": [],
         **({"BuilderSize": 0} if version < (1, 42) else {}),

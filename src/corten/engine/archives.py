@@ -29,7 +29,7 @@ from corten.sys.standing import Standing
 _KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, InvalidInput, NotFound)}
 
 
-_OF_LAYERS = frozenset(("diff", "layer", "populate"))
+_OF_LAYERS = frozenset(("diff", "layer", "populate", "directory"))
 """Works that look at the layers one by one, or below what the container writes to."""
 
 
@@ -121,6 +121,12 @@ class Archives:
         """Let new volumes take the image's content at their paths: (path in the image, directory)."""
         async with self._work(container, "populate", {"volumes": volumes}) as worker:
             await worker.report()
+
+    async def check_directory(self, container: Container, path: str) -> None:
+        """Raises InvalidInput, in dockerd's words, for a path that is something else than a directory in the image."""
+        async with self._work(container, "directory", {"path": path}) as worker:
+            if not (await worker.report())["possible"]:
+                raise InvalidInput(f"Cannot mkdir: {path} is not a directory")
 
     def _view(self, container: Container, work: str) -> dict[str, Any]:
         """How a worker comes to see a container that does not run: the mounts that its start would make, unless it is

@@ -62,8 +62,11 @@ class Containers:
     # --- asking
 
     def get(self, ref: str) -> Container:
-        """The record of a container."""
-        return self.records.find(ref)
+        """The record of a container; ``container/alias`` is the one that it links to by that name."""
+        name, _, alias = ref.removeprefix("/").partition("/")
+        if not alias:
+            return self.records.find(ref)
+        return legacy_links.target(self.records.find(name), alias, self.records.find)
 
     def list(
         self, *, all: bool = False, limit: int | None = None, filters: Filters | None = None

@@ -86,6 +86,8 @@ class Creation:
     standbys: Standbys
     populate: Populate
     """Copies the image's content into new volumes: (path in the container, directory of the volume)."""
+    check_directory: Callable[[Container, str], Awaitable[None]]
+    """Raises InvalidInput where a working directory would be something else in the image."""
     log: LogConfig
     """The log of a container that asks for none."""
     network_name: Callable[[str], str] = str
@@ -113,6 +115,8 @@ class Creation:
             self.records.reserve(name, id)
             undo.callback(self.records.release, name)
             container = await self._furnish(container, wanted, undo)
+            if request.config().working_dir and container.config.working_dir != image.config.working_dir:
+                await self.check_directory(container, container.config.working_dir)
             container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only)
             self.records.put(container, durable=not container.host.auto_remove)
             undo.pop_all()

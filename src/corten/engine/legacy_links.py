@@ -65,6 +65,28 @@ def aliases(containers: Iterable[Container]) -> dict[str, list[str]]:
     return found
 
 
+def target(container: Container, alias: str, find: Callable[[str], Container]) -> Container:
+    """Whom a container calls by an alias. Raises NotFound."""
+    for text in container.host.links or ():
+        if text.startswith("/") and text.endswith(f":/{container.name}/{alias}"):
+            return find(parsed_link(text)[0])
+    raise NotFound(f"No such container: {container.name}/{alias}")
+
+
+def renamed(container: Container, old: str, new: str) -> HostConfig:
+    """What a container asks for when a name in its links, its own or another's, has become another one."""
+    links = container.host.links
+    if not links or container.host.network_mode not in ("", "default", DEFAULT):
+        return container.host
+    return msgspec.structs.replace(container.host, links=[_renamed(text, old, new) for text in links])
+
+
+def _renamed(text: str, old: str, new: str) -> str:
+    other, _, place = text.partition(":")
+    other = f"/{new}" if other == f"/{old}" else other
+    return f"{other}:/{new}/{place[len(old) + 2:]}" if place.startswith(f"/{old}/") else f"{other}:{place}"
+
+
 def without(container: Container, alias: str) -> HostConfig:
     """What a container asks for without one of its links on the default bridge. Raises NotFound."""
     links = container.host.links or []

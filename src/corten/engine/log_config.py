@@ -62,9 +62,7 @@ def validate(config: LogConfig) -> None:
         return
     _mode(options)
     if driver not in _KNOWN:
-        raise InvalidInput(
-            f"logger: no log driver named '{driver}' is registered", hint=f"the drivers are {', '.join(DRIVERS)}"
-        )
+        raise InvalidInput(f"logger: no log driver named '{driver}' is registered")
     for name in sorted(options.keys() - {*_KNOWN[driver], *_COMMON}):
         whose = "log driver local" if driver == "local" else f"{driver} log driver"
         raise InvalidInput(f"unknown log opt '{name}' for {whose}")

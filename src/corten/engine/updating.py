@@ -9,7 +9,7 @@ import os
 
 import msgspec
 
-from corten.engine import honoured
+from corten.engine import honoured, legacy_links
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.limits import validate
 from corten.engine.means import Means
@@ -72,9 +72,12 @@ class Updating:
                 raise InvalidInput("Renaming a container with the same name as its current name")
             life.records.reserve(name, container.id)
             try:
-                container = life.records.change(container.id, name=name)
+                host = legacy_links.renamed(container, old, name)
+                container = life.records.change(container.id, name=name, host=host)
             finally:
                 life.records.release(name)
+            for other in life.records:
+                life.records.change(other.id, host=legacy_links.renamed(other, old, name))
         life.publish(container, "rename", oldName=f"/{old}")
 
     async def update(self, container: Container, request: UpdateRequest) -> list[str]:

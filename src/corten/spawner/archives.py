@@ -258,6 +258,18 @@ def _populate(path: str, target: int) -> None:
         os.close(source)
 
 
+def directory(arguments: Arguments, descriptors: list[int]) -> int:
+    """Whether a path of the image is a directory, or nothing yet, so that a start can make one."""
+    return _work(_directory)({**arguments, "view": {**arguments["view"], "mounts": [], "upper": ""}}, descriptors)
+
+
+def _directory(arguments: Arguments, data: int) -> dict[str, Any]:
+    try:
+        return {"possible": stat.S_ISDIR(os.stat(_absolute(arguments["path"])).st_mode)}
+    except OSError as error:
+        return {"possible": error.errno == errno.ENOENT}  # and not ENOTDIR: a part of it is a file
+
+
 # --- differences
 
 
@@ -315,6 +327,7 @@ WORKS = {
     "export": export,
     "unpack": _work(_unpack),
     "populate": populate,
+    "directory": directory,
     "diff": diff,
     "layer": layer,
 }

@@ -392,3 +392,56 @@ def test_an_archive_of_the_oldest_form(shared_engine: Engine) -> None:
     del files[f"{top}/layer.tar"]
     refused = shared_engine.api("POST", "/images/load", _archive(files))
     assert f"{top}/layer.tar is not a file of the archive" in refused.json["error"]
+
+
+def _linked(engine: Engine, path: str) -> http.Response:
+    return http.request(engine.socket, "GET", f"/containers/{path}/json")  # not judged: the specification has no such
+
+
+def test_links_go_with_names(shared_engine: Engine) -> None:
+    """What links to a container names it for the API, too, and keeps doing so under new names."""
+    db = _run(shared_engine, "sleep", "600", host={"NetworkMode": "bridge"})
+    shared_engine.api("POST", f"/containers/{db}/rename?name=db").check()
+    app = _create(shared_engine, "?name=app", HostConfig={"Links": ["db:sql"]})
+    try:
+        assert _linked(shared_engine, "app/sql").check().json["Id"] == db
+        for old, new in (("app", "app2"), ("db", "db2")):
+            shared_engine.api("POST", f"/containers/{old}/rename?name={new}").check()
+        assert shared_engine.inspect("app2")["HostConfig"]["Links"] == ["/db2:/app2/sql"]
+        assert _linked(shared_engine, "app2/sql").check().json["Id"] == db
+        assert _linked(shared_engine, "app2/nope").status == 404
+        listed = shared_engine.api("GET", "/containers/json").check().json
+        used = shared_engine.api("GET", "/v1.41/system/df").check().json["Containers"]
+        names = [one["Names"] for rows in (listed, used) for one in rows if one["Id"] == db]
+        assert names == [["/db2", "/app2/sql"], ["/db2", "/app2/sql"]]
+    finally:
+        for id in (app, db):
+            shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.41", 126), ("1.42", 127)])
+def test_the_code_of_a_command_that_is_not_there(shared_engine: Engine, sleeper: str, version: str, code: int) -> None:
+    for command, expected in ((["nope"], code), (["sh", "-c", "exit 127"], 127)):
+        body = {"Cmd": command, "AttachStdout": True}
+        exec = shared_engine.api("POST", f"/containers/{sleeper}/exec", body).check().json["Id"]
+        shared_engine.api("POST", f"/exec/{exec}/start", {"Detach": False})
+        told = shared_engine.api("GET", f"/v{version}/exec/{exec}/json").check().json
+        assert told["ExitCode"] == expected
+
+
+def test_a_subnet_by_an_address_in_it(shared_engine: Engine) -> None:
+    """Before 1.44 it was taken for the subnet."""
+    body = {"Name": "within", "IPAM": {"Config": [{"Subnet": "10.123.45.6/24"}]}}
+    assert shared_engine.api("POST", "/v1.44/networks/create", body).status == 400
+    id = shared_engine.api("POST", "/v1.43/networks/create", body).check().json["Id"]
+    told = shared_engine.api("GET", f"/networks/{id}").check().json["IPAM"]["Config"]
+    shared_engine.api("DELETE", f"/networks/{id}").check()
+    assert told[0]["Subnet"] == "10.123.45.0/24"
+
+
+@pytest.mark.parametrize("path", ["/bin/busybox", "/bin/sh/", "/bin/busybox/below", "/etc/../bin/sh"])
+def test_a_file_is_no_working_directory(shared_engine: Engine, path: str) -> None:
+    answer = shared_engine.api("POST", "/containers/create", {"Image": "busybox", "WorkingDir": path})
+    assert answer.status == 400
+    assert answer.json["message"].startswith("Cannot mkdir: /bin/")
+    assert answer.json["message"].endswith(" is not a directory")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -30,12 +30,21 @@ def _image_name(container: Container, services: Services) -> str:
     return name if found is not None and found.id == container.image else container.image
 
 
-def summary(container: Container, services: Services, sizes: Sizes | None, version: Version) -> dict[str, Any]:
-    """``ContainerSummary``: one row of ``ps``."""
+def summaries(
+    rows: Iterable[tuple[Container, Sizes | None]], services: Services, version: Version
+) -> list[dict[str, Any]]:
+    """``ContainerSummary`` of each: the rows of ``ps``."""
+    aliases = services.containers.aliases()
+    return [_summary(one, services, aliases.get(one.name, ()), sizes, version) for one, sizes in rows]
+
+
+def _summary(
+    container: Container, services: Services, aliases: Sequence[str], sizes: Sizes | None, version: Version
+) -> dict[str, Any]:
     network = settings(container, services)
     shape: dict[str, Any] = {
         "Id": container.id,
-        "Names": [f"/{container.name}"],
+        "Names": [f"/{container.name}", *aliases],
         "Image": _image_name(container, services),
         "ImageID": container.image,
         "Command": " ".join([container.path, *(f"'{word}'" if " " in word else word for word in container.args)]),

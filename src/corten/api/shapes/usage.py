@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from corten.api.shapes.configs import Version
-from corten.api.shapes.containers import summary
+from corten.api.shapes.containers import summaries
 from corten.api.shapes.images import image_summary
 from corten.engine.model import Volume
 
@@ -48,7 +48,7 @@ def usage_shape(
     if verbose:
         items: dict[str, list[dict[str, Any]]] = {
             "image": [image_summary(image, services, version, shared=shared) for image, _, shared in used["images"]],
-            "container": [summary(one, services, (rw, root), version) for one, rw, root in used["containers"]],
+            "container": summaries(((one, (rw, root)) for one, rw, root in used["containers"]), services, version),
             "volume": [volume_usage(*one) for one in used["volumes"]],
             "build-cache": [],
         }
