@@ -203,6 +203,8 @@ async def tag(request: Request) -> Response:
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
     images, name, tag = request.services.images, request.params["name"], request.text("tag")
+    if request.text("platform"):
+        _check_platform(request, await images.inspect(f"{name}:{tag}" if tag else name), since=(1, 46))
     auth = _auth(request)
 
     async def work(report: Report) -> None:

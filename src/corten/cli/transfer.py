@@ -25,8 +25,8 @@ def load(context: Context, values: Values, arguments: list[str]) -> int:
     """``load``."""
     if not values.input and os.isatty(0):
         raise InvalidInput("requested load from stdin, but stdin is empty")
+    query = {"quiet": True}
     with opened(values.input or "-") as source:
-        query = {"quiet": True}
         answer = context.client.open("POST", "/images/load", query, body=pieces(source), headers=_TAR)
     from .pull import show_progress
 
@@ -61,7 +61,8 @@ def save(context: Context, values: Values, names: list[str]) -> int:
     """``save``."""
     if not values.output and os.isatty(1):
         raise InvalidInput("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    with context.client.open("GET", "/images/get", {"names": tuple(names)}) as answer:
+    query = {"names": tuple(names)}
+    with context.client.open("GET", "/images/get", query) as answer:
         to_file(context, answer, values.output)
     return 0
 
@@ -119,7 +120,9 @@ SAVE = Command(
     save,
     "Save one or more images to a tar archive (streamed to STDOUT by default)",
     "[OPTIONS] IMAGE [IMAGE...]",
-    (Option("-o, --output", STRING, "Write to a file, instead of STDOUT"),),
+    (
+        Option("-o, --output", STRING, "Write to a file, instead of STDOUT"),
+    ),
     arguments=(1, None),
 )
 IMPORT = Command(
