@@ -203,12 +203,13 @@ async def tag(request: Request) -> Response:
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
     images, name, tag = request.services.images, request.params["name"], request.text("tag")
-    if request.text("platform"):
+    alone = bool(request.text("platform"))
+    if alone:
         _check_platform(request, await images.inspect(f"{name}:{tag}" if tag else name), since=(1, 46))
     auth = _auth(request)
 
     async def work(report: Report) -> None:
-        await images.push(name, tag, auth, report)
+        await images.push(name, tag, auth, report, alone=alone)
 
     return Response(content=await progress(work))
 

@@ -257,8 +257,11 @@ class Images:
         image = self._store.resolve(ref)
         return [(image, _names_of(image, ref))]
 
-    async def push(self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report) -> None:
-        """Send an image, or all tags of a repository, to its registry. Raises NotFound, AccessDenied, Unavailable."""
+    async def push(
+        self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report, *, alone: bool = False
+    ) -> None:
+        """Send an image, or all tags of a repository, to its registry; ``alone`` without the index that it came in.
+        Raises NotFound, AccessDenied, Unavailable."""
         named = {reference: image for image in self._store.images() for reference in image.references}
         wanted = push.chosen(named, name, tag)
         reference = references.parse(name)
@@ -266,8 +269,7 @@ class Images:
         if not wanted:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         for one, image in wanted:
-            await self._pusher.push(image, one, auth, report)
-            by_digest = one.with_digest(image.manifest.digest)
+            by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
             if by_digest not in image.references:
                 self._store.add_reference(image.id, by_digest)
             self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})

@@ -28,13 +28,15 @@ class Cancelled(Exception):
     """The client is gone: the threads of a transfer stop at their next chunk."""
 
 
-def progress_of(blob: Descriptor, status: str, report: Report, cancelled: threading.Event) -> Callable[[int], None]:
+def progress_of(
+    blob: Descriptor, status: str, report: Report, cancelled: threading.Event | None
+) -> Callable[[int], None]:
     """Takes the bytes that are done of a blob, and reports them now and then. It raises Cancelled."""
     told = 0
 
     def progress(done: int) -> None:
         nonlocal told
-        if cancelled.is_set():
+        if cancelled is not None and cancelled.is_set():
             raise Cancelled
         if done - told >= _REPORT_EVERY or done == blob.size:
             told = done
@@ -78,4 +80,5 @@ class Ingest:
         config_blob = Descriptor(OCI_CONFIG, await asyncio.to_thread(self._store.blobs.put, config), len(config))
         content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
         digest = await asyncio.to_thread(self._store.blobs.put, content)
-        return self._store.add(Descriptor(OCI_MANIFEST, digest, len(content)), config, layers, names, parent_image)
+        manifest = Descriptor(OCI_MANIFEST, digest, len(content))
+        return self._store.add(manifest, config, layers, names, parent_image, own_manifest=True)
