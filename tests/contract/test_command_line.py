@@ -15,7 +15,6 @@ _WINDOWS = {"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"}
 _SWARM = {"availability", "cluster", "config-from", "config-only", "group", "ingress", "limit-bytes", "required-bytes",
           "scope", "secret", "sharing", "topology-preferred", "topology-required", "type"}  # fmt: skip
 _NOT_HERE = {"checkpoint", "checkpoint-dir", "gpus", "ipv4", "kernel-memory", "link-local-ip", "tree", "use-api-socket"}
-_LATER = {("image save", "platform"), ("image load", "platform")}
 _ELSEWHERE = {"build", "update"}
 """Commands: builds are not here yet; ``volume update`` is Swarm's."""
 
@@ -46,6 +45,5 @@ def test_groups_are_dockers(group: str) -> None:
         differing += [
             f"{group} {name} --{option}" for option, short in _options(_help(group, name))
             if option not in _WINDOWS | _SWARM | _NOT_HERE and options.get(option) != short
-            and (f"{group} {name}", option) not in _LATER
         ]  # fmt: skip
     assert differing == []

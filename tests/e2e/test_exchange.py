@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -91,3 +94,80 @@ def test_docker_takes_what_was_pushed_and_gives_it_back(
     assert f"Digest: {_digest(back)}" in pulled
     assert made.cli("run", "--rm", back).check().out == "new\n"
     made.cli("rmi", name, back).check()
+
+
+def test_podman_loads_what_was_saved_and_saves_what_is_loaded(made: Engine, podman: Cli, tmp_path: Path) -> None:
+    archive, back = tmp_path / "saved.tar", tmp_path / "back.tar"
+    made.cli("save", "-o", str(archive), "made:here").check()
+    podman("load", "-i", str(archive)).check()
+    assert podman("run", *_BOUNDED, "docker.io/library/made:here").check().out == "new\n"
+    for form in ("docker-archive", "oci-archive"):
+        back.unlink(missing_ok=True)
+        podman("save", "--format", form, "-o", str(back), "docker.io/library/made:here").check()
+        loaded = made.cli("load", "-i", str(back)).check().out
+        assert loaded == "Loaded image: made:here\n"
+        assert made.cli("run", "--rm", "made:here").check().out == "new\n"
+
+
+@pytest.mark.dockerd
+def test_docker_loads_what_was_saved_and_saves_what_is_loaded(made: Engine, dockerd: Dockerd, tmp_path: Path) -> None:
+    archive, back = tmp_path / "saved.tar", tmp_path / "back.tar"
+    made.cli("save", "-o", str(archive), "made:here", "busybox").check()
+    told = dockerd.docker("load", "-i", str(archive)).check().out
+    assert told == "Loaded image: made:here\nLoaded image: busybox:latest\n"
+    assert dockerd.docker("run", "--rm", "--network", "none", "made:here").check().out == "new\n"
+    dockerd.docker("save", "-o", str(back), "made:here").check()
+    assert made.cli("load", "-i", str(back)).check().out == "Loaded image: made:here\n"
+    id = made.cli("image", "inspect", "--format", "{{.Id}}", "made:here").check().out
+    assert dockerd.docker("image", "inspect", "--format", "{{.Id}}", "made:here").check().out == id
+    dockerd.docker("rmi", "made:here").check()
+
+
+def test_a_part_is_saved_for_those_who_have_the_base(made: Engine, engine: Engine, tmp_path: Path) -> None:
+    part, base = tmp_path / "part.tar", tmp_path / "base.tar"
+    made.cli("save", "--since", "busybox", "-o", str(part), "made:here").check()
+    made.cli("save", "-o", str(base), "busybox").check()
+    assert part.stat().st_size < base.stat().st_size / 20
+    refused = engine.cli("load", "-i", str(part))
+    assert refused.code == 1
+    assert "that of its base busybox:latest" in refused.err
+    assert "load the base first" in refused.err
+    assert engine.cli("images", "-q").check().out == ""
+    engine.cli("load", "-q", "-i", str(base)).check()
+    assert engine.cli("load", "-i", str(part)).check().out == "Loaded image: made:here\n"
+    assert engine.cli("run", "--rm", "made:here").check().out == "new\n"
+    missing = made.cli("save", "--since", "no-such", "made:here")
+    assert (missing.code, missing.err) == (1, "Error response from daemon: No such image: no-such:latest\n")
+
+
+def test_platforms_are_those_that_are_here(made: Engine, tmp_path: Path) -> None:
+    refused = made.cli("save", "--platform", "linux/riscv64", "made:here", "-o", str(tmp_path / "x.tar"))
+    assert refused.err == "Error response from daemon: image made:here is not here for linux/riscv64\n"
+    made.cli("save", "--platform", "linux", "made:here", "-o", str(tmp_path / "x.tar")).check()
+    refused = made.cli("load", "--platform", "linux/riscv64", "-i", str(tmp_path / "x.tar"))
+    assert (refused.code, "nothing in the archive is for linux/riscv64" in refused.err) == (1, True)
+
+
+def test_an_exported_file_system_is_imported_by_name_and_by_url(made: Engine, tmp_path: Path) -> None:
+    archive = tmp_path / "root.tar"
+    made.cli("create", "--name", "out", "made:here").check()
+    made.cli("export", "-o", str(archive), "out").check()
+    made.cli("rm", "out").check()
+    made.cli("import", "-c", "CMD cat /new", "-m", "by hand", str(archive), "imported:file").check()
+    assert made.cli("run", "--rm", "imported:file").check().out == "new\n"
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            url = f"http://127.0.0.1:{server.server_port}"
+            told = made.cli("import", "-c", "CMD cat /new", f"{url}/root.tar", "imported:url").check().lines
+            refused = made.cli("import", f"{url}/nothing.tar")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert told[0] == f"Downloading from {url}/root.tar"
+    assert told[1].startswith("sha256:")
+    assert made.cli("run", "--rm", "imported:url").check().out == "new\n"
+    assert (refused.code, "the server answers 404" in refused.err) == (1, True)
+    made.cli("rmi", "imported:url", "imported:file").check()
