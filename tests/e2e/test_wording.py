@@ -98,6 +98,24 @@ image inspect no-such
 container inspect no-such
 exec no-such true
 port no-such
+commit no-such
+commit busybox NAME
+commit no-such x@sha256:0000000000000000000000000000000000000000000000000000000000000000
+commit no-such name --pause=perhaps
+push NAME
+push no-such:tag
+push -a no-such:tag
+push x@sha256:0000000000000000000000000000000000000000000000000000000000000000
+push --platform linux/riscv64 busybox
+search --limit 1000 busybox
+search --filter bogus=1 busybox
+search --filter bogus busybox
+search 127.0.0.1:1/x
+image inspect --platform linux/riscv64 busybox
+history --platform linux/riscv64 busybox
+history --platform a/b/c/d busybox
+image inspect --platform a/b/c/d busybox
+ps --filter bogus
 """.strip().splitlines()
 
 

@@ -8,9 +8,11 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.support.command import run
 from tests.support.images import config_of, descriptor
 from tests.support.process import end, wait_until
 
@@ -39,8 +41,10 @@ def free_port() -> int:
 class Registry:
     """One registry process: plain HTTP, anonymous, on a directory of its own."""
 
-    def __init__(self, directory: Path, **auth: Any) -> None:
+    def __init__(self, directory: Path, *, within: Sequence[str] = (), **auth: Any) -> None:
+        """``within`` is a command that becomes the registry's, such as ``nsenter``."""
         self.directory = directory
+        self._within = tuple(within)
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._auth = auth
@@ -66,19 +70,25 @@ class Registry:
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(config)], stdout=log, stderr=log
+                [*self._within, "docker-registry", "serve", str(config)], stdout=log, stderr=log
             )
         wait_until(self._listens, "docker-registry", pid=self._process.pid)
         return self
 
     def _listens(self) -> bool:
+        if self._within:
+            return run([*self._within, "bash", "-c", f": </dev/tcp/127.0.0.1/{self.port}"]).code == 0
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def remove(self) -> None:
-        """End it and remove what it stored."""
+    def stop(self) -> None:
+        """End it; what it stored stays."""
         if self._process is not None:
             end(self._process)
+
+    def remove(self) -> None:
+        """End it and remove what it stored."""
+        self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def blob_path(self, digest: str) -> Path:

@@ -63,13 +63,14 @@ async def create(request: Request) -> Response:
     images = request.services.images
     platform = request.text("platform")
     if source := request.text("fromSrc"):
-        if source != "-":
-            raise Unsupported(f"import {source}: only an archive in the request's body can be imported (fromSrc=-)")
+        content = _chunks(request) if source == "-" else _remote(source)
         repo, tag = request.text("repo"), request.text("tag")
         changes, message = list(request.query.get("changes", ())), request.text("message")
 
         async def work(report: Report) -> None:
-            image = await images.import_(_chunks(request), repo, tag, changes, message, platform)
+            if source != "-":
+                report({"status": f"Downloading from {source}"})
+            image = await images.import_(content, repo, tag, changes, message or f"Imported from {source}", platform)
             report({"status": image.id})
     else:
         name, tag = request.text("fromImage"), request.text("tag")
@@ -89,24 +90,46 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
         yield chunk
 
 
+def _remote(source: str) -> AsyncIterator[bytes]:
+    from corten.engine import remote_source  # with urllib3: not what an engine imports to start
+
+    return remote_source.chunks(source if "://" in source else f"http://{source}")
+
+
 @_route("POST", "/images/load", reads_body=True)
 async def load(request: Request) -> Response:
+    platform = _one_platform(request)
+
     async def work(report: Report) -> None:
-        await request.services.images.load(_chunks(request), report)
+        await request.services.images.load(_chunks(request), report, platform)
 
     return Response(content=await progress(work, raises=False))
 
 
 @_route("GET", "/images/get")
 async def save_many(request: Request) -> Response:
-    return Response(content=await request.services.images.save(list(request.query.get("names", ()))), type=_TAR)
+    return await _saved(request, list(request.query.get("names", ())))
 
 
 @_route("GET", "/images/{name:path}/get")
 async def save_one(request: Request) -> Response:
-    if request.text("platform"):
-        _check_platform(request, await request.services.images.inspect(request.params["name"]), since=(1, 48))
-    return Response(content=await request.services.images.save([request.params["name"]]), type=_TAR)
+    return await _saved(request, [request.params["name"]])
+
+
+async def _saved(request: Request, names: list[str]) -> Response:
+    """``since`` is Corten's own: the image that the receiver has."""
+    images = request.services.images
+    return Response(content=await images.save(names, _one_platform(request), request.text("since")), type=_TAR)
+
+
+def _one_platform(request: Request) -> Platform | None:
+    """The one of ``platform``, an OCI platform in JSON. Raises InvalidInput."""
+    told = [text for text in request.query.get("platform", ()) if text]
+    if not told or request.version < (1, 48):
+        return None
+    if len(told) > 1:
+        raise InvalidInput("only one platform is accepted")
+    return _platform(told[0])
 
 
 @_route("POST", "/images/prune")
@@ -203,10 +226,13 @@ async def tag(request: Request) -> Response:
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
     images, name, tag = request.services.images, request.params["name"], request.text("tag")
+    alone = bool(request.text("platform"))
+    if alone:
+        _check_platform(request, await images.inspect(f"{name}:{tag}" if tag else name), since=(1, 46))
     auth = _auth(request)
 
     async def work(report: Report) -> None:
-        await images.push(name, tag, auth, report)
+        await images.push(name, tag, auth, report, alone=alone)
 
     return Response(content=await progress(work))
 

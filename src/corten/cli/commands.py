@@ -14,12 +14,15 @@ COMMON = {
     "exec": "execute:EXEC",
     "ps": "ps:LIST",
     "pull": "pull:PULL",
+    "push": "push:PUSH",
     "images": "images:LIST",
+    "search": "search:SEARCH",
     "version": "version:VERSION",
     "info": "info:INFO",
 }
 _CONTAINER = {
     "attach": "attach:ATTACH",
+    "commit": "commit:COMMIT",
     "cp": "cp:CP",
     "create": "run:CREATE",
     "diff": "changes:DIFF",
@@ -57,6 +60,7 @@ _IMAGE = {
     "list": "images:LIST",
     "prune": "prune:IMAGES",
     "pull": "pull:PULL",
+    "push": "push:PUSH",
     "rm": "images:REMOVE",
     "remove": "images:REMOVE",
     "save": "transfer:SAVE",

@@ -144,7 +144,10 @@ def _volumes(client: Client) -> list[str]:
     return [row["Name"] for row in client.get("/volumes")["Volumes"] or []]
 
 
-_IMAGES = ("run:RUN", "run:CREATE", "images:REMOVE", "images:TAG", "history:HISTORY", "transfer:SAVE", "pull:PULL")
+_IMAGES = (
+    "run:RUN", "run:CREATE", "images:REMOVE", "images:TAG", "history:HISTORY", "transfer:SAVE", "pull:PULL",
+    "push:PUSH",
+)  # fmt: skip
 _KINDS: dict[str, Callable[[Client], list[str]]] = {
     "image": _images,
     "network": _networks,
@@ -152,7 +155,8 @@ _KINDS: dict[str, Callable[[Client], list[str]]] = {
     "container": _containers,
 }
 _CONTAINER_MODULES = (
-    "attach", "changes", "cp", "execute", "inspect", "lifecycle", "logs", "port", "start", "stats", "top", "update",
+    "attach", "changes", "commit", "cp", "execute", "inspect", "lifecycle", "logs", "port", "start", "stats", "top",
+    "update",
 )  # fmt: skip
 _BY_MODULE = dict.fromkeys(_CONTAINER_MODULES, _containers)
 COMPLETION = Command(completion, "Generate the autocompletion script for a shell", "bash|zsh|fish", arguments=(1, 1))

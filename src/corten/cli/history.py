@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .context import Context
 from .images import short_id
-from .options import FLAG, Command, Option
+from .options import FLAG, STRING, Command, Option
+from .platforms import as_query
 from .ps import FORMAT
 from .table import Listing, ellipsis
 from .times import ago, local_time
@@ -21,7 +22,8 @@ _LONGEST = 45
 
 def history(context: Context, values: Values, names: list[str]) -> int:
     """``history``."""
-    rows = context.client.get(f"/images/{names[0]}/history")
+    query = {"platform": as_query(values.platform, "invalid platform: ")}
+    rows = context.client.get(f"/images/{names[0]}/history", query)
     if values.quiet:
         for row in rows:
             context.out(_id(row, values.no_trunc))
@@ -67,6 +69,7 @@ HISTORY = Command(
         FORMAT,
         Option("-H, --human", FLAG, "Print sizes and dates in human readable format", True),
         Option("--no-trunc", FLAG, "Don't truncate output"),
+        Option("--platform", STRING, 'Show history for the given platform (e.g., "linux/amd64")'),
         Option("-q, --quiet", FLAG, "Only show image IDs"),
     ),
     arguments=(1, 1),

@@ -58,6 +58,16 @@ def inspect(context: Context, values: Values, names: list[str]) -> int:
     return _show(context, names, values.format, _KINDS.get(values.type, _any), values.size)
 
 
+def _images(context: Context, values: Values, names: list[str]) -> int:
+    """``image inspect``."""
+    from .platforms import as_query
+
+    query = {"platform": as_query(values.platform)}
+    return _show(
+        context, names, values.format, lambda context, name, _: context.client.get(f"/images/{name}/json", query), False
+    )
+
+
 def _one_kind(kind: str) -> Callable[[Context, Values, list[str]], int]:
     def run(context: Context, values: Values, names: list[str]) -> int:
         return _show(context, names, values.format, _KINDS[kind], kind == "container" and values.size)
@@ -149,10 +159,12 @@ INSPECT = Command(
 )  # fmt: skip
 
 
-def _command(kind: str, *options: Option) -> Command:
+def _command(
+    kind: str, *options: Option, run: Callable[[Context, Values, list[str]], int] | None = None
+) -> Command:
     word = kind.upper()
     return Command(
-        _one_kind(kind),
+        run or _one_kind(kind),
         f"Display detailed information on one or more {kind}s",
         f"[OPTIONS] {word} [{word}...]",
         (_FORMAT, *options),
@@ -161,6 +173,10 @@ def _command(kind: str, *options: Option) -> Command:
 
 
 CONTAINER = _command("container", _SIZE)
-IMAGE = _command("image")
+IMAGE = _command(
+    "image",
+    Option("--platform", STRING, 'Inspect the image of this platform (e.g., "linux/amd64")'),
+    run=_images,
+)
 NETWORK = _command("network", Option("-v, --verbose", FLAG, "Verbose output for diagnostics"))
 VOLUME = _command("volume")

@@ -59,6 +59,8 @@ class Option:
             return self._boolean(text)
         if self.kind in _INTEGERS:
             return self._integer(text)
+        if self.kind == "filter" and "=" not in text:
+            raise self.invalid(text, "bad format of filter (expected name=value)")
         return text
 
     def _boolean(self, text: str) -> bool:

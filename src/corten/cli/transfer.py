@@ -10,6 +10,7 @@ from corten.errors import CortenError, InvalidInput
 
 from .context import Context, write_all
 from .options import FLAG, LIST, STRING, Command, Option
+from .platforms import as_query
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ def load(context: Context, values: Values, arguments: list[str]) -> int:
     """``load``."""
     if not values.input and os.isatty(0):
         raise InvalidInput("requested load from stdin, but stdin is empty")
+    query = {"quiet": True, "platform": as_query(values.platform, "invalid platform: ")}
     with opened(values.input or "-") as source:
-        query = {"quiet": True}
         answer = context.client.open("POST", "/images/load", query, body=pieces(source), headers=_TAR)
     from .pull import show_progress
 
@@ -61,7 +62,9 @@ def save(context: Context, values: Values, names: list[str]) -> int:
     """``save``."""
     if not values.output and os.isatty(1):
         raise InvalidInput("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    with context.client.open("GET", "/images/get", {"names": tuple(names)}) as answer:
+    platform = as_query(values.platform, "invalid platform: ")
+    query = {"names": tuple(names), "platform": platform, "since": values.since}
+    with context.client.open("GET", "/images/get", query) as answer:
         to_file(context, answer, values.output)
     return 0
 
@@ -112,6 +115,7 @@ LOAD = Command(
     "[OPTIONS]",
     (
         Option("-i, --input", STRING, "Read from tar archive file, instead of STDIN"),
+        Option("--platform", STRING, 'Load only the given platform variant (e.g., "linux/amd64")'),
         Option("-q, --quiet", FLAG, "Suppress the load output"),
     ),
 )
@@ -119,7 +123,11 @@ SAVE = Command(
     save,
     "Save one or more images to a tar archive (streamed to STDOUT by default)",
     "[OPTIONS] IMAGE [IMAGE...]",
-    (Option("-o, --output", STRING, "Write to a file, instead of STDOUT"),),
+    (
+        Option("-o, --output", STRING, "Write to a file, instead of STDOUT"),
+        Option("--platform", STRING, 'Save only the given platform variant (e.g., "linux/amd64")'),
+        Option("--since", "image", "Leave out the layers of an image that the other side has"),
+    ),
     arguments=(1, None),
 )
 IMPORT = Command(

@@ -1,30 +1,30 @@
-"""Images in tar archives: read (``docker save``'s own forms and OCI layouts), and written (both in one).
+"""Images in tar archives, read: ``docker save``'s own forms and OCI layouts; of an archive that is both, the layout.
 
 An archive is a stranger's: names are only compared, never opened on the host; sizes are bounded; every blob is
-verified on its way into the store.
+verified on its way into the store. What a layout's manifests and indexes say is kept to the byte.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 import hashlib
 import json
 import posixpath
 import re
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
-from corten.errors import DataCorrupt, InvalidInput
+from corten.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
+from corten.spec import image as image_spec
 from corten.spec import platform as platforms
 from corten.spec import reference as references
-from corten.spec.descriptor import MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, OCI_LAYER, Descriptor, Index
+from corten.spec.descriptor import MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, OCI_LAYER, Descriptor, Index, Manifest
 from corten.spec.digest import Digest
 from corten.spec.document import Document
-from corten.spec.image import Image
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store import compression
@@ -34,18 +34,36 @@ _CHUNK = 1 << 18
 _MOST_MEMBERS = 100_000
 _MOST_LINKS = 8
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_REF_NAME, _IMAGE_NAME = "org.opencontainers.image.ref.name", "io.containerd.image.name"
-_EPOCH = 0
+REF_NAME, IMAGE_NAME = "org.opencontainers.image.ref.name", "io.containerd.image.name"
+SINCE, SINCE_NAME = "dev.corten.since", "dev.corten.since.name"
+"""Annotations of the index of an archive that lacks what an image has: that image's ID, and how it was called."""
 
-Loaded = tuple[bytes, list[Descriptor], list[Reference]]
-"""An image of an archive: its configuration, its layers (now blobs of the store), its names."""
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image of an archive. Its layers are blobs of the store now; so are its ``manifest`` and the ``index`` around
+    it, where it came with them."""
+
+    config: bytes
+    layers: list[Descriptor]
+    names: list[Reference]
+    manifest: Descriptor | None = None
+    index: Descriptor | None = None
 
 
 class ArchiveReader:
-    """The images of an uncompressed tar file that can be sought in."""
+    """The images of an uncompressed tar file that can be sought in.
 
-    def __init__(self, file: IO[bytes], blobs: BlobStore, platform: Platform) -> None:
-        self._blobs, self._platform = blobs, platform
+    ``wanted`` is the platform that must be there; ``own`` the machine's, taken where an index offers it. ``known`` are
+    layers of the store by diff ID: an archive may lack them (``save --since``).
+    """
+
+    def __init__(
+        self, file: IO[bytes], blobs: BlobStore, own: Platform, wanted: Platform | None = None,
+        known: Mapping[Digest, Descriptor] | None = None,
+    ) -> None:  # fmt: skip
+        self._blobs, self._own, self._wanted, self._known = blobs, own, wanted, known or {}
+        self._since = ""
         try:
             self._tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115  as long as its file, which is the caller's
             self._members = dict(self._index())
@@ -59,11 +77,11 @@ class ArchiveReader:
             yield posixpath.normpath(member.name), member
 
     def images(self) -> Iterator[Loaded]:
-        """Every image. Raises DataCorrupt, InvalidInput."""
-        if "manifest.json" in self._members:
-            yield from self._docker()
-        elif "index.json" in self._members:
+        """Every image. Raises DataCorrupt, InvalidInput; NotFound where the base of a part is not here."""
+        if "index.json" in self._members:
             yield from self._layout()
+        elif "manifest.json" in self._members:
+            yield from self._docker()
         elif "repositories" in self._members:
             yield from self._oldest()
         else:
@@ -75,19 +93,26 @@ class ArchiveReader:
     # --- docker save
 
     def _docker(self) -> Iterator[Loaded]:
-        listed = json.loads(self._small("manifest.json", MAX_MANIFEST))
-        if not isinstance(listed, list):
-            raise DataCorrupt("load image: manifest.json is not a list")
-        for number, entry in enumerate(listed):
-            document = Document(entry if isinstance(entry, dict) else {}, f"manifest.json[{number}]")
+        for document in self._listed():
             config = self._small(document.text("Config"), MAX_CONFIG)
             if not Document.parse(config, "the image's configuration").child("rootfs").members:
                 raise DataCorrupt("load image: invalid image JSON, no RootFS key")
+            self._check_platform(config)
             layers = [self._layer(name) for name in document.texts("Layers")]
-            yield config, layers, [references.parse_tagged(name) for name in document.texts("RepoTags")]
+            yield Loaded(config, layers, [named(name) for name in document.texts("RepoTags")])
 
-    def _layer(self, name: str, expected: Digest | None = None) -> Descriptor:
-        with self._open(name) as (file, size), self._blobs.writer(expected, size) as writer:
+    def _listed(self) -> Sequence[Document]:
+        # Wrapped, since the parser of strangers' documents takes objects.
+        content = b'{"manifests": ' + self._small("manifest.json", MAX_MANIFEST) + b"}"
+        return Document.parse(content, "manifest.json").children("manifests")
+
+    def _check_platform(self, config: bytes) -> None:
+        """Raises InvalidInput for an image that is not of the platform asked for."""
+        if self._wanted and platforms.choose([image_spec.decode(config).platform], self._wanted) is None:
+            raise InvalidInput(f"load image: nothing in the archive is for {self._wanted}")
+
+    def _layer(self, name: str, expected: Digest | None = None, stated: int | None = None) -> Descriptor:
+        with self._open(name) as (file, size), self._blobs.writer(expected, stated) as writer:
             head = b""
             while chunk := file.read(_CHUNK):
                 head = head or chunk[:4]
@@ -103,12 +128,12 @@ class ArchiveReader:
         names: dict[str, list[Reference]] = {}
         for name in repositories.members:
             for tag, id in repositories.mapping(name).items():
-                names.setdefault(id, []).append(references.parse_tagged(f"{name}:{tag}"))
+                names.setdefault(id, []).append(named(f"{name}:{tag}"))
         for id, tags in names.items():
             chain = self._chain(id)
             layers = [self._layer(f"{one}/layer.tar") for one, _ in chain]
             diff_ids = [self._diff_id(f"{one}/layer.tar") for one, _ in chain]
-            yield _of_today([document.members for _, document in chain], diff_ids), layers, tags
+            yield Loaded(_of_today([document.members for _, document in chain], diff_ids), layers, tags)
 
     def _chain(self, id: str) -> list[tuple[str, Document]]:
         """A layer and those below it, lowest first, each with its configuration."""
@@ -131,28 +156,94 @@ class ArchiveReader:
     # --- OCI layout
 
     def _layout(self) -> Iterator[Loaded]:
-        index = descriptors.decode(self._small("index.json", MAX_MANIFEST), OCI_INDEX)
+        content = self._small("index.json", MAX_MANIFEST)
+        index = descriptors.decode(content, OCI_INDEX)
         if not isinstance(index, Index):
             raise DataCorrupt("load image: index.json is not an index")
+        told = Document.parse(content, "index.json").child("annotations")
+        if since := told.text(SINCE):
+            self._since = f"{told.text(SINCE_NAME)[:200]} ({digests.short(since)})"
+        listed = self._names_of_docker()
+        names: dict[Digest, list[Reference]] = {}
         for entry in index.manifests:
-            yield self._described(entry, _names(entry))
+            names.setdefault(entry.digest, []).extend(_names(entry))
+        for entry in {one.digest: one for one in index.manifests}.values():
+            loaded = self._described(entry, names[entry.digest])
+            if not loaded.names:
+                loaded = dataclasses.replace(loaded, names=listed.get(digests.of(loaded.config), []))
+            yield loaded
+
+    def _names_of_docker(self) -> dict[Digest, list[Reference]]:
+        """What a manifest.json beside the index calls its images, by their IDs."""
+        if "manifest.json" not in self._members:
+            return {}
+        return {
+            digests.of(self._small(one.text("Config"), MAX_CONFIG)): [named(name) for name in one.texts("RepoTags")]
+            for one in self._listed()
+        }
 
     def _described(self, entry: Descriptor, names: list[Reference]) -> Loaded:
-        value = descriptors.decode(self._verified(entry, MAX_MANIFEST), entry.media_type)
+        content = self._verified(entry, MAX_MANIFEST)
+        value = descriptors.decode(content, entry.media_type)
+        manifest = dataclasses.replace(entry, media_type=value.media_type, platform=None, annotations=())
+        if isinstance(value, Manifest):
+            return self._image(manifest, content, value, names, checked=True)
+        images = {}
+        for place, one in enumerate(value.manifests):
+            # The entries beside the images are attestations, which name no file system.
+            if blob_path(one.digest) in self._members and (inner := self._inner(one)):
+                images[place] = self._image(one, *inner, names)
+        offered = [one.platform if place in images else None for place, one in enumerate(value.manifests)]
+        chosen = platforms.choose(offered, self._wanted or self._own)
+        if chosen is None and not self._wanted and len(images) == 1:
+            (chosen,) = images
+        if chosen is None:
+            raise InvalidInput(f"load image: nothing in the archive is for {self._wanted or self._own}")
+        self._blobs.put(content)
+        return dataclasses.replace(images[chosen], index=manifest)
+
+    def _inner(self, entry: Descriptor) -> tuple[bytes, Manifest] | None:
+        """A manifest inside an index; None for one that is not of an image."""
+        content = self._verified(entry, MAX_MANIFEST)
+        try:
+            value = descriptors.decode(content, entry.media_type)
+        except Unsupported:
+            return None
         if isinstance(value, Index):
-            place = platforms.choose([one.platform for one in value.manifests], self._platform)
-            if place is None:
-                raise InvalidInput(f"load image: nothing in the archive is for {self._platform}")
-            return self._described(value.manifests[place], names)
+            raise DataCorrupt("load image: an index inside an index")
+        return content, value
+
+    def _image(
+        self, entry: Descriptor, content: bytes, value: Manifest, names: list[Reference], *, checked: bool = False
+    ) -> Loaded:
         config = self._verified(value.config, MAX_CONFIG)
-        layers = [
-            Descriptor(layer.media_type, self._layer(_blob_path(layer.digest), layer.digest).digest, layer.size)
-            for layer in value.layers
-        ]
-        return config, layers, names
+        if checked:
+            self._check_platform(config)
+        diff_ids = image_spec.decode(config).diff_ids
+        if len(diff_ids) != len(value.layers):
+            raise DataCorrupt(f"load image: {len(value.layers)} layers, {len(diff_ids)} diff IDs")
+        layers = [self._brought(*one) for one in zip(value.layers, diff_ids, strict=True)]
+        if tuple(layers) != value.layers:  # what is here stands in for a layer that the archive lacks
+            return Loaded(config, layers, names)
+        self._blobs.put(config)
+        digest = self._blobs.put(content)
+        return Loaded(config, layers, names, Descriptor(value.media_type, digest, len(content)))
+
+    def _brought(self, layer: Descriptor, diff_id: Digest) -> Descriptor:
+        """A layer of the archive; or the same layer of an image that is here. Raises NotFound."""
+        if blob_path(layer.digest) in self._members:
+            self._layer(blob_path(layer.digest), layer.digest, layer.size)
+            return layer
+        if diff_id not in self._known:
+            base = f"that of its base {self._since}" if self._since else "which the archive lacks"
+            raise NotFound(
+                f"load image: layer {digests.short(diff_id)}, {base}, is not here",
+                hint="load the base first" if self._since else "",
+            )
+        return layer if self._blobs.has(layer.digest) else self._known[diff_id]
 
     def _verified(self, blob: Descriptor, bound: int) -> bytes:
-        content = self._small(_blob_path(blob.digest), bound)
+        content = self._small(blob_path(blob.digest), bound)
         hashed = digests.hasher(blob.digest)
         hashed.update(content)
         if not digests.matches(blob.digest, hashed):
@@ -196,61 +287,25 @@ def _of_today(chain: Sequence[Mapping[str, Any]], diff_ids: Sequence[Digest]) ->
     return json.dumps({**kept, "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history}).encode()
 
 
-def _blob_path(digest: Digest) -> str:
+def blob_path(digest: Digest) -> str:
     return "blobs/" + "/".join(digests.split(digest))
 
 
 def _names(entry: Descriptor) -> list[Reference]:
     """The full name where containerd left it; else the OCI's, which is often a bare tag and then no name."""
-    full = entry.annotation(_IMAGE_NAME)
-    name = full or entry.annotation(_REF_NAME)
+    full = entry.annotation(IMAGE_NAME)
+    name = full or entry.annotation(REF_NAME)
     if not name or (not full and not set(":/") & set(name)):
         return []
     try:
-        return [references.parse_tagged(name)]
+        return [named(name)]
     except InvalidInput:
         return []
 
 
-def write(images: Sequence[tuple[Image, Sequence[Reference]]], blobs: BlobStore) -> Iterator[bytes]:
-    """The archive of some images: an OCI layout that also has ``docker save``'s manifest.json."""
-    index, listed = [], []
-    written: set[Digest] = set()
-    for image, names in images:
-        listed.append({
-            "Config": _blob_path(image.id),
-            "RepoTags": [name.familiar for name in names] or None,
-            "Layers": [_blob_path(layer.digest) for layer in image.layers],
-        })  # fmt: skip
-        tags: list[Reference | None] = [*names] or [None]
-        for tag in tags:
-            annotations = {_IMAGE_NAME: str(tag), _REF_NAME: tag.tag} if tag else {}
-            index.append({**image.manifest.encode(), **({"annotations": annotations} if annotations else {})})
-        wanted = (image.manifest.digest, image.id, *(layer.digest for layer in image.layers))
-        for digest in wanted:
-            if digest not in written:
-                written.add(digest)
-                blob = functools.partial(blobs.chunks, digest)
-                yield from _member(_blob_path(digest), blobs.size(digest), blob, max(0, image.created_unix))
-    documents: dict[str, Any] = {
-        "oci-layout": {"imageLayoutVersion": "1.0.0"},
-        "index.json": {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": index},
-        "manifest.json": listed,
-    }
-    for name, value in documents.items():
-        content = json.dumps(value).encode()
-        yield from _member(name, len(content), functools.partial(_once, content))
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _once(content: bytes) -> Iterator[bytes]:
-    yield content
-
-
-def _member(name: str, size: int, chunks: Callable[[], Iterator[bytes]], time: int = _EPOCH) -> Iterator[bytes]:
-    """A file of the archive; ``time`` in seconds since the epoch: an image's parts are as old as it is."""
-    header = tarfile.TarInfo(name)
-    header.size, header.mtime, header.mode = size, time, 0o644
-    yield header.tobuf(tarfile.PAX_FORMAT)
-    yield from chunks()
-    yield bytes(-size % tarfile.BLOCKSIZE)
+def named(text: str) -> Reference:
+    """A name that an archive gives. Raises InvalidInput, also for one that reads like a digest."""
+    reference = references.parse_tagged(text)
+    if reference.familiar_name in ("sha256", "sha384", "sha512"):
+        raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
+    return reference

@@ -7,7 +7,6 @@ import collections
 import contextlib
 import dataclasses
 import datetime
-import fnmatch
 import hashlib
 import io
 import json
@@ -18,7 +17,8 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
-from corten.engine import image_archive, image_changes, push
+from corten.engine import image_archive, image_changes, image_names, push
+from corten.engine.archive_writer import ArchiveWriter
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
@@ -48,6 +48,8 @@ Found = list[Image]
 Paths = list[str]
 Shared = list[tuple[Image, int]]
 Archived = list[image_archive.Loaded]
+Layers = Mapping[Digest, Descriptor]
+"""Layers of the store as blobs, by diff ID."""
 User = tuple[str, str, bool]
 """A container that stands on an image: (image ID, container ID, whether it runs)."""
 
@@ -98,13 +100,13 @@ class Images:
         wanted = dict(filters or {})
         check_filters(wanted, ("reference", "label", "label!", "dangling", "before", "since", "until"))
         found = [image for image in self._store.images() if self._passes(image, wanted)]
-        return [_narrowed(image, wanted.get("reference", ())) for image in found]
+        return [image_names.narrowed(image, wanted.get("reference", ())) for image in found]
 
     def _passes(self, image: Image, filters: Filters) -> bool:
         tests = {
-            "reference": lambda value: any(_matches(name, value) for name in image.references),
-            "label": lambda value: _has_label(image, value),
-            "label!": lambda value: not _has_label(image, value),
+            "reference": lambda value: any(image_names.matches(name, value) for name in image.references),
+            "label": lambda value: image_names.has_label(image, value),
+            "label!": lambda value: not image_names.has_label(image, value),
             "dangling": lambda value: (value in ("1", "true")) == (not image.repo_tags),
             "before": lambda value: image.created_ns < self._store.resolve(value).created_ns,
             "since": lambda value: image.created_ns > self._store.resolve(value).created_ns,
@@ -139,36 +141,47 @@ class Images:
         report({"status": "Using the hello-world image that Corten ships"})
         content = resources.files("corten").joinpath("images/hello-world.tar").read_bytes()
         reader = image_archive.ArchiveReader(io.BytesIO(content), self._store.blobs, platform)
-        (config, layers, _), *_ = await asyncio.to_thread(lambda: list(reader.images()))
-        return await self._ingest.image(config, layers, [reference], report)
+        (loaded,) = await asyncio.to_thread(lambda: list(reader.images()))
+        return await self._loaded(dataclasses.replace(loaded, names=[reference]), report)
 
-    async def load(self, chunks: AsyncIterator[bytes], report: Report) -> Found:
-        """Take the images of an archive, compressed or not. Raises DataCorrupt, InvalidInput; of a bad archive
-        nothing is kept."""
+    async def load(self, chunks: AsyncIterator[bytes], report: Report, platform: Platform | None = None) -> Found:
+        """Take the images of an archive, compressed or not; of an index those for ``platform``, or for this machine.
+        Raises DataCorrupt, InvalidInput, NotFound; of a bad archive nothing is kept."""
         images = []
         with self._spooled() as file:
             await self._spool(chunks, file)
             async with self._changing:
-                loaded = await asyncio.to_thread(self._read_archive, file)
-                for config, layers, names in loaded:
-                    image = await self._ingest.image(config, layers, names, report)
+                known = {
+                    diff_id: layer
+                    for image in self._store.images()
+                    for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)
+                }
+                for loaded in await asyncio.to_thread(self._read_archive, file, platform, known):
+                    image = await self._loaded(loaded, report)
                     images.append(image)
-                    shown = [f"Loaded image: {name.familiar}" for name in names] or [f"Loaded image ID: {image.id}"]
-                    for line in shown:
+                    shown = [f"Loaded image: {name.familiar}" for name in loaded.names]
+                    for line in shown or [f"Loaded image ID: {image.id}"]:
                         report({"stream": f"{line}\n"})
                     self._events.publish("image", "load", image.id, {"name": image.id})
         return images
 
-    def _read_archive(self, file: IO[bytes]) -> Archived:
-        with self._spooled() as plain:
+    async def _loaded(self, loaded: image_archive.Loaded, report: Report) -> Image:
+        return await self._ingest.image(
+            loaded.config, loaded.layers, loaded.names, report, manifest=loaded.manifest, index=loaded.index
+        )
+
+    def _read_archive(self, file: IO[bytes], platform: Platform | None, known: Layers) -> Archived:
+        with self._spooled() as decompressed:
             file.seek(0)
-            for chunk in compression.chunks(file):
-                plain.write(chunk)
+            plain = file
+            if compression.is_compressed(file.read(compression.HEAD)):
+                file.seek(0)
+                plain = decompressed
+                for chunk in compression.chunks(file):
+                    plain.write(chunk)
             plain.seek(0)
-            try:
-                return list(image_archive.ArchiveReader(plain, self._store.blobs, self._platform).images())
-            except ValueError as error:  # a JSON document of the archive is none
-                raise InvalidInput(f"load image: {error}") from error
+            reader = image_archive.ArchiveReader(plain, self._store.blobs, self._platform, platform, known)
+            return list(reader.images())
 
     async def import_(
         self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str,
@@ -239,26 +252,36 @@ class Images:
 
     # --- out
 
-    async def save(self, refs: Sequence[str]) -> AsyncIterator[bytes]:
-        """The archive of images. Raises NotFound before the first byte."""
-        images = [chosen for ref in refs for chosen in self._chosen(ref)]
-        if not images:
+    async def save(
+        self, refs: Sequence[str], platform: Platform | None = None, since: str = ""
+    ) -> AsyncIterator[bytes]:
+        """The archive of images: those for one platform alone, without the layers that ``since`` has, if that is asked.
+        Raises NotFound, InvalidInput before the first byte."""
+        chosen: dict[Digest, dict[Reference, None]] = {}
+        for image, names in (one for ref in refs for one in self._chosen(ref)):
+            chosen.setdefault(image.id, {}).update(dict.fromkeys(names))
+        if not chosen:
             raise InvalidInput("save images: none is named")
-        return _in_threads(image_archive.write(images, self._store.blobs))
+        writer = ArchiveWriter(self._store, self._store.resolve(since) if since else None, platform)
+        parts = writer.plan([(self._store.get(id), list(names)) for id, names in chosen.items()])
+        return _in_threads(writer.write(parts))
 
     def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:
         """The image of a name or ID, or all of a repository without a tag, with their names. Raises NotFound."""
-        repository = _repository(ref)
+        repository = image_names.repository_of(ref)
         found = [(image, [name for name in image.references if name.tag and name.name == repository])
                  for image in self._store.images()]  # fmt: skip
         found = [(image, names) for image, names in found if names]
         if found:
             return found
         image = self._store.resolve(ref)
-        return [(image, _names_of(image, ref))]
+        return [(image, image_names.names_of(image, ref))]
 
-    async def push(self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report) -> None:
-        """Send an image, or all tags of a repository, to its registry. Raises NotFound, AccessDenied, Unavailable."""
+    async def push(
+        self, name: str, tag: str, auth: Mapping[str, str] | None, report: Report, *, alone: bool = False
+    ) -> None:
+        """Send an image, or all tags of a repository, to its registry; ``alone`` without the index that it came in.
+        Raises NotFound, AccessDenied, Unavailable."""
         named = {reference: image for image in self._store.images() for reference in image.references}
         wanted = push.chosen(named, name, tag)
         reference = references.parse(name)
@@ -266,8 +289,7 @@ class Images:
         if not wanted:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         for one, image in wanted:
-            await self._pusher.push(image, one, auth, report)
-            by_digest = one.with_digest(image.manifest.digest)
+            by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
             if by_digest not in image.references:
                 self._store.add_reference(image.id, by_digest)
             self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})
@@ -417,49 +439,6 @@ def _with_digests(image: Image, name: Reference) -> list[Reference]:
 
 def _is_shipped(reference: Reference) -> bool:
     return reference.domain == DOCKER_HUB and reference.path == _SHIPPED and reference.tag == "latest"
-
-
-def _matches(name: Reference, pattern: str) -> bool:
-    """Docker's pattern of ``reference=``: on the familiar name, with or without its tag."""
-    return _globs(name.familiar_name, pattern) or _globs(name.familiar, pattern)
-
-
-def _globs(name: str, pattern: str) -> bool:
-    """As Go's path.Match: a star does not reach over a slash."""
-    parts, patterns = name.split("/"), pattern.split("/")
-    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
-
-
-def _narrowed(image: Image, patterns: Sequence[str]) -> Image:
-    """With only the names that were asked for, as Docker lists it."""
-    if not patterns:
-        return image
-    names = tuple(name for name in image.references if any(_matches(name, one) for one in patterns))
-    return dataclasses.replace(image, references=names)
-
-
-def _has_label(image: Image, wanted: str) -> bool:
-    key, equals, value = wanted.partition("=")
-    return key in image.config.labels and (not equals or image.config.labels[key] == value)
-
-
-def _repository(ref: str) -> str:
-    """The name of a repository, where a reference is that and no more; else ''."""
-    try:
-        reference = references.parse(ref)
-    except InvalidInput:
-        return ""
-    return "" if reference.tag or reference.digest else reference.name
-
-
-def _names_of(image: Image, ref: str) -> list[Reference]:
-    """The names that an archive keeps: the one asked for; of a whole repository all its tags; of an ID none."""
-    try:
-        reference = references.parse(ref)
-    except InvalidInput:
-        return []
-    tagged = [name for name in image.references if name.tag and name.name == reference.name]
-    return [name for name in tagged if not reference.tag or name.tag == reference.tag]
 
 
 def _imported(config: dict[str, Any], diff_id: Digest, message: str, platform: Platform) -> bytes:

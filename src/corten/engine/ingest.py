@@ -11,7 +11,7 @@ from typing import Any
 from corten.errors import DataCorrupt
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
-from corten.spec.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
+from corten.spec.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest
 from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.reference import Reference
@@ -28,13 +28,15 @@ class Cancelled(Exception):
     """The client is gone: the threads of a transfer stop at their next chunk."""
 
 
-def progress_of(blob: Descriptor, status: str, report: Report, cancelled: threading.Event) -> Callable[[int], None]:
+def progress_of(
+    blob: Descriptor, status: str, report: Report, cancelled: threading.Event | None
+) -> Callable[[int], None]:
     """Takes the bytes that are done of a blob, and reports them now and then. It raises Cancelled."""
     told = 0
 
     def progress(done: int) -> None:
         nonlocal told
-        if cancelled.is_set():
+        if cancelled is not None and cancelled.is_set():
             raise Cancelled
         if done - told >= _REPORT_EVERY or done == blob.size:
             told = done
@@ -65,9 +67,10 @@ class Ingest:
 
     async def image(
         self, config: bytes, blobs: Sequence[Descriptor], names: Iterable[Reference], report: Report,
-        parent_image: str = "",
+        parent_image: str = "", manifest: Descriptor | None = None, index: Descriptor | None = None,
     ) -> Image:  # fmt: skip
-        """Record an image made of blobs that are here, under a manifest of Corten's own. Raises DataCorrupt."""
+        """Record an image made of blobs that are here, under the ``manifest`` that it came with, or one of Corten's
+        own. Raises DataCorrupt."""
         document = image_spec.decode(config)
         if len(document.diff_ids) != len(blobs):
             raise DataCorrupt(f"load image: {len(blobs)} layers, {len(document.diff_ids)} diff IDs")
@@ -75,7 +78,12 @@ class Ingest:
         for blob, diff_id in zip(blobs, document.diff_ids, strict=True):
             parent = await asyncio.to_thread(self.layer, blob, diff_id, parent, report)
             layers.append((blob, parent))
-        config_blob = Descriptor(OCI_CONFIG, await asyncio.to_thread(self._store.blobs.put, config), len(config))
+        own = manifest is None or any(blob.media_type == OCI_LAYER for blob in blobs)
+        if manifest is None:
+            manifest = await asyncio.to_thread(self._manifest, config, blobs)
+        return self._store.add(manifest, config, layers, names, parent_image, index=index, own_manifest=own)
+
+    def _manifest(self, config: bytes, blobs: Sequence[Descriptor]) -> Descriptor:
+        config_blob = Descriptor(OCI_CONFIG, self._store.blobs.put(config), len(config))
         content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
-        digest = await asyncio.to_thread(self._store.blobs.put, content)
-        return self._store.add(Descriptor(OCI_MANIFEST, digest, len(content)), config, layers, names, parent_image)
+        return Descriptor(OCI_MANIFEST, self._store.blobs.put(content), len(content))

@@ -38,6 +38,13 @@ class _Found:
     named: Fetched
     content: bytes
 
+    @property
+    def index(self) -> Descriptor | None:
+        """The index that the manifest was chosen from."""
+        named = self.named
+        is_own = named.digest == self.descriptor.digest
+        return None if is_own else Descriptor(named.media_type, named.digest, len(named.content))
+
 
 class Puller:
     """Pulls images into one store."""
@@ -69,7 +76,7 @@ class Puller:
         names = [reference.with_digest(found.named.digest)]
         if reference.tag:
             names.append(reference.with_tag(reference.tag))
-        image = self._store.add(found.descriptor, config, layers, names)
+        image = self._store.add(found.descriptor, config, layers, names, index=found.index)
         report({"status": f"Digest: {found.named.digest}"})
         is_new = before is None or before.id != image.id
         word = "Downloaded newer image" if is_new else "Image is up to date"
@@ -97,6 +104,7 @@ class Puller:
                 )
             layers = self._layers(repository, found.manifest, document, report, cancelled)
             self._store.blobs.put(found.content)
+            self._store.blobs.put(found.named.content)
             return found, layers, config
 
     def _config(self, repository: Repository, manifest: Manifest) -> bytes:

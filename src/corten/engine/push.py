@@ -1,24 +1,45 @@
-"""Pushing: the store opens blobs, the registry client sends those that are not there yet."""
+"""Pushing: the store opens blobs, the registry client sends those that are not there yet.
+
+What came with a manifest is pushed under that, to the byte, and under the index that it came in where all of that is
+here or there already. A manifest that was written here (load of a docker archive, import, commit) names uncompressed
+layers: they are compressed first, reproducibly, and the image stands under the new manifest from then on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import dataclasses
 import functools
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from corten.engine.ingest import Report, progress_of
+from corten.engine.outgoing import Outgoing
 from corten.engine.pull import credentials_of
 from corten.registry.upload import Uploads
 from corten.spec import digest as digests
 from corten.spec import reference as references
 from corten.spec.descriptor import Descriptor
+from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.reference import Reference
+from corten.store import indexes
 from corten.store.images import ImageStore
+from corten.store.indexes import Package
 
 _UPLOADS = 4
+_MOST_SOURCES = 3
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Push:
+    """One push under way; ``sources`` are repositories that have a blob, by its digest."""
+
+    uploads: Uploads
+    report: Report
+    cancelled: threading.Event
+    sources: Mapping[Digest, Sequence[str]]
 
 
 class Pusher:
@@ -26,50 +47,105 @@ class Pusher:
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
+        self._outgoing = Outgoing(store)
 
     async def push(
-        self, image: Image, reference: Reference, auth: Mapping[str, str] | None, report: Report
-    ) -> None:
-        """Send an image under a tag. Raises AccessDenied, Unavailable, CortenError."""
+        self, image: Image, reference: Reference, auth: Mapping[str, str] | None, report: Report, *, alone: bool = False
+    ) -> Digest:
+        """Send an image under a tag, ``alone`` without the index that it came in; the digest that the tag has there.
+        Raises AccessDenied, Unavailable, CortenError."""
+        sources = self._sources(reference)
+        known = self._outgoing.compressed()
+        package = await asyncio.to_thread(self._outgoing.packed, image, known, report)
+        if package.manifest.digest != image.manifest.digest:
+            image = self._store.repack(image.id, package.manifest, package.value.layers)
         cancelled = threading.Event()
         try:
-            await asyncio.to_thread(self._push, image, reference, auth, report, cancelled)
+            return await asyncio.to_thread(
+                self._push, image, package, reference, auth, report, cancelled, sources, alone
+            )
         finally:
             cancelled.set()
 
-    def _push(
-        self, image: Image, reference: Reference, auth: Mapping[str, str] | None, report: Report,
-        cancelled: threading.Event,
-    ) -> None:  # fmt: skip
-        content = self._store.manifest(image)
-        with Uploads(reference, credentials_of(auth)) as uploads:
-            uploads.ping()
+    def _sources(self, reference: Reference) -> Mapping[Digest, Sequence[str]]:
+        """The repositories of the same registry from which, or to which, blobs that are here went."""
+        found: dict[Digest, list[str]] = {}
+        for image in self._store.images():
+            paths = {one.path for one in image.references if one.domain == reference.domain and one.digest}
             for layer in image.layers:
-                report({"status": "Preparing", "progressDetail": {}, "id": digests.short(layer.digest)})
-            with concurrent.futures.ThreadPoolExecutor(_UPLOADS) as pool:
-                send = functools.partial(self._layer, uploads, report=report, cancelled=cancelled)
-                try:
-                    # A layer that occurs twice is sent once.
-                    list(pool.map(send, {layer.digest: layer for layer in image.layers}.values()))
-                except BaseException:
-                    cancelled.set()
-                    raise
-            config = Descriptor("", image.id, len(image.raw))
-            if not uploads.has(config):
-                uploads.blob(config, lambda: self._store.blobs.open(image.id), lambda _: None)
-            uploads.manifest(reference.tag, content, image.manifest.media_type)
-        digest, size = image.manifest.digest, len(content)
-        report({"status": f"{reference.tag}: digest: {digest} size: {size}"})
-        report({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": size}})
+                found.setdefault(layer.digest, []).extend(sorted(paths - {reference.path}))
+        return {digest: list(dict.fromkeys(paths))[:_MOST_SOURCES] for digest, paths in found.items()}
 
-    def _layer(self, uploads: Uploads, blob: Descriptor, *, report: Report, cancelled: threading.Event) -> None:
+    # --- in a thread
+
+    def _push(
+        self, image: Image, package: Package, reference: Reference, auth: Mapping[str, str] | None, report: Report,
+        cancelled: threading.Event, sources: Mapping[Digest, Sequence[str]], alone: bool,
+    ) -> Digest:  # fmt: skip
+        wanted = {blob.digest for blob in package.blobs}
+        paths = sorted({path for digest, paths in sources.items() if digest in wanted for path in paths})
+        with Uploads(reference, credentials_of(auth), sources=paths) as uploads:
+            uploads.ping()
+            push = _Push(uploads, report, cancelled, sources)
+            index = None if alone or image.index is None else self._index(push, image.index)
+            if index is None:
+                self._package(push, package)
+                return self._name(push, reference, package.manifest, package.content)
+            content, packages = index
+            for one in packages:
+                self._package(push, one)
+                uploads.manifest(one.manifest.digest, one.content, one.manifest.media_type)
+            assert image.index is not None
+            return self._name(push, reference, image.index, content)
+
+    def _index(self, push: _Push, index: Descriptor) -> tuple[bytes, list[Package]] | None:
+        """An index, and what of it must be sent; None when a part is neither here nor there."""
+        content, value = indexes.read(self._store.blobs, index)
+        packages = []
+        for entry in value.manifests:
+            package = indexes.package(self._store.blobs, entry)
+            if package is not None and not package.missing(self._store.blobs):
+                packages.append(package)
+            elif not push.uploads.has_manifest(entry):
+                push.report({"status": (
+                    f"Not all platforms of {digests.short(index.digest)} are here: "
+                    "the image of this platform is pushed alone"
+                )})  # fmt: skip
+                return None
+        return content, packages
+
+    def _package(self, push: _Push, package: Package) -> None:
+        layers = package.value.layers
+        for layer in layers:
+            push.report({"status": "Preparing", "progressDetail": {}, "id": digests.short(layer.digest)})
+        with concurrent.futures.ThreadPoolExecutor(_UPLOADS) as pool:
+            try:
+                # A layer that occurs twice is sent once.
+                list(pool.map(functools.partial(self._layer, push), {one.digest: one for one in layers}.values()))
+            except BaseException:
+                push.cancelled.set()
+                raise
+        config = package.value.config
+        if not push.uploads.has(config):
+            push.uploads.blob(config, lambda: self._store.blobs.open(config.digest), lambda _: None)
+
+    def _name(self, push: _Push, reference: Reference, manifest: Descriptor, content: bytes) -> Digest:
+        push.uploads.manifest(reference.tag, content, manifest.media_type)
+        digest, size = manifest.digest, len(content)
+        push.report({"status": f"{reference.tag}: digest: {digest} size: {size}"})
+        push.report({"progressDetail": {}, "aux": {"Tag": reference.tag, "Digest": digest, "Size": size}})
+        return digest
+
+    def _layer(self, push: _Push, blob: Descriptor) -> None:
         name = digests.short(blob.digest)
-        if uploads.has(blob):
-            report({"status": "Layer already exists", "progressDetail": {}, "id": name})
+        if push.uploads.has(blob):
+            push.report({"status": "Layer already exists", "progressDetail": {}, "id": name})
             return
-        progress = progress_of(blob, "Pushing", report, cancelled)
-        uploads.blob(blob, lambda: self._store.blobs.open(blob.digest), progress)
-        report({"status": "Pushed", "progressDetail": {}, "id": name})
+        progress = progress_of(blob, "Pushing", push.report, push.cancelled)
+        mounted = push.uploads.blob(
+            blob, lambda: self._store.blobs.open(blob.digest), progress, push.sources.get(blob.digest, ())
+        )
+        push.report({"status": f"Mounted from {mounted}" if mounted else "Pushed", "progressDetail": {}, "id": name})
 
 
 def chosen(image_of: Mapping[Reference, Image], name: str, tag: str) -> list[tuple[Reference, Image]]:

@@ -93,7 +93,10 @@ class Authorizer:
         if credentials and credentials.username:
             fields |= {"account": credentials.username, "client_id": _CLIENT}
             headers = {"Authorization": credentials.basic}
-        query = urllib.parse.urlencode({name: value for name, value in fields.items() if value})
+        # Several scopes are several parameters here; the other grant has them in one, between spaces.
+        query = urllib.parse.urlencode(
+            {**{name: value for name, value in fields.items() if value}, "scope": self._scope.split()}, doseq=True
+        )
         return self._transport.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
 
 

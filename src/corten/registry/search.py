@@ -6,8 +6,8 @@ import dataclasses
 import urllib.parse
 from collections.abc import Sequence
 
-from corten.errors import CortenError
-from corten.registry.transport import Transport, Wait, closing
+from corten.errors import CortenError, Unavailable
+from corten.registry.transport import Response, Transport, Wait, closing
 from corten.spec.document import Document
 
 _HUB = "index.docker.io"
@@ -31,7 +31,7 @@ def search(term: str, limit: int, wait: Wait | None = None) -> Sequence[Hit]:
     transport = Transport(host, wait)
     query = urllib.parse.urlencode({"q": term, "n": limit})
     try:
-        with closing(transport.request("GET", f"{transport.base}/v1/search?{query}", {})) as response:
+        with closing(_ask(transport, f"/v1/search?{query}")) as response:
             content = response.read(_MAX_ANSWER)
             if response.status != 200:
                 raise CortenError(f"search {host}: it answers {response.status}")
@@ -42,3 +42,14 @@ def search(term: str, limit: int, wait: Wait | None = None) -> Sequence[Hit]:
         Hit(one.text("name"), one.text("description"), one.number("star_count"), one.flag("is_official"))
         for one in found
     ]
+
+
+def _ask(transport: Transport, target: str) -> Response:
+    """HTTPS, and of loopback plain HTTP where that is not spoken there, as with every registry."""
+    try:
+        return transport.request("GET", f"{transport.base}{target}", {})
+    except Unavailable:
+        if not transport.insecure:
+            raise
+    transport.base = f"http://{transport.host}"
+    return transport.request("GET", f"{transport.base}{target}", {})

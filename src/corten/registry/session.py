@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Self
 
 from corten.errors import CortenError
@@ -18,11 +19,14 @@ class Session:
     several threads."""
 
     def __init__(
-        self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None
-    ) -> None:
+        self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None,
+        further: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        """``further`` are repositories of the same registry that are to be read as well."""
         self._reference = reference
         self._transport = Transport(hub_host(reference), wait)
-        self._authorizer = Authorizer(self._transport, f"repository:{reference.path}:{actions}", credentials)
+        scopes = [f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in further)]
+        self._authorizer = Authorizer(self._transport, " ".join(scopes), credentials)
 
     def __enter__(self) -> Self:
         return self

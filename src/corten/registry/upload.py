@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import http.client
+import io
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import IO
 
 from urllib3.exceptions import HTTPError
 
-from corten.errors import AccessDenied, CortenError
+from corten.errors import AccessDenied, CortenError, Unavailable
 from corten.registry.auth import Authorizer
 from corten.registry.client import registry_error
 from corten.registry.credentials import Credentials
@@ -19,47 +20,121 @@ from corten.spec.descriptor import Descriptor
 from corten.spec.reference import Reference
 
 _ATTEMPTS = 5
+"""In a row that brought the upload no further."""
 _STEP = 1 << 16
+_TRANSIENT = (401, 408, 416, 429, 500, 502, 503, 504)
 
 
 class Uploads(Session):
-    """One repository of a registry, to push to. Methods may be called from several threads."""
+    """One repository of a registry, to push to; ``sources`` are others there that blobs may be mounted from. Methods
+    may be called from several threads."""
 
     def __init__(
-        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None
-    ) -> None:
-        super().__init__(reference, "pull,push", credentials, wait)
+        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None,
+        sources: Collection[str] = (),
+    ) -> None:  # fmt: skip
+        super().__init__(reference, "pull,push", credentials, wait, sources)
 
     def has(self, blob: Descriptor) -> bool:
         """Whether the registry has a blob. Raises AccessDenied, Unavailable."""
-        with closing(self._send("HEAD", self._url(f"blobs/{blob.digest}"))) as response:
+        return self._has(f"blobs/{blob.digest}", {})
+
+    def has_manifest(self, manifest: Descriptor) -> bool:
+        """Whether the repository has a manifest. Raises AccessDenied, Unavailable."""
+        return self._has(f"manifests/{manifest.digest}", {"Accept": manifest.media_type})
+
+    def _has(self, path: str, headers: dict[str, str]) -> bool:
+        with closing(self._send("HEAD", self._url(path), headers)) as response:
             if response.status in (401, 403):
                 raise self._refusal(response)
             return response.status == 200
 
-    def blob(self, blob: Descriptor, opened: Callable[[], IO[bytes]], progress: Callable[[int], None]) -> None:
-        """Upload a blob; what breaks off begins anew. Raises AccessDenied, Unavailable, CortenError."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                self._upload(blob, opened, progress)
-                return
-            except HTTPError as error:
-                if attempt == _ATTEMPTS:
-                    raise self._transport.unreachable(self._url(f"blobs/{blob.digest}"), error) from error
-                self._transport.pause(attempt)
+    def blob(
+        self, blob: Descriptor, opened: Callable[[], IO[bytes]], progress: Callable[[int], None],
+        sources: Sequence[str] = (),
+    ) -> str:  # fmt: skip
+        """Bring a blob there: mounted from a repository that has it, whose name is returned, or uploaded (''). What
+        breaks off goes on where the registry says. Raises AccessDenied, Unavailable, CortenError."""
+        place = ""
+        for source in sources:
+            place = self._begin(blob, source)
+            if not place:
+                return source
+        self._upload(blob, place or self._begin(blob), opened, progress)
+        return ""
 
-    def _upload(self, blob: Descriptor, opened: Callable[[], IO[bytes]], progress: Callable[[int], None]) -> None:
+    def _begin(self, blob: Descriptor, source: str = "") -> str:
+        """Where a new upload goes on; '' when the blob was mounted from ``source`` instead."""
+        query = urllib.parse.urlencode({"mount": blob.digest, "from": source}) if source else ""
         url = self._url("blobs/uploads/")
-        with closing(self._send("POST", url)) as response:
+        with closing(self._send("POST", f"{url}?{query}" if query else url)) as response:
+            if source and response.status == 201:
+                return ""
             if response.status != 202:
                 raise self._refusal(response)
-            place = urllib.parse.urljoin(url, response.headers.get("Location", ""))
+            return _place(url, response)
+
+    def _upload(
+        self, blob: Descriptor, place: str, opened: Callable[[], IO[bytes]], progress: Callable[[int], None]
+    ) -> None:
+        start = fruitless = 0
+        while True:
+            try:
+                if start < blob.size or not start:
+                    place = self._send_rest(blob, place, opened, start, progress)
+                    start = blob.size
+                self._finish(blob, place)
+                return
+            except HTTPError as error:
+                went = self._look(place)
+                fruitless = 1 if went and went[1] > start else fruitless + 1
+                if fruitless == _ATTEMPTS:
+                    raise self._transport.unreachable(self._url(f"blobs/{blob.digest}"), error) from error
+                self._transport.pause(fruitless)
+                place, start = went or (self._begin(blob), 0)
+
+    def _send_rest(
+        self, blob: Descriptor, place: str, opened: Callable[[], IO[bytes]], start: int, progress: Callable[[int], None]
+    ) -> str:
+        """The blob from a byte on (OCI distribution-spec, "Pushing a blob in chunks"); where the upload goes on."""
+        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size - start)}
+        if start:
+            headers["Content-Range"] = f"{start}-{blob.size - 1}"
+        with opened() as file:
+            file.seek(start)
+            told = _Told(file, progress, start)
+            with closing(self._transport.once("PATCH", place, {**headers, **self._shown(place)}, told)) as response:
+                self._check(response, 202)
+                return _place(place, response)
+
+    def _finish(self, blob: Descriptor, place: str) -> None:
         separator = "&" if urllib.parse.urlsplit(place).query else "?"
-        place += f"{separator}digest={urllib.parse.quote(blob.digest)}"
-        headers = {"Content-Type": "application/octet-stream", "Content-Length": str(blob.size), **self._shown(place)}
-        with opened() as file, closing(self._transport.once("PUT", place, headers, _Told(file, progress))) as response:
-            if response.status != 201:
-                raise self._refusal(response)
+        url = f"{place}{separator}digest={urllib.parse.quote(blob.digest)}"
+        headers = {"Content-Length": "0", **self._shown(place)}
+        with closing(self._transport.once("PUT", url, headers, io.BytesIO())) as response:
+            self._check(response, 201)
+
+    def _check(self, response: Response, expected: int) -> None:
+        """Raises HTTPError for what may pass, else what the answer means."""
+        if response.status == expected:
+            return
+        if response.status == 401 and not self._authorizer.answer(response, self._authorizer.headers):
+            raise self._refusal(response)
+        if response.status in _TRANSIENT:
+            raise HTTPError(f"the registry answers {response.status}")
+        raise self._refusal(response)
+
+    def _look(self, place: str) -> tuple[str, int] | None:
+        """Where an upload that broke off goes on, and at which byte; None when the registry has nothing of it."""
+        try:
+            with closing(self._transport.request("GET", place, self._shown(place))) as response:
+                last = response.headers.get("Range", "").removeprefix("bytes=").partition("-")[2]
+                if response.status != 204 or not last.isdigit():
+                    return None
+                # An upload without a byte says 0-0, as does one of a single byte: that one begins anew.
+                return (_place(place, response), int(last) + 1) if int(last) else None
+        except Unavailable:
+            return None
 
     def manifest(self, identifier: str, content: bytes, media_type: str) -> None:
         """Give a manifest, whose blobs are there, its name. Raises AccessDenied, Unavailable, CortenError."""
@@ -100,11 +175,16 @@ class Uploads(Session):
         return CortenError(f"push {name}: the registry answers {response.status} {words}".rstrip())
 
 
-class _Told:
-    """A file whose reader's progress is told."""
+def _place(url: str, response: Response) -> str:
+    """Where an upload goes on."""
+    return urllib.parse.urljoin(url, response.headers.get("Location", ""))
 
-    def __init__(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
-        self._file, self._progress, self._done = file, progress, 0
+
+class _Told:
+    """A file whose reader's progress is told; ``done`` bytes of it were read before."""
+
+    def __init__(self, file: IO[bytes], progress: Callable[[int], None], done: int = 0) -> None:
+        self._file, self._progress, self._done = file, progress, done
 
     def read(self, size: int = _STEP) -> bytes:
         """As a file's."""

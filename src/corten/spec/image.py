@@ -88,6 +88,10 @@ class Image:
     """RFC 3339 time of the last tag; '' when it has never been tagged here."""
     parent: str = ""
     """The ID of the image that this one was made from here; '' for one that came from elsewhere."""
+    index: Descriptor | None = None
+    """The index of several platforms that it came in, a blob of the store as well; None when it came in none."""
+    own_manifest: bool = False
+    """Whether the manifest was written here: what came with one keeps that to the byte."""
 
     @property
     def config(self) -> ImageConfig:

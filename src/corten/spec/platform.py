@@ -68,7 +68,7 @@ def parse(text: str, default: Platform) -> Platform:
             raise InvalidInput(f'"{text}": unknown operating system or architecture: invalid argument')
         return Platform(default.os, sole).normalized()
     if len(parts) > 3:
-        raise InvalidInput(f'"{text}": cannot parse platform specifier')
+        raise InvalidInput(f'"{text}": cannot parse platform specifier: invalid argument')
     return Platform(*parts).normalized()
 
 

@@ -24,6 +24,15 @@ _LONGEST_WINDOW = 128 << 20
 """Bytes a zstd or xz stream may ask for: ``zstd --long`` and ``xz -9`` stay below."""
 
 
+HEAD = len(_XZ)
+"""Bytes that tell."""
+
+
+def is_compressed(head: bytes) -> bool:
+    """Whether a stream with these first bytes is compressed."""
+    return head.startswith((_GZIP, _ZSTD, _BZIP2, _XZ)) or _skippable(head)
+
+
 class Source(Protocol):
     """Where compressed bytes come from."""
 

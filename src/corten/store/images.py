@@ -25,6 +25,7 @@ from corten.spec.digest import Digest
 from corten.spec.document import Document
 from corten.spec.image import Image
 from corten.spec.reference import Reference
+from corten.store import indexes
 from corten.store.blobs import BlobStore
 from corten.store.layers import Layer, LayerStore
 from corten.store.privilege import Privilege
@@ -49,6 +50,11 @@ CREATE TABLE IF NOT EXISTS image_references (
     reference TEXT PRIMARY KEY,
     image_id  TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS image_origins (
+    image_id     TEXT PRIMARY KEY,
+    index_       TEXT NOT NULL,
+    own_manifest INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS image_parents (
     image_id TEXT PRIMARY KEY,
     parent   TEXT NOT NULL
@@ -67,6 +73,7 @@ class ImageStore:
         self._images: dict[Digest, Image] = {}
         self._references: dict[Reference, Digest] = {}
         self._parents: dict[str, str] = {}
+        self._origins: dict[str, tuple[Descriptor | None, bool]] = {}
         with self._durable():
             for statement in _TABLES.split(";"):
                 db.execute(statement)
@@ -129,10 +136,13 @@ class ImageStore:
         layers: Sequence[tuple[Descriptor, Layer]],
         names: Iterable[Reference] = (),
         parent: str = "",
+        *,
+        index: Descriptor | None = None,
+        own_manifest: bool = False,
     ) -> Image:
         """Record an image whose blobs and layers are in the store, and give it references; durable on return.
 
-        An image that is there already keeps its references and takes the new manifest.
+        An image that is there already keeps its references and takes the new manifest and index.
         """
         image_id = digests.of(config)
         rows = [
@@ -147,12 +157,25 @@ class ImageStore:
             )
             db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
             db.executemany("INSERT INTO image_layers VALUES (?, ?, ?, ?)", rows)
+            origin = json.dumps(index.encode()) if index else ""
+            db.execute("REPLACE INTO image_origins VALUES (?, ?, ?)", (image_id, origin, own_manifest))
             for name in names:
                 self._write_reference(name, image_id)
             if parent:
                 db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
         self._load()
         return self._images[image_id]
+
+    def repack(self, image_id: str, manifest: Descriptor, blobs: Sequence[Descriptor]) -> Image:
+        """The same layers as other blobs, under another manifest of our own; durable on return."""
+        with self._durable() as db:
+            db.execute("UPDATE images SET manifest = ? WHERE id = ?", (json.dumps(manifest.encode()), image_id))
+            db.executemany(
+                "UPDATE image_layers SET descriptor = ? WHERE image_id = ? AND position = ?",
+                [(json.dumps(blob.encode()), image_id, position) for position, blob in enumerate(blobs)],
+            )
+        self._load()
+        return self.get(image_id)
 
     def children(self, image_id: str) -> list[Image]:
         """The images that were made from one."""
@@ -193,7 +216,10 @@ class ImageStore:
         if image.references:
             raise Conflict(f"remove {digests.short(image.id)}: it has references")
         with self._durable() as db:
-            for table, column in (("image_layers", "image_id"), ("image_parents", "image_id"), ("images", "id")):
+            for table, column in (
+                ("image_layers", "image_id"), ("image_parents", "image_id"), ("image_origins", "image_id"),
+                ("images", "id"),
+            ):  # fmt: skip
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (image.id,))  # noqa: S608
         self._load()
         kept = {chain_id for other in self._images.values() for chain_id in other.chain_ids}
@@ -207,6 +233,7 @@ class ImageStore:
         layers = set(pinned)
         for image in self._images.values():
             needed |= {image.id, image.manifest.digest, *(blob.digest for blob in image.layers)}
+            needed |= indexes.content(self.blobs, image.index) if image.index else set()
             layers |= {LayerStore.short(chain_id) for chain_id in image.chain_ids}
         return (
             [short for short in self.layers.all() if short not in layers],
@@ -262,6 +289,10 @@ class ImageStore:
             for text, image_id in self._db.execute("SELECT reference, image_id FROM image_references")
         }
         self._parents = dict(self._db.execute("SELECT image_id, parent FROM image_parents"))
+        self._origins = {
+            id: (_descriptor(index) if index else None, bool(own))
+            for id, index, own in self._db.execute("SELECT image_id, index_, own_manifest FROM image_origins")
+        }
         self._images = {
             Digest(row[0]): self._image(*row)
             for row in self._db.execute("SELECT id, config, manifest, tagged_at FROM images").fetchall()
@@ -271,6 +302,7 @@ class ImageStore:
         rows = self._db.execute(
             "SELECT descriptor, size FROM image_layers WHERE image_id = ? ORDER BY position", (image_id,)
         ).fetchall()
+        index, own = self._origins.get(image_id, (None, False))
         return Image(
             id=Digest(image_id),
             document=image_spec.decode(config),
@@ -281,6 +313,8 @@ class ImageStore:
             references=tuple(sorted(name for name, owner in self._references.items() if owner == image_id)),
             tagged_at=tagged_at,
             parent=self._parents.get(image_id, ""),
+            index=index,
+            own_manifest=own,
         )
 
 

@@ -1,0 +1,103 @@
+"""Corten's own command line with images and registries: what it prints is what Docker's prints of the same engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Thread
+
+import pytest
+
+from tests.support.engine import Engine
+from tests.support.registry import Registry
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+@pytest.mark.registry
+def test_push_prints_what_docker_prints(shared_engine: Engine, registry: Registry) -> None:
+    name = registry.reference("shown/box", "v1")
+    shared_engine.cli("tag", "busybox", name).check()
+    first = shared_engine.cli("push", name).check().lines
+    assert first[0] == f"The push refers to repository [{registry.host}/shown/box]"
+    assert first[-1].startswith("v1: digest: sha256:")
+    told = [re.sub("(?<= as) .*", "", line.partition(": ")[2]) for line in first[1:-1]]
+    assert told == ["Compressed anew as", "Preparing", "Pushed"]
+    again = shared_engine.cli("push", name).check().out
+    assert again == shared_engine.docker("push", name).check().out
+    assert "Layer already exists" in again
+    assert shared_engine.cli("push", "-q", name).check().out == f"{name}\n"
+    shared_engine.cli("tag", "busybox", f"{registry.host}/shown/box").check()
+    assert shared_engine.cli("push", f"{registry.host}/shown/box").check().lines[0] == "Using default tag: latest"
+    told = shared_engine.cli("image", "push", "--all-tags", f"{registry.host}/shown/box").check().out
+    assert told == shared_engine.docker("push", "-a", f"{registry.host}/shown/box").check().out
+    assert told.count("digest: sha256:") == 2
+    assert shared_engine.cli("push", "--platform", "linux", name).check().out == again
+    for tag in ("v1", "latest"):
+        shared_engine.cli("rmi", f"{registry.host}/shown/box:{tag}").check()
+
+
+def test_commit_takes_author_message_changes_and_pauses(shared_engine: Engine) -> None:
+    shared_engine.cli("run", "-d", "--name", "work", "busybox", "sh", "-c", "echo new >/new; exec sleep 1000").check()
+    try:
+        options = ["-a", "Me <me@example.org>", "-m", "why", "-c", "CMD [\"cat\", \"/new\"]", "-c", "ENV A=1"]
+        said = shared_engine.cli("commit", *options, "work", "made/by:commit").check().out.strip()
+        shown = json.loads(shared_engine.cli("image", "inspect", "made/by:commit").check().out)[0]
+        assert (said, shown["Author"], shown["Comment"]) == (shown["Id"], "Me <me@example.org>", "why")
+        assert (shown["Config"]["Cmd"], "A=1" in shown["Config"]["Env"]) == (["cat", "/new"], True)
+        assert shared_engine.cli("run", "--rm", "made/by:commit").check().out == "new\n"
+        unnamed = shared_engine.cli("container", "commit", "--pause=false", "work").check().out.strip()
+        assert shared_engine.cli("image", "inspect", "--format", "{{.RepoTags}}", unnamed).check().out == "[]\n"
+        assert shared_engine.inspect("work")["State"]["Status"] == "running"
+        pausing = [event["Action"] for event in _events(shared_engine, "work") if "pause" in event["Action"]]
+        assert pausing == ["pause", "unpause"]
+        shared_engine.cli("rmi", "made/by:commit", unnamed).check()
+    finally:
+        shared_engine.cli("rm", "-f", "work").check()
+
+
+def _events(engine: Engine, container: str) -> list[dict[str, str]]:
+    shown = engine.cli("events", "--since", "0", "--until", "0s", "--filter", f"container={container}",
+                       "--format", "{{json .}}").check()  # fmt: skip
+    return [json.loads(line) for line in shown.lines]
+
+
+class _Hub(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        found = [
+            {"name": "busybox", "description": "Busybox base image.\nIn two lines, and longer than a column is.",
+             "star_count": 3000, "is_official": True},
+            {"name": "me/busybox", "description": "", "star_count": 1, "is_official": False},
+        ]  # fmt: skip
+        content = json.dumps({"results": found}).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        del format, args
+
+
+@pytest.fixture
+def hub() -> Iterator[str]:
+    """The one question that is asked of a hub, answered on a port of loopback."""
+    server = HTTPServer(("127.0.0.1", 0), _Hub)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_search_shows_dockers_table(shared_engine: Engine, hub: str) -> None:
+    template = ["--format", "{{.Name}} {{.StarCount}}"]
+    for options in ([], ["--no-trunc"], ["--filter", "stars=10"], template, ["--limit", "5"]):
+        ours = shared_engine.cli("search", *options, f"{hub}/busybox").check().out
+        assert ours == shared_engine.docker("search", *options, f"{hub}/busybox").check().out
+        assert "busybox" in ours

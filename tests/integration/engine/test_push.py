@@ -1,0 +1,173 @@
+"""What is pushed is what came, to the byte; what breaks goes on; what is there already is not sent."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from corten.engine.images import Images
+from corten.registry.upload import Uploads
+from corten.spec import reference as references
+from corten.spec.descriptor import Descriptor
+from corten.spec.digest import Digest
+from tests.integration.engine.test_images import LOWER, UPPER, Told, Use, chunks
+from tests.integration.engine.test_images import use as use
+from tests.support import images as make
+from tests.support.cutting import CuttingRelay
+from tests.support.registry import (
+    DOCKER_CONFIG,
+    DOCKER_LAYER_GZIP,
+    DOCKER_MANIFEST,
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_LAYER,
+    OCI_MANIFEST,
+    Registry,
+)
+
+pytestmark = [pytest.mark.root, pytest.mark.registry]
+_TYPES = ", ".join((OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST))
+
+
+def there(registry: Registry, name: str, tag: str = "latest") -> tuple[bytes, str]:
+    """A manifest as the registry has it, and its type."""
+    request = urllib.request.Request(f"http://{registry.host}/v2/{name}/manifests/{tag}", headers={"Accept": _TYPES})
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=30) as answer:
+        return answer.read(), answer.headers["Content-Type"]
+
+
+def image_of(registry: Registry, name: str, layer: bytes, architecture: str, tag: str) -> dict[str, Any]:
+    """An image for a platform, its layer compressed as no one here would; its entry in an index."""
+    config = json.loads(make.config_of([layer]))
+    config["architecture"] = architecture
+    described = registry.put_blob(name, OCI_CONFIG, json.dumps(config, indent=1).encode())
+    packed = registry.put_blob(name, OCI_LAYER + "+gzip", gzip.compress(layer, compresslevel=1, mtime=1234))
+    value = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": described, "layers": [packed],
+             "annotations": {"org.example.kept": "to the byte"}}  # fmt: skip
+    entry = registry.put_manifest(name, tag, OCI_MANIFEST, value)
+    return {**entry, "platform": {"architecture": architecture, "os": "linux"}}
+
+
+def index_of(registry: Registry, name: str) -> dict[str, Any]:
+    """An index of two platforms under ``latest``; its descriptor."""
+    other = image_of(registry, name, UPPER, "s390x", "other")
+    entries = [other, image_of(registry, name, LOWER, make.ARCHITECTURE, "own")]
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries, "annotations": {"a": "b"}}
+    return registry.put_manifest(name, "latest", OCI_INDEX, index)
+
+
+@pytest.mark.parametrize("kind", ["oci", "docker"])
+def test_a_manifest_goes_on_to_the_byte(use: Callable[[Use], None], registry: Registry, kind: str) -> None:
+    docker = {"manifest": DOCKER_MANIFEST, "config_type": DOCKER_CONFIG, "layer_type": DOCKER_LAYER_GZIP}
+    types = docker if kind == "docker" else {"layer_type": OCI_LAYER + "+gzip"}
+    packed = [gzip.compress(one, compresslevel=1, mtime=77) for one in (LOWER, UPPER)]
+    came = registry.put_image(f"from/{kind}", [LOWER, UPPER], packed=packed, **types)  # type: ignore[arg-type]
+    told = Told()
+
+    async def body(images: Images) -> None:
+        image = await images.pull(registry.reference(f"from/{kind}"), "", None, Told())
+        await images.tag(image.id, registry.reference(f"to/{kind}"))
+        await images.push(f"{registry.host}/to/{kind}", "latest", None, told)
+        again = images.resolve(image.id)
+        assert f"{registry.host}/to/{kind}@{came['digest']}" in again.repo_digests
+
+    use(body)
+    assert there(registry, f"to/{kind}") == there(registry, f"from/{kind}")
+    assert told.text().count(f"Mounted from from/{kind}") == 2
+    assert "Pushing" not in told.text()
+
+
+def test_an_index_goes_on_where_all_of_it_is(use: Callable[[Use], None], registry: Registry) -> None:
+    index = index_of(registry, "multi/from")
+    alone, whole, single = Told(), Told(), Told()
+
+    async def body(images: Images) -> None:
+        first = await images.pull(registry.reference("multi/from"), "", None, Told())
+        await images.tag(first.id, registry.reference("multi/to"))
+        await images.push(f"{registry.host}/multi/to", "latest", None, alone)
+        assert make.digest(there(registry, "multi/to")[0]) == first.manifest.digest
+        await images.pull(registry.reference("multi/from"), "linux/s390x", None, Told())
+        await images.push(f"{registry.host}/multi/to", "latest", None, whole)
+        assert f"{registry.host}/multi/to@{index['digest']}" in images.resolve(first.id).repo_digests
+        await images.tag(first.id, registry.reference("multi/single"))
+        await images.push(f"{registry.host}/multi/single", "latest", None, single, alone=True)
+
+    use(body)
+    assert "the image of this platform is pushed alone" in alone.text()
+    assert there(registry, "multi/to") == there(registry, "multi/from")
+    assert there(registry, "multi/to", "latest")[1] == OCI_INDEX
+    assert "pushed alone" not in whole.text()
+    assert there(registry, "multi/single")[1] == OCI_MANIFEST
+
+
+def test_an_index_is_kept_as_long_as_its_image(use: Callable[[Use], None], registry: Registry, tmp_path: Path) -> None:
+    index = index_of(registry, "multi/kept")
+    blobs = tmp_path / "blobs/sha256"
+
+    async def body(images: Images) -> None:
+        first = await images.pull(registry.reference("multi/kept"), "", None, Told())
+        await images.prune()
+        assert (blobs / index["digest"][7:]).exists()
+        await images.remove(first.id, force=True)
+        assert list(blobs.iterdir()) == []
+
+    use(body)
+
+
+def test_what_was_written_here_is_compressed_once_and_always_the_same(
+    use: Callable[[Use], None], registry: Registry, tmp_path: Path
+) -> None:
+    archive = make.docker_archive(tmp_path / "a.tar", "made/here:v1", [LOWER, UPPER]).read_bytes()
+    other = make.docker_archive(tmp_path / "b.tar", "made/other:v1", [LOWER, UPPER], User="me").read_bytes()
+    first, second = Told(), Told()
+
+    async def body(images: Images) -> None:
+        (image,) = await images.load(chunks(archive), Told())
+        await images.tag(image.id, registry.reference("anew/one"))
+        await images.push(f"{registry.host}/anew/one", "latest", None, first)
+        sent = images.resolve(image.id)
+        assert sent.manifest.digest == make.digest(there(registry, "anew/one")[0])
+        assert [layer.media_type for layer in sent.layers] == [OCI_LAYER + "+gzip"] * 2
+        (image,) = await images.load(chunks(other), Told())
+        await images.tag(image.id, registry.reference("anew/two"))
+        await images.push(f"{registry.host}/anew/two", "latest", None, second)
+        await images.prune()
+        assert images.resolve(image.id).layers == sent.layers
+
+    use(body)
+    assert first.text().count("Compressed anew as") == 2
+    assert "Compressed anew" not in second.text()
+    assert second.text().count("Mounted from anew/one") == 2
+
+
+@pytest.fixture
+def relay(registry: Registry) -> Iterator[CuttingRelay]:
+    """The wire to the registry, which breaks twice in the middle of a blob."""
+    made = CuttingRelay(registry.port, [2_000_000, 3_000_000])
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def test_an_upload_that_breaks_off_arrives(registry: Registry, relay: CuttingRelay, tmp_path: Path) -> None:
+    content = random.Random(5).randbytes(5_000_000)
+    blob = Descriptor(OCI_LAYER, Digest(make.digest(content)), len(content))
+    path = tmp_path / "blob"
+    path.write_bytes(content)
+    told: list[int] = []
+    with Uploads(references.parse(f"127.0.0.1:{relay.port}/broken"), wait=lambda _: None) as uploads:
+        uploads.ping()
+        assert not uploads.has(blob)
+        assert uploads.blob(blob, lambda: path.open("rb"), told.append) == ""
+        assert uploads.has(blob)
+    assert told[-1] == len(content)
+    assert relay.sent > len(content)
+    assert registry.blob_path(blob.digest).read_bytes() == content
