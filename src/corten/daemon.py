@@ -57,6 +57,7 @@ from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
 from corten.engine.removal import Removal
 from corten.engine.resolution import Resolution
+from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
@@ -72,6 +73,9 @@ from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
 from corten.spec.places import make_run_directory, standard_root
 from corten.store.images import ImageStore
+from corten.store.layers import LayerStore
+from corten.store.snapshotters import AUTO, NAMES
+from corten.store.unpack import MAX_BYTES
 
 _log = logging.getLogger("corten")
 _LONGEST_SOCKET_PATH = 107
@@ -97,6 +101,10 @@ class Settings:
     ipv6: bool
     security: Security
     log: LogConfig
+    snapshotter: str = AUTO
+    """The form of new layers, or ``auto``."""
+    max_layer: int = MAX_BYTES
+    """Bytes that a layer's archive may have, decompressed."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -125,6 +133,10 @@ class Settings:
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
         )  # fmt: skip
+        parser.add_argument("--snapshotter", choices=NAMES, default=AUTO,
+                            help="how new layers are kept (auto: the best that works here)")  # fmt: skip
+        parser.add_argument("--max-layer-size", type=_gibibytes, default=MAX_BYTES, metavar="GIB",
+                            help="most that a layer may have, decompressed (256)")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -137,9 +149,19 @@ class Settings:
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
             ipv6=found.ipv6,
             security=listeners.security(found),
+            snapshotter=found.snapshotter,
+            max_layer=found.max_layer_size,
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
+
+
+def _gibibytes(text: str) -> int:
+    """An option in GiB. Raises ValueError."""
+    value = int(float(text) * (1 << 30))
+    if value <= 0:
+        raise ValueError(text)
+    return value
 
 
 @contextlib.contextmanager
@@ -224,7 +246,11 @@ class Engine:
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
             name_of=lambda id: records.find(id).name, privileged=means.standing.network, ipv6=settings.ipv6,
         )  # fmt: skip
-        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
+        layers = LayerStore(paths.root, snapshotter=settings.snapshotter, max_bytes=settings.max_layer)
+        if settings.snapshotter != AUTO:
+            _ = layers.form  # refuse now what could not be done later
+        self._shelf = shelf = Shelf(self._spawner, layers, paths.root)
+        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find, layers.files)
         homes = Homes(paths, self._graveyard)
         self._standbys = standbys = Standbys(self._spawner, homes)
         launcher = Launcher(self._spawner, standbys, paths)
@@ -238,10 +264,11 @@ class Engine:
         )  # fmt: skip
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]
-        images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
+        life.shelf = shelf
+        images = Images(ImageStore(paths.root, self._database.connection, layers), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
-        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
-        archives = Archives(life, self._spawner, paths, means.standing, standbys)
+        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
+        archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
@@ -260,7 +287,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type,
+            self.leave, settings.log.type, layers,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
@@ -328,6 +355,7 @@ class Engine:
         await self._server.close()
         await self._standbys.close()
         await self._graveyard.settle()
+        await self._shelf.settle()
         self._watch.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)

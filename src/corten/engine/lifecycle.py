@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 import msgspec
 
@@ -25,6 +25,7 @@ from corten.engine.planning import Planner
 from corten.engine.proxying import Proxying
 from corten.engine.records import Records
 from corten.engine.resolution import Resolution
+from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.volume_mounts import HostMounts
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
@@ -58,6 +59,8 @@ class Lifecycle:
     mounts: HostMounts | None = None
     """What is mounted on the host for a start; set by the composition."""
     tasks: set[asyncio.Task[None]] = dataclasses.field(default_factory=set)
+    shelf: Shelf | None = None
+    """Where the layers are that are files; set by the composition."""
     leaving: bool = False
     """The engine leaves: containers that end now are not started again."""
 
@@ -98,7 +101,9 @@ class Lifecycle:
 
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
-            with await self._mounted(container):
+            if self.shelf is not None:
+                await self.shelf.ready(container.layers)
+            async with self._mounted(container):
                 monitor = await self.launcher.start(
                     container, plan, live.feed, cgroup, take=take, prepare=prepare
                 )
@@ -109,12 +114,15 @@ class Lifecycle:
             raise
         self.began(self.records.get(container.id), live, monitor)
 
-    async def _mounted(self, container: Container) -> contextlib.AbstractContextManager[None]:
+    @contextlib.asynccontextmanager
+    async def _mounted(self, container: Container) -> AsyncIterator[None]:
         """What the start mounts of the host's, held from now on. Nearly no container has any."""
         if self.mounts is None or all(mount.type in ("bind", "tmpfs") for mount in container.mounts):
-            return contextlib.nullcontext()
+            yield
+            return
         await self.mounts.hold(container)
-        return self.mounts.shown(container)
+        async with self.mounts.shown(container):
+            yield
 
     def _checked_plan(self, container: Container, endpoints: Sequence[Endpoint], digest: str | None) -> Plan:
         plan = self.planner.plan(container, endpoints)

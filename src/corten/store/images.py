@@ -27,7 +27,6 @@ from corten.spec.image import Image
 from corten.spec.reference import Reference
 from corten.store.blobs import BlobStore
 from corten.store.layers import Layer, LayerStore
-from corten.store.privilege import Privilege
 
 __all__ = ["Image", "ImageStore"]
 
@@ -60,9 +59,9 @@ _ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})", re.ASCII)
 class ImageStore:
     """Images, their references, and through them the layers and blobs that are in use."""
 
-    def __init__(self, root: Path, db: sqlite3.Connection, privilege: Privilege | None = None) -> None:
+    def __init__(self, root: Path, db: sqlite3.Connection, layers: LayerStore | None = None) -> None:
         self.blobs = BlobStore(root)
-        self.layers = LayerStore(root, privilege)
+        self.layers = layers or LayerStore(root)
         self._db = db
         self._images: dict[Digest, Image] = {}
         self._references: dict[Reference, Digest] = {}
