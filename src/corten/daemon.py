@@ -105,6 +105,8 @@ class Settings:
     """The form of new layers, or ``auto``."""
     max_layer: int = MAX_BYTES
     """Bytes that a layer's archive may have, decompressed."""
+    keep_blobs: bool = True
+    """Whether layers are kept compressed, too."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -135,6 +137,8 @@ class Settings:
         )  # fmt: skip
         parser.add_argument("--snapshotter", choices=NAMES, default=AUTO,
                             help="how new layers are kept (auto: the best that works here)")  # fmt: skip
+        parser.add_argument("--keep-blobs", action=argparse.BooleanOptionalAction, default=True,
+                            help="keep layers compressed, too: a push needs not make them anew")  # fmt: skip
         parser.add_argument("--max-layer-size", type=_gibibytes, default=MAX_BYTES, metavar="GIB",
                             help="most that a layer may have, decompressed (256)")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
@@ -151,6 +155,7 @@ class Settings:
             security=listeners.security(found),
             snapshotter=found.snapshotter,
             max_layer=found.max_layer_size,
+            keep_blobs=found.keep_blobs,
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
@@ -265,7 +270,9 @@ class Engine:
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]
         life.shelf = shelf
-        images = Images(ImageStore(paths.root, self._database.connection, layers), events, paths.staging)
+        store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
+        store.blobs.expire()
+        images = Images(store, events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
         archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)

@@ -58,7 +58,7 @@ class Images:
     def __init__(self, store: ImageStore, events: Events, staging: Path) -> None:
         self._store, self._events, self._staging = store, events, staging
         self._ingest = Ingest(store)
-        self._puller = Puller(store, self._ingest)
+        self._puller = Puller(store)
         self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
         self._changing = asyncio.Lock()

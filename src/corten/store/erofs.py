@@ -17,6 +17,7 @@ import array
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from corten.errors import CortenError, DataCorrupt
 from corten.store.erofs_tree import Node, Tree
@@ -297,13 +298,14 @@ def resemble(descriptor: int, place: int, below: Inode) -> None:
     _write_all(descriptor, changed.encode(number), place)
 
 
-def archive(descriptor: int, size: int) -> Iterator[bytes]:
-    """The archive of a layer's file, of so many bytes."""
-    offset, end = HEADER, HEADER + size
-    while offset < end:
-        data = os.pread(descriptor, min(_BUFFER, end - offset), offset)
-        if not data:
-            raise DataCorrupt("read a layer's archive: it is cut off")
-        yield data
-        offset += len(data)
+def archive_of(path: Path, size: int) -> Iterator[bytes]:
+    """The archive in a layer's file, which has so many bytes. Raises DataCorrupt, OSError."""
+    with path.open("rb") as file:
+        offset, end = HEADER, HEADER + size
+        while offset < end:
+            data = os.pread(file.fileno(), min(_BUFFER, end - offset), offset)
+            if not data:
+                raise DataCorrupt("read a layer's archive: it is cut off")
+            yield data
+            offset += len(data)
 

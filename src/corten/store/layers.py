@@ -146,18 +146,20 @@ class LayerStore:
         chain_id = digests.chain_ids([parent.chain_id, diff_id])[1] if parent else diff_id
         if self.has(chain_id):
             return self.record(chain_id)
-        with self.coming(blob, diff_id, lowest=parent is None) as coming:
+        with self.coming(blob, blob.stat().st_size, diff_id, lowest=parent is None) as coming:
             coming.finish(progress)
             return coming.publish(parent)
 
     @contextlib.contextmanager
-    def coming(self, blob: Path, diff_id: Digest, *, lowest: bool) -> Iterator[Coming]:
-        """A layer whose process works already. Nothing is kept of one that was not published within the block."""
+    def coming(self, blob: Path, size: int, diff_id: Digest, *, lowest: bool) -> Iterator[Coming]:
+        """A layer whose process works already on a file that is a blob of ``size`` bytes, or becomes one. Nothing is
+        kept of a layer that was not published within the block."""
         form = self._choice()[0]
         with self._staged() as staged:
             request = Request(
                 blob=str(blob),
                 target=str(form.begin(staged)),
+                size=size,
                 form=form.name,
                 lowest=lowest,
                 user_xattrs=self._privilege.user_xattrs,
@@ -166,6 +168,15 @@ class LayerStore:
             )
             with Unpacking(request) as unpacking:
                 yield Coming(self, form, staged, diff_id, unpacking)
+
+    def archive(self, chain_id: Digest) -> Iterator[bytes] | None:
+        """The archive that a layer was made of, to the byte; None where only its files were kept. Raises NotFound."""
+        layer = self.record(chain_id)
+        if not (file := self._file(self.short(chain_id))):
+            return None
+        from corten.store import erofs
+
+        return erofs.archive_of(self._layers.parent / file, layer.archive)
 
     def publish(self, staged: Path, layer: Layer, result: Result) -> None:
         """Put right what depends on the layers below, and give a layer its name. Raises CortenError."""
@@ -228,6 +239,7 @@ class Coming:
     def __init__(self, store: LayerStore, form: Form, staged: Path, diff_id: Digest, process: Unpacking) -> None:
         self._store, self._form, self._staged, self._diff_id = store, form, staged, diff_id
         self._process = process
+        self.form = form.name
         self._result: Result | None = None
 
     def there(self, size: int) -> None:

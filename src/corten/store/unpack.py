@@ -26,6 +26,8 @@ from corten.spec.digest import Digest
 MAX_BYTES = 256 << 30
 MAX_MEMBERS = 4_000_000
 _STEP = 1 << 19
+_MOST_REPORTS = 1000
+"""Of the progress of a blob: they have room in a pipe that nobody reads before the blob is there."""
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from corten.store.unpack import main; main()"
 _KINDS = {"DataCorrupt": DataCorrupt}
 
@@ -36,6 +38,8 @@ class Request:
 
     blob: str
     target: str
+    size: int
+    """Bytes of the blob, when it is complete."""
     form: str = "overlay"
     lowest: bool = True
     user_xattrs: bool = False
@@ -59,16 +63,24 @@ class Result:
 
 
 class Unpacking:
-    """A process that unpacks. Leaving the block without :meth:`result` ends it."""
+    """A process that unpacks. Leaving the block without a result ends it."""
 
     def __init__(self, request: Request) -> None:
-        self._request = request
+        self._request, self._is_over = request, False
+        # Opened here: by the time that the process looks, it may have another name.
+        blob = os.open(request.blob, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self._process = self._run(blob)
+        finally:
+            os.close(blob)
+        self._say(json.dumps({**dataclasses.asdict(request), "blob": f"/proc/self/fd/{blob}"}))
+
+    def _run(self, blob: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-I", "-c", _PROGRAM.format(path=sys.path)]
-        self._process = subprocess.Popen(
+        return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env={},
-            start_new_session=True,
+            start_new_session=True, pass_fds=(blob,),
         )  # fmt: skip
-        self._say(json.dumps(dataclasses.asdict(request)))
 
     def _say(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -97,6 +109,7 @@ class Unpacking:
             elif "error" in answer:
                 raise _KINDS.get(answer["error"], CortenError)(answer["message"])
             else:
+                self._is_over = True
                 return _result(answer)
         status, words = self._process.wait(), complaints.read().decode(errors="replace")
         raise CortenError(f"unpack {self._request.blob}: its process ended with status {status}: {words[-2000:]}")
@@ -107,7 +120,7 @@ class Unpacking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is not None:
+        if not self._is_over:
             self._process.kill()
         with self._process:  # closes the pipes, and waits
             pass
@@ -161,7 +174,7 @@ def unpack(request: Request, orders: IO[bytes], progress: Callable[[int], None])
     os.umask(0)
     hashed, total = hashlib.new(request.algorithm), 0
     with open(request.blob, "rb") as blob, _consumer(request) as consumer:
-        for chunk in compression.chunks(_Growing(blob, orders, progress)):
+        for chunk in compression.chunks(_Growing(blob, orders, request.size, progress)):
             total += len(chunk)
             if total > request.max_bytes:
                 raise DataCorrupt(f"unpack layer: it grows beyond {request.max_bytes} bytes")
@@ -194,8 +207,9 @@ def _consumer(request: Request) -> Iterator[Consumer]:
 class _Growing:
     """A file that is still being written; its reading is reported."""
 
-    def __init__(self, file: IO[bytes], orders: IO[bytes], progress: Callable[[int], None]) -> None:
+    def __init__(self, file: IO[bytes], orders: IO[bytes], size: int, progress: Callable[[int], None]) -> None:
         self._file, self._orders, self._progress = file, orders, progress
+        self._step = max(_STEP, size // _MOST_REPORTS)
         self._read = self._said = self._there = 0
         self._complete = False
 
@@ -205,7 +219,7 @@ class _Growing:
             self._hear()
         data = self._file.read(size if self._complete else min(size, self._there - self._read))
         self._read += len(data)
-        if self._read - self._said >= _STEP:
+        if self._read - self._said >= self._step:
             self._said = self._read
             self._progress(self._read)
         return data
