@@ -59,6 +59,7 @@ from corten.engine.registries import Registries
 from corten.engine.removal import Removal
 from corten.engine.reservations import Reservations
 from corten.engine.resolution import Resolution
+from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
@@ -74,6 +75,9 @@ from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
 from corten.spec.places import make_run_directory, standard_root
 from corten.store.images import ImageStore
+from corten.store.layers import LayerStore
+from corten.store.snapshotters import AUTO, NAMES
+from corten.store.unpack import MAX_BYTES
 
 _log = logging.getLogger("corten")
 _LONGEST_SOCKET_PATH = 107
@@ -99,6 +103,12 @@ class Settings:
     ipv6: bool
     security: Security
     log: LogConfig
+    snapshotter: str = AUTO
+    """The form of new layers, or ``auto``."""
+    max_layer: int = MAX_BYTES
+    """Bytes that a layer's archive may have, decompressed."""
+    keep_blobs: bool = True
+    """Whether layers are kept compressed, too."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -127,6 +137,12 @@ class Settings:
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
         )  # fmt: skip
+        parser.add_argument("--snapshotter", choices=NAMES, default=AUTO,
+                            help="how new layers are kept (auto: the best that works here)")  # fmt: skip
+        parser.add_argument("--keep-blobs", action=argparse.BooleanOptionalAction, default=True,
+                            help="keep layers compressed, too: a push needs not make them anew")  # fmt: skip
+        parser.add_argument("--max-layer-size", type=_gibibytes, default=MAX_BYTES, metavar="GIB",
+                            help="most that a layer may have, decompressed (256)")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -139,9 +155,20 @@ class Settings:
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
             ipv6=found.ipv6,
             security=listeners.security(found),
+            snapshotter=found.snapshotter,
+            max_layer=found.max_layer_size,
+            keep_blobs=found.keep_blobs,
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
+
+
+def _gibibytes(text: str) -> int:
+    """An option in GiB. Raises ValueError."""
+    value = int(float(text) * (1 << 30))
+    if value <= 0:
+        raise ValueError(text)
+    return value
 
 
 @contextlib.contextmanager
@@ -226,7 +253,11 @@ class Engine:
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
             name_of=lambda id: records.find(id).name, privileged=means.standing.network, ipv6=settings.ipv6,
         )  # fmt: skip
-        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find)
+        layers = LayerStore(paths.root, snapshotter=settings.snapshotter, max_bytes=settings.max_layer)
+        if settings.snapshotter != AUTO:
+            _ = layers.form  # refuse now what could not be done later
+        self._shelf = shelf = Shelf(self._spawner, layers, paths.root)
+        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find, layers.files)
         homes = Homes(paths, self._graveyard)
         reservations = Reservations(networks)
         self._standbys = standbys = Standbys(self._spawner, homes, reservations)
@@ -243,10 +274,13 @@ class Engine:
         )  # fmt: skip
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]
-        images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
+        life.shelf = shelf
+        store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
+        store.blobs.expire()
+        images = Images(store, events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
-        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
-        archives = Archives(life, self._spawner, paths, means.standing, standbys)
+        life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
+        archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
@@ -266,7 +300,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type,
+            self.leave, settings.log.type, layers,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
@@ -334,6 +368,7 @@ class Engine:
         await self._server.close()
         await self._standbys.close()
         await self._graveyard.settle()
+        await self._shelf.settle()
         self._watch.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)

@@ -21,6 +21,7 @@ from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.pipes import PipeReader, PipeWriter
 from corten.engine.runtime_config import shared_container
+from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
@@ -61,6 +62,7 @@ class Archives:
     paths: Paths
     standing: Standing
     standbys: Standbys
+    shelf: Shelf
 
     async def changes(self, container: Container) -> list[Change]:
         """What it changed of its image's files, by path."""
@@ -138,6 +140,7 @@ class Archives:
             "upper": f"{own}/upper",
             "work": f"{own}/work",
             "merged": f"{own}/merged",
+            "files": self.lifecycle.planner.files(container.layers),
             "user_xattrs": not self.standing.initial,
             "mounts": self._mounts(container) if work != "export" else [],
         }
@@ -159,6 +162,7 @@ class Archives:
     ) -> AsyncIterator[_Worker]:
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
+        await self.shelf.ready(container.layers)
         view = {"view": self._view(container, work), "name": container.id, "user": container.config.user}
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:

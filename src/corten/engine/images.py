@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
-from corten.engine import image_archive, image_changes, image_names, push
+from corten.engine import image_archive, image_changes, image_names, layer_forms, push
 from corten.engine.archive_writer import ArchiveWriter
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
@@ -60,7 +60,7 @@ class Images:
     def __init__(self, store: ImageStore, events: Events, staging: Path) -> None:
         self._store, self._events, self._staging = store, events, staging
         self._ingest = Ingest(store)
-        self._puller = Puller(store, self._ingest)
+        self._puller = Puller(store)
         self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
         self._changing = asyncio.Lock()
@@ -91,9 +91,16 @@ class Images:
         """How many there are."""
         return len(self._store.images())
 
-    def layer_directories(self, image: Image) -> Paths:
-        """Where its layers are unpacked, highest first."""
-        return [str(self._store.layers.path(chain_id)) for chain_id in reversed(image.chain_ids)]
+    def layer_paths(self, of: Image | Sequence[str]) -> tuple[str, Paths]:
+        """Of an image's layers, or of layers by their short names, lowest first: Docker's name for how they are kept,
+        and where they are, highest first."""
+        layers = self._store.layers
+        shorts = [layers.short(chain_id) for chain_id in of.chain_ids] if isinstance(of, Image) else of
+        files, root = layers.files(shorts), layers.directory
+        return layer_forms.driver("erofs" if files else "overlay"), [
+            str(root / short / ("layer.erofs" if f"layers/{short}/layer.erofs" in files else "fs"))
+            for short in reversed(shorts)
+        ]
 
     async def list(self, filters: Filters | None = None, all: bool = False) -> Found:
         """Images that pass (reference, label, dangling, before, since, until), newest first."""

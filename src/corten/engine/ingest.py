@@ -46,6 +46,18 @@ def progress_of(
     return progress
 
 
+def report_extracting(blob: Descriptor, report: Report, cancelled: threading.Event) -> Callable[[int], None]:
+    """Takes the bytes of a blob that have been unpacked, and reports them now and then. It raises Cancelled."""
+    return progress_of(blob, "Extracting", report, cancelled)
+
+
+def report_owners(layer: Layer, blob: Descriptor, report: Report) -> None:
+    """Say so when a layer's files could not be given to whom they belong."""
+    if layer.disowned:
+        report({"status": f"{layer.disowned} files of other owners are root's here: this user has a single id",
+                "id": digests.short(blob.digest), "progressDetail": {}})  # fmt: skip
+
+
 class Ingest:
     """Unpacks and records. Layers of different images may be unpacked at the same time, those of one in order."""
 
@@ -60,9 +72,7 @@ class Ingest:
             report({"status": "Extracting", "id": name, "progressDetail": {"current": done, "total": blob.size}})
 
         layer = self._store.layers.unpack(self._store.blobs.path(blob.digest), diff_id, parent, progress)
-        if layer.disowned:
-            report({"status": f"{layer.disowned} files of other owners are root's here: this user has a single id",
-                    "id": name, "progressDetail": {}})  # fmt: skip
+        report_owners(layer, blob, report)
         return layer
 
     async def image(

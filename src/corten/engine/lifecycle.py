@@ -8,7 +8,7 @@ import dataclasses
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
@@ -27,6 +27,7 @@ from corten.engine.proxying import Proxying
 from corten.engine.records import Records
 from corten.engine.reservations import Reservations
 from corten.engine.resolution import Resolution
+from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.volume_mounts import HostMounts
 from corten.errors import Conflict, CortenError, NotModified, Unavailable
@@ -63,6 +64,8 @@ class Lifecycle:
     mounts: HostMounts | None = None
     """What is mounted on the host for a start; set by the composition."""
     tasks: set[asyncio.Task[None]] = dataclasses.field(default_factory=set)
+    shelf: Shelf | None = None
+    """Where the layers are that are files; set by the composition."""
     leaving: bool = False
     """The engine leaves: containers that end now are not started again."""
 
@@ -103,7 +106,9 @@ class Lifecycle:
 
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
-            with await self._mounted(container):
+            if self.shelf is not None:
+                await self.shelf.ready(container.layers)
+            async with self._mounted(container):
                 monitor = await self.launcher.start(
                     container, forecast, live.feed, cgroup, take=take, prepare=prepare
                 )
@@ -114,12 +119,15 @@ class Lifecycle:
             raise
         self.began(self.records.get(container.id), live, monitor)
 
-    async def _mounted(self, container: Container) -> contextlib.AbstractContextManager[None]:
+    @contextlib.asynccontextmanager
+    async def _mounted(self, container: Container) -> AsyncIterator[None]:
         """What the start mounts of the host's, held from now on. Nearly no container has any."""
         if self.mounts is None or all(mount.type in ("bind", "tmpfs") for mount in container.mounts):
-            return contextlib.nullcontext()
+            yield
+            return
         await self.mounts.hold(container)
-        return self.mounts.shown(container)
+        async with self.mounts.shown(container):
+            yield
 
     def _planned(self, container: Container, *, shown: str | None = None) -> tuple[tuple[Endpoint, ...], Forecast]:
         """The container's places in its networks, taken from now on, and its plan; ``shown`` is the digest of the one

@@ -39,6 +39,8 @@ class Planner:
     cgroup_parent: str
     means: Means
     find: Callable[[str], Container]
+    files: Callable[[Sequence[str]], tuple[str, ...]]
+    """Of layers, those that are files: where they are below the data root."""
 
     def plan(self, container: Container, endpoints: Sequence[Endpoint]) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
@@ -126,6 +128,7 @@ class Planner:
             work=f"{own}/work",
             merged=f"{own}/merged",
             user_xattrs=not self.means.standing.initial,
+            files=self.files(container.layers),
         )
 
     def _devices(self, container: Container) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""Pulling: the registry client brings blobs, the store takes them; a layer is unpacked while others download."""
+"""Pulling: what a registry has under a name, and the image that becomes of it."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import dataclasses
 import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from corten.engine.ingest import Ingest, Report, progress_of
+from corten.engine.delivery import Delivery, Wanted
+from corten.engine.ingest import Report
 from corten.errors import DataCorrupt, NotFound
 from corten.registry.credentials import Credentials
 from corten.spec import descriptor as descriptors
@@ -25,8 +25,6 @@ from corten.store.layers import Layer
 
 if TYPE_CHECKING:
     from corten.registry.client import Fetched, Repository
-
-_DOWNLOADS = 4
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -49,8 +47,8 @@ class _Found:
 class Puller:
     """Pulls images into one store."""
 
-    def __init__(self, store: ImageStore, ingest: Ingest) -> None:
-        self._store, self._ingest = store, ingest
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
 
     async def pull(
         self, reference: Reference, platform: Platform, auth: Mapping[str, str] | None, report: Report
@@ -121,35 +119,23 @@ class Puller:
         self, repository: Repository, manifest: Manifest, document: ImageDocument, report: Report,
         cancelled: threading.Event,
     ) -> list[tuple[Descriptor, Layer]]:  # fmt: skip
-        """Download a few at a time, unpack in order."""
+        """Bring the layers side by side, the largest first; give them their names in their order."""
         for blob in manifest.layers:
             report({"status": "Pulling fs layer", "id": digests.short(blob.digest), "progressDetail": {}})
+        chain = digests.chain_ids(document.diff_ids)
+        wanted = [Wanted(*one) for one in zip(manifest.layers, document.diff_ids, chain, strict=True)]
         layers: list[tuple[Descriptor, Layer]] = []
         parent: Layer | None = None
-        with concurrent.futures.ThreadPoolExecutor(_DOWNLOADS) as pool:
-            downloads = [pool.submit(self._download, repository, blob, report, cancelled) for blob in manifest.layers]
+        with Delivery(self._store, repository, report, cancelled) as delivery:
             try:
-                for blob, diff_id, download in zip(manifest.layers, document.diff_ids, downloads, strict=True):
-                    download.result()
-                    parent = self._ingest.layer(blob, diff_id, parent, report)
-                    report({"status": "Pull complete", "id": digests.short(blob.digest), "progressDetail": {}})
-                    layers.append((blob, parent))
+                for one, arrived in zip(wanted, delivery.order(wanted), strict=True):
+                    parent = arrived.result()(parent)
+                    report({"status": "Pull complete", "id": digests.short(one.blob.digest), "progressDetail": {}})
+                    layers.append((one.blob, parent))
             except BaseException:
                 cancelled.set()
                 raise
         return layers
-
-    def _download(self, repository: Repository, blob: Descriptor, report: Report, cancelled: threading.Event) -> None:
-        name = digests.short(blob.digest)
-        if self._store.blobs.has(blob.digest):
-            report({"status": "Already exists", "id": name, "progressDetail": {}})
-            return
-        progress = progress_of(blob, "Downloading", report, cancelled)
-        with self._store.blobs.writer(blob.digest, blob.size) as writer:
-            repository.blob(blob, writer, progress)
-            report({"status": "Verifying Checksum", "id": name, "progressDetail": {}})
-            writer.commit()
-        report({"status": "Download complete", "id": name, "progressDetail": {}})
 
 
 def _manifest(repository: Repository, reference: Reference, platform: Platform) -> _Found:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corten import __version__
+from corten.engine import layer_forms
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
@@ -23,6 +24,7 @@ from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
 from corten.network.pool import Pool
 from corten.runtime.cgroups import CgroupManager
+from corten.store.layers import LayerStore
 from corten.sys.standing import Standing
 
 _NOT_HERE: dict[str, Any] = {
@@ -48,12 +50,13 @@ class System:
         pools: Sequence[Pool],
         stop: Callable[[bool], None],
         log_driver: str,
+        layers: LayerStore,
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
-        self._log_driver = log_driver
+        self._log_driver, self._layers = log_driver, layers
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -132,8 +135,8 @@ class System:
     def _storage(self) -> dict[str, Any]:
         bridge = ["bridge"] if self._standing.network else []
         return {
-            "Driver": "overlay2",
-            "DriverStatus": [["Supports d_type", "true"], ["userxattr", str(not self._standing.initial).lower()]],
+            "Driver": layer_forms.driver(self._layers.form),
+            "DriverStatus": layer_forms.status(self._layers, user_xattrs=not self._standing.initial),
             "Plugins": {"Volume": ["local"], "Network": [*bridge, "host", "null"], "Authorization": None,
                         "Log": list(DRIVERS)},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {

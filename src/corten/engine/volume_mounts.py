@@ -14,7 +14,7 @@ import errno
 import ipaddress
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ import msgspec
 
 from corten.engine.model import Container, MountPoint, Volume
 from corten.engine.paths import Paths
+from corten.engine.shelf import Shelf
 from corten.errors import CortenError, NotFound
 from corten.runtime.operations import options as mount_options
 from corten.spec.image import Image
@@ -71,6 +72,7 @@ class HostMounts:
     containers: Iterable[Container]
     paths: Paths
     user_xattrs: bool
+    shelf: Shelf
     holders: dict[str, set[str]] = dataclasses.field(default_factory=dict)
     """Who has a volume's file system, by its name."""
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
@@ -116,32 +118,38 @@ class HostMounts:
 
     # --- images
 
-    @contextlib.contextmanager
-    def shown(self, container: Container) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def shown(self, container: Container) -> AsyncIterator[None]:
         """Images that the container mounts are where :func:`placed` says, within the block. Raises CortenError."""
-        with contextlib.ExitStack() as stack:
+        async with contextlib.AsyncExitStack() as stack:
             for number, point in enumerate(container.mounts):
                 if point.type == "image":
-                    stack.enter_context(self._image(container, point, number))
+                    await stack.enter_async_context(self._image(container, point, number))
             yield
 
-    @contextlib.contextmanager
-    def _image(self, container: Container, point: MountPoint, number: int) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _image(self, container: Container, point: MountPoint, number: int) -> AsyncIterator[None]:
         place = image_place(self.paths, container, number)
-        layers = self.images.resolve(image_of(point)).chain_ids
-        lowers = [str(self.paths.root / "layers" / LayerStore.short(one) / "fs") for one in reversed(layers)]
+        shorts = [LayerStore.short(one) for one in self.images.resolve(image_of(point)).chain_ids]
         try:
             place.mkdir(mode=0o755, exist_ok=True)
             _unmount(str(place))  # of an engine that was killed here
-            if len(lowers) == 1:  # an overlay has two at least: overlayfs.rst, "Multiple lower layers"
-                lowers.append(str(self.paths.container(container.id) / "merged"))
-            _show(lowers, str(place), point.name, user_xattrs=self.user_xattrs)
+            if self.shelf.has_files(shorts):
+                await self.shelf.show(shorts, str(place.relative_to(self.paths.root)))
+            else:
+                self._show(shorts, container, place, point)
         except OSError as error:
             raise CortenError.from_os(f"mount image {point.name} at", point.destination, error) from error
         try:
             yield
         finally:
             _unmount(str(place))
+
+    def _show(self, shorts: Sequence[str], container: Container, place: Path, point: MountPoint) -> None:
+        lowers = [str(self.paths.root / "layers" / short / "fs") for short in reversed(shorts)]
+        if len(lowers) == 1:  # an overlay has two at least: overlayfs.rst, "Multiple lower layers"
+            lowers.append(str(self.paths.container(container.id) / "merged"))
+        _show(lowers, str(place), point.name, user_xattrs=self.user_xattrs)
 
 
 def image_place(paths: Paths, container: Container, number: int) -> Path:

@@ -28,7 +28,9 @@ _FRUITLESS = 5
 class Sink(Protocol):
     """Where a blob goes: the store's writer."""
 
-    written: int
+    @property
+    def written(self) -> int:
+        """Bytes that it has."""
 
     def write(self, data: bytes) -> None:
         """Append."""

@@ -71,6 +71,14 @@ class Transport:
 
     def probe(self) -> Response:
         """Ask ``/v2/``, and learn by it which scheme the registry speaks. Raises Unavailable."""
+        response = self._greeted()
+        if response.status not in _TRANSIENT:
+            return response
+        response.drain_conn()
+        self.pause(1, response.headers.get("Retry-After", ""))
+        return self.request("GET", f"{self.base}/v2/", {})
+
+    def _greeted(self) -> Response:
         try:
             return self._once("GET", f"{self.base}/v2/", {})
         except HTTPError as error:

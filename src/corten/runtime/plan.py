@@ -86,6 +86,8 @@ class OverlayRoot:
     work: str
     merged: str
     user_xattrs: bool = False
+    files: tuple[str, ...] = ()
+    """Of the layers, those that are files."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -211,7 +213,7 @@ def _user_namespace(config: RuntimeConfig) -> bool:
 def _root(root: OverlayRoot | PlainRoot) -> Operation:
     if isinstance(root, PlainRoot):
         return DirectoryRoot(root.path)
-    return OverlayMount(root.base, root.lowers, root.upper, root.work, root.merged, root.user_xattrs)
+    return OverlayMount(root.base, root.lowers, root.upper, root.work, root.merged, root.user_xattrs, root.files)
 
 
 def _mounts(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:

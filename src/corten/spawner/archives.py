@@ -22,9 +22,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound
-from corten.runtime import accounts
+from corten.runtime import accounts, shelf
 from corten.runtime.operations.files import BindMount
-from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts
+from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts, mount_files
 from corten.runtime.stages.context import LaunchContext
 from corten.spawner import layers, trees
 from corten.spec.runtime import User
@@ -77,18 +77,40 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
         process.setns(descriptors[-1], process.CLONE_NEWNS)
         os.chdir("/")
         return
-    view, context = arguments["view"], LaunchContext()
-    process.unshare(process.CLONE_NEWNS)
-    PrivateMounts().run(context)
-    lowers = tuple(view["lowers"])
+    view, context = arguments["view"], _own_tree()
+    lowers, files = tuple(view["lowers"]), tuple(view["files"])
     places = view["upper"], view["work"], view["merged"], view["user_xattrs"]
     # An overlay that nothing is written to takes two layers at least; one alone is what it would show.
     alone = not view["upper"] and len(lowers) == 1
-    root = DirectoryRoot(f"{view['base']}/{lowers[0]}") if alone else OverlayMount(view["base"], lowers, *places)
-    root.run(context)
+    if alone:
+        os.chdir(view["base"])
+        mount_files(files, context)
+        DirectoryRoot(f"{view['base']}/{lowers[0]}").run(context)
+    else:
+        OverlayMount(view["base"], lowers, *places, files).run(context)
     for source, target, writable in view["mounts"]:
         BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
     PivotRoot().run(context)
+
+
+def _own_tree() -> LaunchContext:
+    """A mount namespace of this process's own, from which the shelf is in reach."""
+    context = LaunchContext()
+    context.shelf = shelf.descriptor
+    process.unshare(process.CLONE_NEWNS)
+    PrivateMounts().run(context)
+    return context
+
+
+def _changes(view: Arguments) -> list[tuple[str, int]]:
+    """The differences between the upper directory and the layers, in the data root, which is the current directory
+    from then on."""
+    if view["files"]:
+        context = _own_tree()
+        os.chdir(view["base"])
+        mount_files(view["files"], context)
+    os.chdir(view["base"])
+    return _visible(sorted(trees.changes(view["upper"], view["lowers"])))
 
 
 # --- stat
@@ -277,8 +299,7 @@ def diff(arguments: Arguments, descriptors: list[int]) -> int:
     """What the upper directory says of the layers below it. Nothing is entered: names are looked at, not followed."""
     view = arguments["view"]
     try:
-        os.chdir(view["base"])
-        changes = _visible(sorted(trees.changes(view["upper"], view["lowers"])))
+        changes = _changes(view)
     except OSError as error:
         _tell(descriptors[0], {"error": _told(error)})
         return 1
@@ -291,8 +312,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     report, data = descriptors[:2]
     view = arguments["view"]
     try:
-        os.chdir(view["base"])
-        changes = _visible(sorted(trees.changes(view["upper"], view["lowers"])))
+        changes = _changes(view)
     except OSError as error:
         _tell(report, {"error": _told(error)})
         return 1

@@ -25,11 +25,11 @@ import corten.runtime.cgroups.mounts
 import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
-from corten.runtime import cgroups
+from corten.runtime import cgroups, shelf
 from corten.spawner import monitors, workers
 from corten.spec import names
 from corten.spec.monitor import CONTAINER
-from corten.sys import capabilities, messages, process, signals
+from corten.sys import capabilities, messages, process, signals, standing
 
 Message = dict[str, Any]
 
@@ -131,6 +131,7 @@ def _stand_by(message: Message, descriptors: list[int]) -> int:
 
 
 def _replace(message: Message, descriptors: list[int]) -> int:
+    shelf.let_go()
     monitors.detach(monitors.NAMES[CONTAINER])
     monitors.replace(message, socket.socket(fileno=descriptors[0]), descriptors[1:])
     return 0
@@ -138,6 +139,7 @@ def _replace(message: Message, descriptors: list[int]) -> int:
 
 def _help(message: Message, descriptors: list[int]) -> int:
     """Be the network helper. What that needs is imported here: no start has to carry it."""
+    shelf.let_go()
     monitors.detach(names.NAME)
     from corten.network.helper import main
 
@@ -166,6 +168,9 @@ def main(descriptor: int) -> NoReturn:
     process.set_name("corten-spawner")
     # Ctrl-C at a terminal is the engine's affair; its end shows as the end of the channel.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if standing.of_process().initial and os.geteuid() == 0:
+        with contextlib.suppress(OSError):  # there is none then, and no layer comes to be a file
+            shelf.build(os.getcwd())
     with socket.socket(fileno=descriptor) as channel:
         Spawner(channel).run()
     os._exit(0)

@@ -14,6 +14,7 @@ from typing import Any
 from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import InitProcess, Monitor, listen, unlisten
 from corten.monitor.streams import Streams
+from corten.runtime import shelf
 from corten.runtime.cgroups import detect
 from corten.spawner.starter import Starter
 from corten.spec.monitor import CONTAINER, EXEC, LISTENER, MOUNTS, PIDFD, MonitorSpec
@@ -43,6 +44,7 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
         ours.close()
         _launch(launch, channel, theirs, monitor)
     theirs.close()
+    shelf.let_go()  # it would keep every layer that there is for as long as this container runs
     try:
         with ours:
             message, descriptors = messages.receive(ours)

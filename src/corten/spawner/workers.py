@@ -25,6 +25,7 @@ def _resolver(arguments: dict[str, Any], descriptors: list[int]) -> int:
     return 0
 
 
+_SHELVING = ("shelve", "unshelve", "show")
 _SMALL: dict[str, Work] = {"ping": _ping, "resolver": _resolver}
 
 
@@ -37,6 +38,10 @@ def work(kind: str) -> Work:
         from corten.spawner.wiring import rewire
 
         return rewire
+    if kind in _SHELVING:
+        from corten.spawner import shelving
+
+        return shelving.WORKS[kind]
     from corten.spawner import archives
 
     return archives.WORKS[kind]

@@ -36,6 +36,8 @@ class Context(Protocol):
     """The init's end of its terminal; -1 without one."""
     trees: dict[str, int]
     """By destination, what was opened to be mounted there while the host's mounts were still shared."""
+    shelf: int
+    """Where layers that are files are mounted (:mod:`corten.runtime.shelf`); -1 without one."""
     target: int
     """The pidfd of the container's init, for an exec; -1 for a start."""
 

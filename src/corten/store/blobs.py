@@ -2,14 +2,19 @@
 
 A blob is written to ``staging``, hashed while it is written, and linked into ``blobs/<algorithm>/`` by rename
 after its digest and size were found right and its bytes are on disk. A reader hashes again: a disk may lie.
+
+One that is downloaded is written to ``partial``, under its digest. What broke off there, or was killed, is gone on with
+by the next who wants the blob, until it is too old.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO
@@ -19,6 +24,8 @@ from corten.spec import digest as digests
 from corten.spec.digest import Digest
 
 _CHUNK = 1 << 18
+_LONGEST_WAIT = 24 * 3600.0
+"""Seconds that what broke off is kept."""
 
 
 class BlobWriter:
@@ -33,7 +40,21 @@ class BlobWriter:
         self._expected = expected
         self._size = size
         self._hash = _hasher(expected)
-        self.written = 0
+        self.written = self.resumed = 0
+
+    @property
+    def path(self) -> Path:
+        """Where it is written."""
+        return self._path
+
+    def resume(self) -> None:
+        """Go on after what the file holds already."""
+        while (chunk := self._staged.read(_CHUNK)) and (self._size is None or self.written < self._size):
+            self._hash.update(chunk)
+            self.written += len(chunk)
+        if self._size is not None and self.written > self._size:
+            self.restart()
+        self.resumed = self.written
 
     def write(self, data: bytes) -> None:
         """Append. Raises DataCorrupt as soon as there is more than the stated size."""
@@ -45,24 +66,36 @@ class BlobWriter:
             self._staged.write(data)
 
     def restart(self) -> None:
-        """Forget what was written: a peer that cannot resume begins anew."""
+        """Forget what was written: a peer that cannot resume begins anew. Who reads along keeps what there was until it
+        is written over."""
         self._staged.seek(0)
-        self._staged.truncate()
         self._hash = _hasher(self._expected)
-        self.written = 0
+        self.written = self.resumed = 0
+
+    def flush(self) -> None:
+        """Let what was written be seen by who reads along. Raises CortenError."""
+        with self._naming("write"):
+            self._staged.flush()
 
     def commit(self) -> Digest:
         """Verify, sync and make visible. Raises DataCorrupt."""
+        found = self.verify()
+        with self._naming("commit"):
+            os.fchmod(self._staged.fileno(), 0o444)
+            os.fsync(self._staged.fileno())
+            self._store.publish(self._path, found)
+        return found
+
+    def verify(self) -> Digest:
+        """The digest of what was written, which is all. Raises DataCorrupt."""
         if self._size is not None and self.written != self._size:
             raise DataCorrupt(f"blob {self._name()}: truncated at {self.written} of {self._size} bytes")
         found = Digest(f"{self._hash.name}:{self._hash.hexdigest()}")
         if self._expected and found != self._expected:
             raise DataCorrupt(f"blob {self._name()}: digest mismatch: its content is {found}")
-        with self._naming("commit"):
-            self._staged.flush()
-            os.fchmod(self._staged.fileno(), 0o444)
-            os.fsync(self._staged.fileno())
-            self._store.publish(self._path, found)
+        self.flush()
+        with self._naming("write"):
+            self._staged.truncate(self.written)
         return found
 
     @contextlib.contextmanager
@@ -82,6 +115,7 @@ class BlobStore:
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
         self._staging = root / "staging"
+        self._partial = root / "partial"
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, digest: Digest) -> Path:
@@ -146,6 +180,47 @@ class BlobStore:
         finally:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(name)
+
+    @contextlib.contextmanager
+    def download(self, digest: Digest, size: int) -> Iterator[BlobWriter]:
+        """A writer for a blob that is to be downloaded, which has what an earlier attempt left; what is not complete
+        when the block is left stays for the next, unless it is found to be wrong. Raises CortenError."""
+        path = self._partial / digest.replace(":", "-")
+        try:
+            descriptor = self._locked(path)
+        except OSError as error:
+            raise CortenError.from_os("create", f"a file in {self._partial}", error) from error
+        with open(descriptor, "r+b") as file:
+            writer = BlobWriter(self, file, path, digest, size)
+            writer.resume()
+            try:
+                yield writer
+            except DataCorrupt:
+                path.unlink(missing_ok=True)
+                raise
+
+    def _locked(self, path: Path) -> int:
+        """The file, which nobody else writes to; one that was given its name as a blob meanwhile is not it. Raises
+        OSError."""
+        self._partial.mkdir(mode=0o700, exist_ok=True)
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(descriptor), path.lstat()):
+                    return descriptor
+            os.close(descriptor)
+
+    def discard(self, digest: Digest) -> None:
+        """Forget what a download has left."""
+        (self._partial / digest.replace(":", "-")).unlink(missing_ok=True)
+
+    def expire(self) -> None:
+        """Forget what broke off too long ago."""
+        with contextlib.suppress(FileNotFoundError):
+            for path in self._partial.iterdir():
+                if time.time() - path.stat().st_mtime > _LONGEST_WAIT:
+                    path.unlink()
 
     def publish(self, staged: Path, digest: Digest) -> None:
         """Give a verified, synced file its name."""

@@ -4,8 +4,7 @@ Every path is resolved by the kernel with the layer's directory as its root (ope
 symlink on the way means what it means inside the container. Names with ``..`` and absolute ones are refused
 rather than bent. What is created is created anew (O_EXCL, O_NOFOLLOW); nothing is followed at the last step.
 
-Whiteouts (OCI image-spec, layer.md) become overlay's: ``.wh.NAME`` a character device 0:0, ``.wh..wh..opq``
-an extended attribute of its directory. They speak of layers below: an entry of the same layer outlives them.
+Whiteouts become overlay's: ``.wh.NAME`` a character device 0:0, ``.wh..wh..opq`` an attribute of its directory.
 """
 
 from __future__ import annotations
@@ -15,17 +14,14 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from corten.errors import CortenError, DataCorrupt
+from corten.store.members import OPAQUE, Parts, hidden_by, is_whiteout, kept, parts_of, path_of, shown
 from corten.sys.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
-from corten.wire.tar import Chunk, Event, Member
+from corten.wire.tar import Chunk, Event, Member, Reader
 
-Parts = tuple[bytes, ...]
-
-_WHITEOUT, _META, _OPAQUE = b".wh.", b".wh..wh.", b".wh..wh..opq"
-_LONGEST_NAME = 4095
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _INSIDE = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
@@ -45,23 +41,22 @@ class Policy:
 
 
 class Extractor:
-    """Writes a layer's members below the directory ``root``; ``lowers`` are the layers below, top first."""
+    """Writes a layer's members below the directory ``root``. ``lowest``: no layer is below."""
 
-    def __init__(self, root: int, lowers: Sequence[str], policy: Policy) -> None:
+    def __init__(self, root: int, policy: Policy, *, lowest: bool) -> None:
         self._root = root
-        self._lowers = lowers
+        self._lowest = lowest
         self._policy = policy
         self._file: tuple[int, Member] | None = None
         self._parent: tuple[Parts, int] | None = None
         self._times: dict[Parts, int] = {}
+        self._implied: dict[int, Parts] = {os.fstat(root).st_ino: ()}
         self.size = 0
         """Bytes of the files, holes included."""
         self.disowned = 0
         """Members of other owners than root, where owners cannot be kept."""
 
     def __enter__(self) -> Extractor:
-        if below := self._stat_below(()):
-            self._resemble(self._root, (), below)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -86,18 +81,23 @@ class Extractor:
             with _naming(b"/".join(parts)):
                 self._set_time(parts, mtime)
 
+    def implied(self) -> list[tuple[Parts, int]]:
+        """The directories that no member has spoken of, with their inodes: they are to look as in the layers below."""
+        return [(parts, inode) for inode, parts in self._implied.items()]
+
     # --- members
 
     def _member(self, member: Member) -> None:
-        parts = _parts(member.name)
+        parts = parts_of(member.name)
         if not parts:
             if member.kind != "directory":
-                raise DataCorrupt(f"unpack {_shown(member.name)}: the root is not a directory")
+                raise DataCorrupt(f"unpack {shown(member.name)}: the root is not a directory")
             self._dress(self._root, member)
+            self._implied.pop(os.fstat(self._root).st_ino, None)
             self._times[parts] = member.mtime_ns
             return
         parent, name = self._directory(parts[:-1]), parts[-1]
-        if name.startswith(_WHITEOUT):
+        if is_whiteout(name):
             self._whiteout(parent, name)
             return
         replaced = self._clear(parent, name, member)
@@ -126,13 +126,14 @@ class Extractor:
             if opaque:
                 self._mark_opaque(descriptor)
             self._dress(descriptor, member)
+            self._implied.pop(os.fstat(descriptor).st_ino, None)
         finally:
             os.close(descriptor)
 
     def _hardlink(self, parent: int, name: bytes, member: Member) -> None:
-        parts = _parts(member.link)
+        parts = parts_of(member.link)
         if not parts:
-            raise DataCorrupt(f"unpack {_shown(member.name)}: a hard link to the root")
+            raise DataCorrupt(f"unpack {shown(member.name)}: a hard link to the root")
         try:
             source = self._open_inside(parts[:-1])
             try:
@@ -140,7 +141,7 @@ class Extractor:
             finally:
                 os.close(source)
         except (FileNotFoundError, NotADirectoryError):
-            what = f"unpack {_shown(member.name)}: a hard link to {_shown(member.link)}"
+            what = f"unpack {shown(member.name)}: a hard link to {shown(member.link)}"
             raise DataCorrupt(f"{what}, which is not in the layer") from None
 
     def _make_special(self, parent: int, name: bytes, member: Member) -> None:
@@ -156,7 +157,7 @@ class Extractor:
         if self._policy.keep_owners:
             os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         path = f"/proc/self/fd/{parent}/".encode() + name
-        for attribute, value in _kept(member):
+        for attribute, value in kept(member):
             os.setxattr(path, attribute, value, follow_symlinks=False)
         os.utime(name, ns=(member.mtime_ns, member.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
@@ -165,7 +166,7 @@ class Extractor:
         if self._policy.keep_owners:
             os.fchown(descriptor, member.uid, member.gid)
         os.fchmod(descriptor, member.mode)
-        for attribute, value in _kept(member):
+        for attribute, value in kept(member):
             os.setxattr(descriptor, attribute, value)
 
     # --- content of files
@@ -194,7 +195,7 @@ class Extractor:
 
     def _set_time(self, parts: Parts, mtime: int) -> None:
         try:
-            descriptor = openat2(self._root, _path(parts), _DIRECTORY, resolve=_PLAIN)
+            descriptor = openat2(self._root, path_of(parts), _DIRECTORY, resolve=_PLAIN)
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 return  # a later entry took its place
@@ -221,11 +222,11 @@ class Extractor:
     def _open_inside(self, parts: Parts) -> int:
         """A directory by its path inside the root, symlinks included."""
         try:
-            return openat2(self._root, _path(parts), _DIRECTORY, resolve=_PLAIN)
+            return openat2(self._root, path_of(parts), _DIRECTORY, resolve=_PLAIN)
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-        found = openat2(self._root, _path(parts), _DIRECTORY, resolve=_INSIDE)
+        found = openat2(self._root, path_of(parts), _DIRECTORY, resolve=_INSIDE)
         try:
             self._refuse_climbing(parts)
         except BaseException:
@@ -240,12 +241,12 @@ class Extractor:
             part = todo.pop()
             if part == b"..":
                 if not way:
-                    raise DataCorrupt(f"unpack below {_shown(_path(parts))}: a symlink leaves the root")
+                    raise DataCorrupt(f"unpack below {shown(path_of(parts))}: a symlink leaves the root")
                 way.pop()
             elif part not in (b"", b"."):
                 way.append(part)
                 try:
-                    target = os.readlink(_path(tuple(way)), dir_fd=self._root)
+                    target = os.readlink(path_of(tuple(way)), dir_fd=self._root)
                 except OSError:
                     continue  # not a symlink
                 way = [] if target.startswith(b"/") else way[:-1]
@@ -264,13 +265,10 @@ class Extractor:
         return current
 
     def _make_implied(self, parent: int, parts: Parts) -> int:
-        """A directory that has no entry of its own looks as it does in the layers below."""
         found = _lstat(parent, parts[-1])
         if found and not _is_whiteout(found):
-            kind = (
-                "a symlink to nothing inside the root" if stat.S_ISLNK(found.st_mode) else "not a directory"
-            )
-            raise DataCorrupt(f"unpack below {_shown(_path(parts))}: it is {kind}")
+            kind = "a symlink to nothing inside the root" if stat.S_ISLNK(found.st_mode) else "not a directory"
+            raise DataCorrupt(f"unpack below {shown(path_of(parts))}: it is {kind}")
         if found:
             os.unlink(parts[-1], dir_fd=parent)
         os.mkdir(parts[-1], 0o755, dir_fd=parent)
@@ -278,37 +276,11 @@ class Extractor:
         try:
             if found:
                 self._mark_opaque(descriptor)
-            elif below := self._stat_below(parts):
-                self._resemble(descriptor, parts, below)
+            self._implied[os.fstat(descriptor).st_ino] = parts
         except BaseException:
             os.close(descriptor)
             raise
         return descriptor
-
-    def _resemble(self, descriptor: int, parts: Parts, below: os.stat_result) -> None:
-        if self._policy.keep_owners:
-            os.fchown(descriptor, below.st_uid, below.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(below.st_mode))
-        self._times[parts] = below.st_mtime_ns
-
-    def _stat_below(self, parts: Parts) -> os.stat_result | None:
-        """What the highest layer that has this path shows there, if that is a directory."""
-        for lower in self._lowers:
-            root = os.open(lower, _DIRECTORY)
-            try:
-                descriptor = openat2(root, _path(parts), os.O_PATH | os.O_NOFOLLOW, resolve=_PLAIN)
-            except OSError as error:
-                if error.errno == errno.ENOENT:
-                    continue
-                return None  # a file, symlink or whiteout hides what is further below
-            finally:
-                os.close(root)
-            try:
-                found = os.fstat(descriptor)
-            finally:
-                os.close(descriptor)
-            return found if stat.S_ISDIR(found.st_mode) else None
-        return None
 
     def _forget_parent(self) -> None:
         if self._parent:
@@ -329,19 +301,15 @@ class Extractor:
     # --- whiteouts
 
     def _whiteout(self, parent: int, name: bytes) -> None:
-        if name == _OPAQUE:
+        if name == OPAQUE:
             self._mark_opaque(parent)
             return
-        if name.startswith(_META):
-            return  # aufs kept its own books under such names
-        hidden = name.removeprefix(_WHITEOUT)
-        if hidden in (b"", b".", b".."):
-            raise DataCorrupt(f"unpack {_shown(name)}: a whiteout of no file in its directory")
+        hidden = hidden_by(name)
+        if hidden is None:
+            return
         found = _lstat(parent, hidden)
         if found is None:
-            if (
-                self._lowers
-            ):  # without a layer below there is nothing to hide, and overlay would list the device
+            if not self._lowest:  # there is nothing to hide, and overlay would list the device
                 os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
         elif stat.S_ISDIR(found.st_mode):
             descriptor = os.open(hidden, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
@@ -355,24 +323,46 @@ class Extractor:
         os.setxattr(descriptor, name, b"y")
 
 
-def _parts(name: bytes) -> Parts:
-    """The components of a name. Raises DataCorrupt for one that leaves the root."""
-    if len(name) > _LONGEST_NAME:
-        raise DataCorrupt(f"unpack {_shown(name)}…: a name of {len(name)} bytes is over the limit")
-    if name.startswith(b"/") and name.strip(b"/."):
-        raise DataCorrupt(f"unpack {_shown(name)}: an absolute path leaves the root")
-    parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
-    if b".." in parts:
-        raise DataCorrupt(f"unpack {_shown(name)}: a path with '..' leaves the root")
-    return parts
+class Directory:
+    """Takes an archive's bytes, and unpacks them into an empty directory."""
 
+    def __init__(self, target: str, policy: Policy, *, lowest: bool, max_members: int) -> None:
+        self._root = os.open(target, _DIRECTORY)
+        self._extractor = Extractor(self._root, policy, lowest=lowest)
+        self._reader = Reader()
+        self._max_members = self._left = max_members
 
-def _path(parts: Parts) -> bytes:
-    return b"/".join(parts) or b"."
+    def __enter__(self) -> Directory:
+        self._extractor.__enter__()
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._extractor.__exit__()
+        os.close(self._root)
 
-def _shown(name: bytes) -> str:
-    return name[:200].decode(errors="backslashreplace")
+    @property
+    def size(self) -> int:
+        """Bytes of the files, holes included."""
+        return self._extractor.size
+
+    @property
+    def disowned(self) -> int:
+        """Members of other owners than root, where owners cannot be kept."""
+        return self._extractor.disowned
+
+    def take(self, data: bytes) -> None:
+        """The next bytes. Raises DataCorrupt, CortenError."""
+        for event in self._reader.receive(data):
+            self._left -= isinstance(event, Member)
+            if self._left < 0:
+                raise DataCorrupt(f"unpack layer: it has more than {self._max_members} members")
+            self._extractor.receive(event)
+
+    def finish(self) -> list[tuple[Parts, int]]:
+        """There is no more. The directories that no member has spoken of, with their inodes."""
+        self._reader.close()
+        self._extractor.finish()
+        return self._extractor.implied()
 
 
 def _lstat(parent: int, name: bytes) -> os.stat_result | None:
@@ -386,18 +376,10 @@ def _is_whiteout(found: os.stat_result) -> bool:
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
-def _kept(member: Member) -> Iterator[tuple[bytes, bytes]]:
-    """Attributes that a layer may set: capabilities and users' own; never overlay's, which steer mounts."""
-    for name, value in member.xattrs:
-        users = name.startswith(b"user.") and not name.startswith(b"user.overlay.")
-        if name == b"security.capability" or (users and member.kind in ("file", "directory")):
-            yield name, value
-
-
 @contextmanager
 def _naming(name: bytes) -> Iterator[None]:
     """Say which member a system call failed on."""
     try:
         yield
     except OSError as error:
-        raise CortenError.from_os("unpack", _shown(name), error) from error
+        raise CortenError.from_os("unpack", shown(name), error) from error

@@ -27,8 +27,7 @@ from corten.spec.image import Image
 from corten.spec.reference import Reference
 from corten.store import indexes
 from corten.store.blobs import BlobStore
-from corten.store.layers import Layer, LayerStore
-from corten.store.privilege import Privilege
+from corten.store.layers import Coming, Layer, LayerStore
 
 __all__ = ["Image", "ImageStore"]
 
@@ -66,9 +65,13 @@ _ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})", re.ASCII)
 class ImageStore:
     """Images, their references, and through them the layers and blobs that are in use."""
 
-    def __init__(self, root: Path, db: sqlite3.Connection, privilege: Privilege | None = None) -> None:
+    def __init__(
+        self, root: Path, db: sqlite3.Connection, layers: LayerStore | None = None, *, keep_blobs: bool = True
+    ) -> None:
         self.blobs = BlobStore(root)
-        self.layers = LayerStore(root, privilege)
+        self.keep_blobs = keep_blobs
+        """Whether compressed layers are kept beside those that are files, which hold their archive already."""
+        self.layers = layers or LayerStore(root)
         self._db = db
         self._images: dict[Digest, Image] = {}
         self._references: dict[Reference, Digest] = {}
@@ -78,6 +81,10 @@ class ImageStore:
             for statement in _TABLES.split(";"):
                 db.execute(statement)
         self._load()
+
+    def keeps(self, coming: Coming | None) -> bool:
+        """Whether the blob of a layer that comes in is kept: where only its files are left of it, it is."""
+        return self.keep_blobs or coming is None or coming.form != "erofs"
 
     # --- asking
 

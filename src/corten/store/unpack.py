@@ -1,12 +1,15 @@
 """Unpacking one layer in a process of its own: strangers' bytes are decompressed and parsed elsewhere.
 
-:func:`run` is the engine's side. The process reads one :class:`Request` from its standard input and answers
-with lines of JSON: ``{"read": bytes}`` as it goes, and at last ``{"diff_id": …, "size": …}`` or
-``{"error": …, "message": …}``. When the engine dies it is told so by a broken pipe, and leaves.
+:class:`Unpacking` is the engine's side. The process reads one :class:`Request` from its standard input, then how much
+of the blob is there: a line with a number of bytes whenever it is more, and ``end`` when it is all. So it can work on
+a blob that is still being downloaded. It answers with lines of JSON: ``{"read": bytes}`` as it goes, and at last
+``{"diff_id": …, "size": …}`` or ``{"error": …, "message": …}``. When the engine dies it is told so by the end of its
+input, or a broken pipe, and leaves.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,27 +17,31 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import IO, Any
+from types import TracebackType
+from typing import IO, Any, Protocol, Self
 
 from corten.errors import CortenError, DataCorrupt
 from corten.spec.digest import Digest
-from corten.store import compression
-from corten.store.extract import Extractor, Policy
-from corten.wire import tar
 
 MAX_BYTES = 256 << 30
 MAX_MEMBERS = 4_000_000
 _STEP = 1 << 19
+_MOST_REPORTS = 1000
+"""Of the progress of a blob: they have room in a pipe that nobody reads before the blob is there."""
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from corten.store.unpack import main; main()"
+_KINDS = {"DataCorrupt": DataCorrupt}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Request:
-    """One layer: its blob, the empty directory to fill, the directories of the layers below, top first."""
+    """One layer: its blob, what to fill, and in which form. ``lowest``: no layer is below."""
 
     blob: str
     target: str
-    lowers: tuple[str, ...] = ()
+    size: int
+    """Bytes of the blob, when it is complete."""
+    form: str = "overlay"
+    lowest: bool = True
     user_xattrs: bool = False
     keep_owners: bool = True
     algorithm: str = "sha256"
@@ -45,62 +52,96 @@ class Request:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Result:
-    """The digest of the decompressed archive, the bytes of the files in it, and how many had to change their owner."""
+    """The digest of the decompressed archive and its bytes, those of the files in it, how many had to change their
+    owner, and the directories that it implies: path and place."""
 
     diff_id: Digest
+    archive: int
     size: int
     disowned: int = 0
+    implied: tuple[tuple[str, int], ...] = ()
 
 
-def run(request: Request, progress: Callable[[int], None]) -> Result:
-    """Unpack in a new process. Raises what it raises: DataCorrupt, CortenError.
+class Unpacking:
+    """A process that unpacks. Leaving the block without a result ends it."""
 
-    An exception out of ``progress`` ends the process: it is how a pull is cancelled.
-    """
-    command = [sys.executable, "-I", "-c", _PROGRAM.format(path=sys.path)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd="/",
-        env={},
-        start_new_session=True,
-    ) as process:
+    def __init__(self, request: Request) -> None:
+        self._request, self._is_over = request, False
+        # Opened here: by the time that the process looks, it may have another name.
+        blob = os.open(request.blob, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            return _follow(process, request, progress)
-        except BaseException:
-            process.kill()
-            raise
+            self._process = self._run(blob)
+        finally:
+            os.close(blob)
+        self._say(json.dumps({**dataclasses.asdict(request), "blob": f"/proc/self/fd/{blob}"}))
+
+    def _run(self, blob: int) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-I", "-c", _PROGRAM.format(path=sys.path)]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd="/", env={},
+            start_new_session=True, pass_fds=(blob,),
+        )  # fmt: skip
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # what it says at its end tells why
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+
+    def there(self, size: int) -> None:
+        """So many bytes of the blob are on disk."""
+        self._say(str(size))
+
+    def result(self, progress: Callable[[int], None]) -> Result:
+        """The blob is complete: wait until it is unpacked. Raises DataCorrupt, CortenError.
+
+        ``progress`` hears the bytes of the blob that have been read. An exception out of it ends the process: it is
+        how a pull is cancelled.
+        """
+        self._say("end")
+        answers, complaints = self._process.stdout, self._process.stderr
+        assert answers is not None
+        assert complaints is not None
+        for line in answers:
+            answer = json.loads(line)
+            if "read" in answer:
+                progress(answer["read"])
+            elif "error" in answer:
+                raise _KINDS.get(answer["error"], CortenError)(answer["message"])
+            else:
+                self._is_over = True
+                return _result(answer)
+        status, words = self._process.wait(), complaints.read().decode(errors="replace")
+        raise CortenError(f"unpack {self._request.blob}: its process ended with status {status}: {words[-2000:]}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self._is_over:
+            self._process.kill()
+        with self._process:  # closes the pipes, and waits
+            pass
 
 
-def _follow(process: subprocess.Popen[bytes], request: Request, progress: Callable[[int], None]) -> Result:
-    requests, answers, complaints = process.stdin, process.stdout, process.stderr
-    if requests is None or answers is None or complaints is None:
-        raise CortenError("unpack: its process has no pipes")
-    requests.write(json.dumps(dataclasses.asdict(request)).encode())
-    requests.close()
-    for line in answers:
-        answer = json.loads(line)
-        if "read" in answer:
-            progress(answer["read"])
-        elif "error" in answer:
-            raise (DataCorrupt if answer["error"] == "DataCorrupt" else CortenError)(answer["message"])
-        else:
-            return Result(**answer)
-    status, words = process.wait(), complaints.read().decode(errors="replace")
-    raise CortenError(f"unpack {request.blob}: its process ended with status {status}: {words[-2000:]}")
+def _result(answer: dict[str, Any]) -> Result:
+    implied = tuple((str(path), int(place)) for path, place in answer.pop("implied"))
+    return Result(**answer, implied=implied)
 
 
 def main() -> None:
     """The process: one request in, one answer out."""
-    request = Request(**json.load(sys.stdin))
+    request = Request(**json.loads(sys.stdin.buffer.readline()))
     try:
-        answer = dataclasses.asdict(unpack(request, lambda read: _say({"read": read})))
+        answer = dataclasses.asdict(unpack(request, sys.stdin.buffer, lambda read: _say({"read": read})))
     except BrokenPipeError:
         os._exit(1)
     except CortenError as error:
         answer = {"error": type(error).__name__, "message": error.message}
+    except MemoryError:
+        answer = {"error": "DataCorrupt", "message": "unpack layer: it takes more memory than there is"}
     _say(answer)
 
 
@@ -108,55 +149,86 @@ def _say(answer: dict[str, Any]) -> None:
     print(json.dumps(answer), flush=True)
 
 
-def unpack(request: Request, progress: Callable[[int], None]) -> Result:
-    """Unpack in this process."""
+class Consumer(Protocol):
+    """Makes a layer of an archive's bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files, holes included."""
+
+    @property
+    def disowned(self) -> int:
+        """Members whose owner could not be kept."""
+
+    def take(self, data: bytes) -> None:
+        """The next bytes. Raises DataCorrupt, CortenError."""
+
+    def finish(self) -> list[tuple[tuple[bytes, ...], int]]:
+        """There is no more. The implied directories, each with its place."""
+
+
+def unpack(request: Request, orders: IO[bytes], progress: Callable[[int], None]) -> Result:
+    """Unpack in this process; ``orders`` say how much of the blob is there."""
+    from corten.store import compression
+
     os.umask(0)
-    hashed = hashlib.new(request.algorithm)
-    root = os.open(request.target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        policy = Policy(request.user_xattrs, request.keep_owners)
-        with open(request.blob, "rb") as blob, Extractor(root, request.lowers, policy) as extractor:
-            for event in _events(_bounded(_Counted(blob, progress), hashed, request.max_bytes), request):
-                extractor.receive(event)
-            extractor.finish()
-            return Result(Digest(f"{hashed.name}:{hashed.hexdigest()}"), extractor.size, extractor.disowned)
-    finally:
-        os.close(root)
+    hashed, total = hashlib.new(request.algorithm), 0
+    with open(request.blob, "rb") as blob, _consumer(request) as consumer:
+        for chunk in compression.chunks(_Growing(blob, orders, request.size, progress)):
+            total += len(chunk)
+            if total > request.max_bytes:
+                raise DataCorrupt(f"unpack layer: it grows beyond {request.max_bytes} bytes")
+            hashed.update(chunk)
+            consumer.take(chunk)
+        implied = tuple((os.fsdecode(b"/".join(parts)), place) for parts, place in consumer.finish())
+        diff_id = Digest(f"{hashed.name}:{hashed.hexdigest()}")
+        return Result(diff_id, total, consumer.size, consumer.disowned, implied)
 
 
-def _bounded(blob: _Counted, hashed: hashlib._Hash, limit: int) -> Iterator[bytes]:
-    total = 0
-    for chunk in compression.chunks(blob):
-        total += len(chunk)
-        if total > limit:
-            raise DataCorrupt(f"unpack layer: it grows beyond {limit} bytes")
-        hashed.update(chunk)
-        yield chunk
+@contextlib.contextmanager
+def _consumer(request: Request) -> Iterator[Consumer]:
+    """What the form asked for is made by; only its own code is loaded."""
+    if request.form == "erofs":
+        from corten.store.erofs import Writer
+
+        descriptor = os.open(request.target, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            yield Writer(descriptor, lowest=request.lowest, max_members=request.max_members)
+        finally:
+            os.close(descriptor)
+        return
+    from corten.store.extract import Directory, Policy
+
+    policy = Policy(request.user_xattrs, request.keep_owners)
+    with Directory(request.target, policy, lowest=request.lowest, max_members=request.max_members) as directory:
+        yield directory
 
 
-def _events(chunks: Iterator[bytes], request: Request) -> Iterator[tar.Event]:
-    reader, members = tar.Reader(), 0
-    for chunk in chunks:
-        for event in reader.receive(chunk):
-            members += isinstance(event, tar.Member)
-            if members > request.max_members:
-                raise DataCorrupt(f"unpack layer: it has more than {request.max_members} members")
-            yield event
-    reader.close()
+class _Growing:
+    """A file that is still being written; its reading is reported."""
 
-
-class _Counted:
-    """A file whose reading is reported."""
-
-    def __init__(self, file: IO[bytes], progress: Callable[[int], None]) -> None:
-        self._file = file
-        self._progress = progress
-        self._read = self._said = 0
+    def __init__(self, file: IO[bytes], orders: IO[bytes], size: int, progress: Callable[[int], None]) -> None:
+        self._file, self._orders, self._progress = file, orders, progress
+        self._step = max(_STEP, size // _MOST_REPORTS)
+        self._read = self._said = self._there = 0
+        self._complete = False
 
     def read(self, size: int, /) -> bytes:
-        data = self._file.read(size)
+        """Up to ``size`` bytes, when there are some; b'' at the end."""
+        while self._read >= self._there and not self._complete:
+            self._hear()
+        data = self._file.read(size if self._complete else min(size, self._there - self._read))
         self._read += len(data)
-        if self._read - self._said >= _STEP:
+        if self._read - self._said >= self._step:
             self._said = self._read
             self._progress(self._read)
         return data
+
+    def _hear(self) -> None:
+        order = self._orders.readline().strip()
+        if not order:  # whoever wanted it is gone
+            os._exit(1)
+        if order == b"end":
+            self._complete = True
+        else:
+            self._there = int(order)

@@ -61,6 +61,8 @@ class Member:
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     sparse: tuple[Span, ...] | None = None
     """Where the data goes; None for a file without holes."""
+    at: int = 0
+    """Where the content begins in the archive."""
 
     @property
     def stored(self) -> int:
@@ -82,9 +84,11 @@ Event = Member | Chunk
 
 
 class Reader:
-    """The state of reading one archive."""
+    """The state of reading one archive. Without ``contents`` there are members alone, and no chunks."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, contents: bool = True) -> None:
+        self._contents = contents
+        self._position = self._skipping = 0
         self._buffer = bytearray()
         self._global: dict[bytes, bytes] = {}
         self._steps = self._archive()
@@ -95,6 +99,10 @@ class Reader:
 
     def receive(self, data: bytes) -> Iterator[Event]:
         """What these bytes complete. Raises DataCorrupt. Bytes after the end of the archive are ignored."""
+        if self._skipping:
+            skipped = min(self._skipping, len(data))
+            self._skipping -= skipped
+            data = data[skipped:]
         self._buffer += data
         while not self.ended and self._enough():
             self._wanted = next(self._steps)
@@ -105,7 +113,7 @@ class Reader:
 
     def close(self) -> None:
         """There is no more. Raises DataCorrupt inside a member; a missing end is forgiven, as Go does."""
-        if not self.ended and (self._buffer or not self._between):
+        if not self.ended and (self._buffer or self._skipping or not self._between):
             raise DataCorrupt("read archive: it ends in the middle of a member")
 
     # --- the reading itself: a generator that yields how many bytes it needs (negative: that many at most)
@@ -116,7 +124,15 @@ class Reader:
     def _take(self, size: int) -> bytes:
         taken = bytes(self._buffer[:size])
         del self._buffer[:size]
+        self._position += len(taken)
         return taken
+
+    def _skip(self, size: int) -> None:
+        """Take no notice of that many bytes: of those that are here, and of those to come."""
+        here = min(size, len(self._buffer))
+        del self._buffer[:here]
+        self._skipping = size - here
+        self._position += size
 
     def _archive(self) -> Iterator[int]:
         pax: dict[bytes, bytes] = {}
@@ -156,17 +172,19 @@ class Reader:
     _extension_content = b""
 
     def _extension(self, header: _Header) -> Iterator[int]:
-        if header.size > MAX_EXTENSION:
-            raise DataCorrupt(f"read archive: an extended header of {header.size} bytes is over the limit")
-        yield header.size + -header.size % BLOCK
-        self._extension_content = self._take(header.size + -header.size % BLOCK)[: header.size]
+        size = header.size
+        if size > MAX_EXTENSION:
+            raise DataCorrupt(f"read archive: an extended header of {size} bytes is over the limit")
+        padded = size + -size % BLOCK
+        yield padded
+        self._extension_content = self._take(padded)[:size]
 
     def _member(
         self, header: _Header, pax: dict[bytes, bytes], spans: list[Span], long: dict[bytes, bytes]
     ) -> Iterator[int]:
         if header.type == _VOLUME:
             return
-        member, left = header.member(pax, long)
+        member, left = header.member(pax, long, self._position)
         if header.type == _SPARSE:
             yield from self._old_sparse_map(header)
             size = header.real_size
@@ -178,6 +196,10 @@ class Reader:
             member = dataclasses.replace(member, size=size, sparse=_checked(self._map, size))
         if member.kind == "file" and member.stored != left:
             raise DataCorrupt(f"read archive: {_shown(member.name)}: its sparse map does not fit its content")
+        if not self._contents:
+            self._events.append(member if member.sparse is None else dataclasses.replace(member, at=self._position))
+            self._skip(left + -left % BLOCK)
+            return
         self._events.append(member)
         yield from self._content(member.sparse or ((0, left),), left)
 
@@ -244,10 +266,9 @@ class _Header:
     @classmethod
     def parse(cls, block: bytes) -> _Header:
         stated = _octal(block[148:156], "checksum")
-        blanked = block[:148] + b" " * 8 + block[156:]
-        unsigned = sum(blanked)
+        unsigned = sum(block) - sum(block[148:156]) + 8 * 0x20  # the sum is made with blanks in its place
         # Some old writers summed signed characters.
-        if stated != unsigned and stated != unsigned - 256 * sum(byte > 127 for byte in blanked):
+        if stated != unsigned and stated != unsigned - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
             raise DataCorrupt("read archive: bad header checksum: not a tar archive, or a damaged one")
         return cls(block)
 
@@ -270,8 +291,8 @@ class _Header:
             return prefix + b"/" + name
         return name
 
-    def member(self, pax: dict[bytes, bytes], long: dict[bytes, bytes]) -> tuple[Member, int]:
-        """The member, and the bytes of content that follow it in the archive."""
+    def member(self, pax: dict[bytes, bytes], long: dict[bytes, bytes], at: int) -> tuple[Member, int]:
+        """The member, whose content begins ``at``, and the bytes of content that follow it in the archive."""
         name = pax.get(b"GNU.sparse.name") or pax.get(b"path") or long.get(_LONG_NAME) or self.name()
         link = pax.get(b"linkpath") or long.get(_LONG_LINK) or _text(self.block[157:257])
         if b"\0" in name or b"\0" in link:
@@ -290,7 +311,8 @@ class _Header:
             mtime_ns=_nanoseconds(pax[b"mtime"]) if pax.get(b"mtime") else self._mtime(),
             major=_octal(self.block[329:337], "major") if device else 0,
             minor=_octal(self.block[337:345], "minor") if device else 0,
-            xattrs=_xattrs(pax),
+            xattrs=_xattrs(pax) if pax else (),
+            at=at,
         )
         return member, size
 
@@ -318,7 +340,10 @@ def _octal(field: bytes, what: str) -> int:
     if field[0] & 0x80:
         value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
         return value - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else value
-    digits = field.strip(b" \0").partition(b"\0")[0].strip()
+    digits = field.strip(b" \0")
+    if digits.isdigit() and not (b"8" in digits or b"9" in digits):
+        return int(digits, 8)
+    digits = digits.partition(b"\0")[0].strip()
     if not digits:
         return 0
     if digits.strip(b"01234567"):

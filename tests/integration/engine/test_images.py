@@ -18,6 +18,7 @@ from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.errors import Conflict, CortenError, DataCorrupt, InvalidInput, NotFound
 from corten.store.images import ImageStore
+from corten.store.layers import LayerStore
 from scripts import make_hello_world
 from tests.support import images as make
 from tests.support.registry import (
@@ -46,7 +47,8 @@ def use(tmp_path: Path) -> Callable[[Use], None]:
         try:
 
             async def main() -> None:
-                await body(Images(ImageStore(tmp_path, db), Events(), tmp_path / "staging"))
+                layers = LayerStore(tmp_path, snapshotter="overlay")  # which can be looked at without a mount
+                await body(Images(ImageStore(tmp_path, db, layers), Events(), tmp_path / "staging"))
 
             asyncio.run(main())
         finally:
@@ -75,7 +77,7 @@ async def chunks(content: bytes) -> AsyncIterator[bytes]:
 
 def file(images: Images, ref: str, name: str) -> Path:
     """A file of an image's topmost layer."""
-    return Path(images.layer_directories(images.resolve(ref))[0]) / name
+    return Path(images.layer_paths(images.resolve(ref))[1][0]) / name
 
 
 PACKINGS = {

@@ -120,7 +120,7 @@ def inspected(container: Container, services: Services, sizes: Sizes | None, ver
         "LogPath": services.containers.log_path(container),
         "Name": f"/{container.name}",
         "RestartCount": container.restart_count,
-        "Driver": "overlay2",
+        "Driver": services.images.layer_paths(container.layers)[0],
         "Platform": container.platform,
         **(_manifest(container, services) if version >= (1, 48) else {}),
         "MountLabel": "",
@@ -128,7 +128,7 @@ def inspected(container: Container, services: Services, sizes: Sizes | None, ver
         "AppArmorProfile": "",
         "ExecIDs": services.containers.exec_ids(container) or None,
         "HostConfig": host_shape(container.host, version),
-        "GraphDriver": _graph_driver(container, directory),
+        "GraphDriver": _graph_driver(container, directory, services),
         **_sizes(sizes),
         "Mounts": [mount_shape(mount) for mount in container.mounts],
         "Config": config_shape(container.config, version),
@@ -164,12 +164,12 @@ def _network_shape(settings: NetworkSettings, version: Version) -> dict[str, Any
     return shape
 
 
-def _graph_driver(container: Container, directory: str) -> dict[str, Any]:
-    root = directory.rsplit("/containers/", 1)[0]
+def _graph_driver(container: Container, directory: str, services: Services) -> dict[str, Any]:
+    driver, lowers = services.images.layer_paths(container.layers)
     return {
-        "Name": "overlay2",
+        "Name": driver,
         "Data": {
-            "LowerDir": ":".join(f"{root}/layers/{short}/fs" for short in reversed(container.layers)),
+            "LowerDir": ":".join(lowers),
             "MergedDir": f"{directory}/merged",
             "UpperDir": f"{directory}/upper",
             "WorkDir": f"{directory}/work",

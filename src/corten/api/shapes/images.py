@@ -140,9 +140,9 @@ def _config(raw: dict[str, Any], version: Version) -> dict[str, Any]:
 
 
 def _graph_driver(image: Image, services: Services) -> dict[str, Any]:
-    lowers = services.images.layer_directories(image)
+    driver, lowers = services.images.layer_paths(image)
     data = {"LowerDir": ":".join(lowers[1:]), "UpperDir": lowers[0]} if lowers else {}
-    return {"Name": "overlay2", "Data": data or None}
+    return {"Name": driver, "Data": data or None}
 
 
 def history_shape(image: Image, services: Services) -> list[dict[str, Any]]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
+from collections.abc import Sequence
 from typing import ClassVar
 
 from corten.errors import CortenError
+from corten.runtime import shelf
 from corten.runtime.operations.options import parse
 from corten.spec.operation import Context, Operation, operation
 from corten.sys import mounts
@@ -65,13 +67,16 @@ class OverlayMount(Operation):
     work: str
     merged: str
     user_xattrs: bool = False
+    files: tuple[str, ...] = ()
+    """Of the layers, those that are one file each: ``layers/NAME/FILE``, to be mounted at ``layers/NAME/fs``."""
 
     def what(self) -> str:
         return f"{self.base}/{self.merged}"
 
     def why(self) -> str:
         return (
-            f"The image's {len(self.lowers)} layer(s) are read-only and shared by all its containers; "
+            f"The image's {len(self.lowers)} layer(s) are read-only and shared by all its containers"
+            f"{', each of which is a file that is mounted once for all of them' if self.files else ''}; "
             "what this one writes goes to a directory of its own."
         )
 
@@ -82,7 +87,8 @@ class OverlayMount(Operation):
         return options + ",userxattr" * self.user_xattrs
 
     def shell(self) -> str:
-        return f"cd {self.base} && mount -t overlay overlay -o {self._options()} {self.merged}"
+        layers = "".join(f"mount -t erofs -o ro {file} {place(file)} && " for file in self.files)
+        return f"cd {self.base} && {layers}mount -t overlay overlay -o {self._options()} {self.merged}"
 
     def foreseen(self, own: str) -> bool:
         return True
@@ -97,6 +103,7 @@ class OverlayMount(Operation):
 
     def run(self, context: Context) -> None:
         os.chdir(self.base)
+        mount_files(self.files, context)
         try:
             mount("overlay", self.merged, "overlay", 0, self._options())
         except OSError as error:
@@ -104,6 +111,19 @@ class OverlayMount(Operation):
                 raise
             raise CortenError("invalid argument", hint=_NO_UPPER) from error
         context.root = os.open(self.merged, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def mount_files(files: Sequence[str], context: Context) -> None:
+    """Show layers that are files where an overlay looks for them, below the current directory. Raises OSError."""
+    if files and context.shelf < 0:
+        raise CortenError("its layers are files, and nobody has mounted them here")
+    if files:
+        shelf.attach(context.shelf, [(file.split("/")[-2], place(file)) for file in files])
+
+
+def place(file: str) -> str:
+    """Where a layer's file is mounted."""
+    return f"{os.path.dirname(file)}/fs"
 
 
 @operation
@@ -181,6 +201,9 @@ class PivotRoot(Operation):
         os.chdir("/")
         os.close(context.root)
         context.root = -1
+        if context.shelf >= 0:  # what runs in the container is to have no way to it
+            os.close(context.shelf)
+            context.shelf = -1
 
 
 @operation

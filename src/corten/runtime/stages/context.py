@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Mapping, Sequence
 
-from corten.runtime import command
+from corten.runtime import command, shelf
 from corten.spec.runtime import WITHIN
 from corten.sys import mounts, paths, process, signals
 
@@ -69,6 +69,7 @@ class LaunchContext:
         self.home = ""
         self.command = ""
         self.terminal = -1
+        self.shelf = -1
         self.target = -1
         self.trees: dict[str, int] = {}
         self.state = self.state_at_start = b""
@@ -109,6 +110,7 @@ class InitContext(LaunchContext):
     def __init__(self, channel: socket.socket, *, gate: int, target: int) -> None:
         super().__init__()
         self.target = target
+        self.shelf = shelf.descriptor if target < 0 else -1
         self.gate = gate
         self._channel = channel
         self._is_released = False

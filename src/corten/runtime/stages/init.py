@@ -33,7 +33,7 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
 
     def execute() -> None:
         _take_stdio(stdio)
-        _close_others(channel.fileno(), context.target, context.gate)
+        _close_others(channel.fileno(), context.target, context.gate, context.shelf)
         _execute(plan, context, channel)
 
     _reporting(context, execute, dumpable=_is_mapped(plan))
@@ -51,7 +51,7 @@ def stand_by(
     """
 
     def execute() -> None:
-        _close_others(channel.fileno())
+        _close_others(channel.fileno(), context.shelf)
         staging = Staging(base, steps)
         context.root = staging.build()
         for step in steps:

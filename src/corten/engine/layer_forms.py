@@ -1,0 +1,20 @@
+"""How layers are kept, in Docker's words."""
+
+from __future__ import annotations
+
+from corten.store.layers import LayerStore
+
+_DRIVERS = {"overlay": "overlay2"}
+
+
+def driver(form: str) -> str:
+    """Docker's name for a form of layers; Corten's own where Docker has none."""
+    return _DRIVERS.get(form, form)
+
+
+def status(layers: LayerStore, *, user_xattrs: bool) -> list[list[str]]:
+    """What ``info`` tells of it."""
+    rows = [["Supports d_type", "true"], ["userxattr", str(user_xattrs).lower()]]
+    if layers.form == "erofs":
+        return [*rows, ["Direct I/O", str(layers.probe.direct).lower()]]
+    return [*rows, ["EROFS", layers.probe.why]] if layers.probe.why else rows
