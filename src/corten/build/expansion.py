@@ -16,6 +16,7 @@ from corten.errors import InvalidInput
 # What Go's unicode.IsSpace calls a space; str.isspace() also counts U+001C to U+001F.
 SPACES = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | {chr(c) for c in range(0x2000, 0x200B)}
 _SPECIAL = frozenset("@*#?-$!0")
+_MISSING = {"}": "'}'", "/": "'/' in ${}"}
 _LACKING = {None: "is not allowed to be unset", "": "is not allowed to be empty"}
 _DEEPEST = 100  # of ${a:-${b:-…}}: nobody writes that, and the interpreter's stack ends
 _LARGEST = 4 << 20  # characters that variables may add to one text: a few doublings would fill the memory
@@ -151,7 +152,7 @@ class _Lexer:
                 out.append(char)
                 words.split(char)
         if stop:
-            raise InvalidInput(f"unexpected end of statement while looking for matching {stop}")
+            raise InvalidInput(f"syntax error: missing {_MISSING[stop]}")
         return "".join(out)
 
     def escaped(self, raw: bool) -> str:
@@ -254,7 +255,7 @@ class _Lexer:
                 raise InvalidInput(f"unsupported modifier (:{modifier}) in substitution")
         shown = ":" * empty_is_unset + modifier
         pattern = modifier != "" and modifier in "#%"
-        word = self.operand("}", pattern, pattern, "'}'")
+        word = self.until("}", pattern, pattern, _Words())
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}{shown}{word}}}"
@@ -275,21 +276,13 @@ class _Lexer:
         """``${name/pattern/replacement}``, ``${name//pattern/replacement}``."""
         every = self.peek() == "/"
         self.at += every
-        pattern = self.operand("/", True, True, "'/' in ${}")
-        replacement = self.operand("}", True, False, "'}'")
+        pattern = self.until("/", True, True, _Words())
+        replacement = self.until("}", True, False, _Words())
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}/{pattern}/{replacement}}}"
         replace = wildcards.replace_all if every else wildcards.replace_first
         return replace(pattern, value or "", replacement)
-
-    def operand(self, stop: str, raw: bool, doubled: bool, missing: str) -> str:
-        try:
-            return self.until(stop, raw, doubled, _Words())
-        except InvalidInput:
-            if self.peek():
-                raise
-            raise InvalidInput(f"syntax error: missing {missing}") from None
 
     def name(self) -> str:
         """A variable's name: letters, digits and ``_``; digits alone; or one special parameter."""

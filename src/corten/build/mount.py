@@ -97,7 +97,7 @@ def _with_word(mount: Mount, key: str, field: str) -> Mount:
     if key in _READ_ONLY:
         return dataclasses.replace(mount, read_only=_READ_ONLY[key])
     if key != "required":
-        raise InvalidInput(f"invalid field '{key}' must be a key=value pair")
+        raise InvalidInput(f"invalid field '{field}' must be a key=value pair")
     _only_for(mount, key, _HAS_AN_AGENT)
     return dataclasses.replace(mount, required=True)
 

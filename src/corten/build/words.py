@@ -11,6 +11,7 @@ from corten.build.instructions import Pair
 from corten.errors import InvalidInput
 
 _SPACES = "".join(SPACES)
+_ASCII_SPACES = "\t\n\v\f\r "  # BuildKit looks at bytes here, and takes parts of some letters for a space
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
@@ -109,7 +110,7 @@ def _flags(rest: str, escape: str) -> tuple[tuple[str, ...], str]:
     flags: list[str] = []
     at = 0
     while True:
-        while at < len(rest) and rest[at] in SPACES:
+        while at < len(rest) and rest[at] in _ASCII_SPACES:
             at += 1
         if not rest.startswith("--", at):
             return tuple(flags), rest[at:]
@@ -125,7 +126,7 @@ def _flag(rest: str, at: int, escape: str) -> tuple[str, int]:
     quote = ""
     while at < len(rest):
         char = rest[at]
-        if not quote and char in SPACES:
+        if not quote and char in _ASCII_SPACES:
             break
         at += 1
         if quote and char == quote:
