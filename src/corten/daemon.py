@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import logging
 import os
 import shutil
@@ -19,6 +20,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from corten import __version__
 from corten.api import listeners
@@ -78,6 +80,9 @@ from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO, NAMES
 from corten.store.unpack import MAX_BYTES
+
+if TYPE_CHECKING:
+    from corten.engine.builds import Builds
 
 _log = logging.getLogger("corten")
 _LONGEST_SOCKET_PATH = 107
@@ -304,10 +309,25 @@ class Engine:
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
+        builds = functools.cache(functools.partial(self._builds, store, images, archives, homes))
+        images.pins = lambda: builds().pins()
         self._server = Server(
             router(),
-            Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries()),
+            Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries(), builds),
         )
+
+    def _builds(self, store: ImageStore, images: Images, archives: Archives, homes: Homes) -> Builds:
+        """What builds, and what builds have left in the cache: loaded when somebody first builds, or collects."""
+        from corten.engine.build_cache import BuildCache
+        from corten.engine.build_ground import Means as BuildMeans
+        from corten.engine.build_layers import BuildLayers
+        from corten.engine.build_rooms import Rooms
+        from corten.engine.builds import Builds
+
+        staging = self._paths.staging
+        layers = BuildLayers(store, images, archives, staging)
+        rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
+        return Builds(BuildMeans(images, layers, BuildCache(self._database), rooms, archives), staging)
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":
@@ -331,6 +351,7 @@ class Engine:
             await self._resolution.adopt()
             await self._server.start(sockets)
             await self._recovery.resume()
+            await self._containers.removal.clear_builds()
             self._healths.resume()
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")

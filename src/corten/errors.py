@@ -4,6 +4,7 @@
 
     CortenError             something failed; the kinds below say what sort of failure
     ├── InvalidInput        the request itself is wrong            400   125
+    │   └── DockerfileError a Dockerfile is wrong, at such a line  400   125
     ├── AccessDenied        credentials or privileges are missing  403   125
     ├── NotFound            the named object does not exist        404   125
     ├── Conflict            the object's state forbids it          409   125
@@ -45,6 +46,35 @@ class InvalidInput(CortenError):
     """The request itself is wrong: a bad reference, an unknown option, values that contradict each other."""
 
     status = 400
+
+
+class DockerfileError(InvalidInput):
+    """A Dockerfile cannot be followed: ``line`` to ``last_line`` of ``source`` (from 1; 0 is the file as a whole).
+
+    ``cause`` is the sentence without its place, ``expected`` what should stand there, ``excerpt`` the lines around
+    with the wrong ones marked; the message says where and why on one line.
+    """
+
+    def __init__(
+        self,
+        cause: str,
+        *,
+        source: str = "Dockerfile",
+        line: int = 0,
+        last_line: int = 0,
+        instruction: str = "",
+        expected: str = "",
+        excerpt: str = "",
+    ) -> None:
+        place = f" on line {line}" if line else ""
+        super().__init__(f"dockerfile parse error{place}: {cause}", hint=expected and f"expected {expected}")
+        self.cause = cause
+        self.source = source
+        self.line = line
+        self.last_line = last_line or line
+        self.instruction = instruction
+        self.expected = expected
+        self.excerpt = excerpt
 
 
 class AccessDenied(CortenError):

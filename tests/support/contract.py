@@ -32,6 +32,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)
 
 _STREAMS = {
     ("post", "/images/create"): "CreateImageInfo",
+    ("post", "/build"): "BuildInfo",
     ("post", "/images/load"): "BuildInfo",
     ("post", "/images/{name}/push"): "PushImageInfo",
 }
@@ -343,7 +344,7 @@ def _is_stream(exchange: Exchange) -> bool:
 
 def _may_be_empty(exchange: Exchange) -> bool:
     """A stream of events may have none."""
-    return "/events" in exchange.target or "/load" in exchange.target
+    return "/events" in exchange.target or "/load" in exchange.target or "/build" in exchange.target
 
 
 def _documents(body: bytes, whole: bool) -> Iterator[Any]:

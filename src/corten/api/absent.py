@@ -84,22 +84,17 @@ async def session(request: Request) -> Response:
         raise InvalidInput("no upgrade proto in request")
     if request.headers["upgrade"].lower() != "h2c":
         raise InvalidInput(f"protocol {request.headers['upgrade']} not supported")
-    raise Unsupported("open a build session: Corten does not build images yet")
+    raise Unsupported("open a build session: Corten speaks the classic builder's protocol (DOCKER_BUILDKIT=0)")
 
 
 @_route("POST", "/grpc")
 async def grpc(request: Request) -> Response:
-    raise Unsupported("open a build session: Corten does not build images yet")
-
-
-@_route("POST", "/build", reads_body=True)
-async def build(request: Request) -> Response:
-    raise Unsupported("build: Corten does not build images yet")
+    raise Unsupported("open a build session: Corten speaks the classic builder's protocol (DOCKER_BUILDKIT=0)")
 
 
 @_route("POST", "/build/cancel")
 async def cancel_build(request: Request) -> Response:
-    raise Unsupported("cancel a build: Corten does not build images yet")
+    raise Unsupported("cancel a build: a build ends when its client hangs up")
 
 
 @_route("POST", "/build/prune")

@@ -18,12 +18,12 @@ Told = Callable[[str], None]
 
 
 async def progress(
-    work: Callable[[Report], Awaitable[object]], end: bytes = b"\r\n", *, raises: bool = True
+    work: Callable[[Report], Awaitable[object]], end: bytes = b"\r\n", *, raises: bool = True, at_once: bool = False
 ) -> AsyncIterator[bytes]:
     """Docker's JSON stream of a long work: what it reports as it goes, and its error as the last line.
 
     An error before the first report is raised, so that it can still become a status, unless clients look for it in
-    the stream.
+    the stream. ``at_once`` returns before the first report: from then on the work ends with its client.
     """
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -38,6 +38,8 @@ async def progress(
             loop.call_soon(lines.put_nowait, None)
 
     task = asyncio.create_task(run())
+    if at_once:
+        return _lines({}, lines, task, end)
     first = await lines.get()
     if first is None and raises:
         await task
@@ -50,12 +52,14 @@ async def _lines(
     value = first
     try:
         while value is not None:
-            yield msgspec.json.encode(value) + end
+            yield msgspec.json.encode(value) + end if value else b""
             value = await lines.get()
         await task
     except CortenError as error:
         message = f"{error.message}\n{error.hint}" if error.hint else error.message
-        yield msgspec.json.encode({"errorDetail": {"message": message}, "error": message}) + end
+        code = getattr(error, "code", 0)  # of a command that a build ran
+        detail = {"code": code, "message": message} if code else {"message": message}
+        yield msgspec.json.encode({"errorDetail": detail, "error": message}) + end
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, CortenError):

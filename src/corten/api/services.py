@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from corten.engine.commit import Commits
 from corten.engine.containers import Containers
@@ -13,6 +15,9 @@ from corten.engine.networks import Networks
 from corten.engine.registries import Registries
 from corten.engine.system import System
 from corten.engine.volumes import Volumes
+
+if TYPE_CHECKING:
+    from corten.engine.builds import Builds
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -28,3 +33,5 @@ class Services:
     system: System
     commits: Commits
     registries: Registries
+    builds: Callable[[], Builds]
+    """Those of the engine, with all that they import, when they are first asked for."""

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 from corten.engine.clock import ZERO
@@ -24,10 +24,10 @@ from corten.engine.runtime_config import shared_container
 from corten.engine.shelf import Shelf
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
-from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unavailable
+from corten.errors import AccessDenied, Conflict, CortenError, DataCorrupt, InvalidInput, NotFound, Unavailable
 from corten.sys.standing import Standing
 
-_KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, InvalidInput, NotFound)}
+_KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, DataCorrupt, InvalidInput, NotFound)}
 
 
 _OF_LAYERS = frozenset(("diff", "layer", "populate", "directory"))
@@ -93,14 +93,49 @@ class Archives:
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def layer(self, container: Container) -> AsyncIterator[bytes]:
-        """What it changed of its image's files, as a layer's archive."""
+    async def layer(self, container: Container, epoch: int | None = None) -> AsyncIterator[bytes]:
+        """What it changed of its image's files, as a layer's archive, in which nothing is newer than ``epoch``
+        (seconds since 1970)."""
         stack = contextlib.AsyncExitStack()
         async with stack:
-            worker = await stack.enter_async_context(self._work(container, "layer", {}, reads=True))
+            worker = await stack.enter_async_context(self._work(container, "layer", {"epoch": epoch}, reads=True))
             await worker.report()
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
+
+    async def look(self, container: Container, args: dict[str, Any]) -> dict[str, Any]:
+        """What is at a place of a root file system: see ``corten.spawner.building.look``."""
+        async with self._work(container, "look", args) as worker:
+            return await worker.report()
+
+    async def gather(self, container: Container, sources: list[str]) -> AsyncIterator[bytes]:
+        """An archive of what the sources of a copy name."""
+        stack = contextlib.AsyncExitStack()
+        async with stack:
+            worker = await stack.enter_async_context(
+                self._work(container, "gather", {"sources": sources}, reads=True)
+            )
+            await worker.report()
+            return worker.stream(stack.pop_all())
+        raise AssertionError("unreachable")
+
+    @contextlib.asynccontextmanager
+    async def outside(
+        self, work: str, args: dict[str, Any], descriptors: Sequence[int] = (), *, writes: bool = False
+    ) -> AsyncIterator[Worker]:
+        """A worker that looks into no container: ``descriptors`` are handed to it, after the data if it takes some."""
+        async with contextlib.AsyncExitStack() as ours:
+            with contextlib.ExitStack() as theirs:
+                report, *handed = _pipe(theirs, reads=True)
+                ours.callback(os.close, report)
+                worker = Worker(PipeReader(report))
+                if writes:
+                    data, other = _pipe(theirs, reads=False)
+                    handed.append(other)
+                    ours.callback(worker.use(data, reads=False))
+                handed += descriptors
+                await self.spawner.request({"do": "work", "work": work, "args": args}, handed)
+            yield worker
 
     async def put(
         self, container: Container, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool, keep_owner: bool
@@ -159,7 +194,7 @@ class Archives:
     @contextlib.asynccontextmanager
     async def _work(
         self, container: Container, work: str, args: dict[str, Any], *, reads: bool = False, writes: bool = False
-    ) -> AsyncIterator[_Worker]:
+    ) -> AsyncIterator[Worker]:
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
         await self.shelf.ready(container.layers)
@@ -172,7 +207,7 @@ class Archives:
             with contextlib.ExitStack() as theirs:
                 report, *handed = _pipe(theirs, reads=True)
                 ours.callback(os.close, report)
-                worker = _Worker(PipeReader(report))
+                worker = Worker(PipeReader(report))
                 if reads or writes:
                     data, other = _pipe(theirs, reads=reads)
                     handed.append(other)
@@ -194,7 +229,7 @@ def _pipe(theirs: contextlib.ExitStack, *, reads: bool) -> tuple[int, int]:
     return ours, other
 
 
-class _Worker:
+class Worker:
     """A worker, seen from the engine: its report, and its data one way or the other."""
 
     def __init__(self, report: PipeReader) -> None:

@@ -95,10 +95,11 @@ class Creation:
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
-        self, request: CreateRequest, name: str | None, platform: str | None, *, shallow_read_only: bool = False
-    ) -> tuple[Container, list[str]]:
-        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings. ``shallow_read_only``: see
-        :class:`Container`.
+        self, request: CreateRequest, name: str | None, platform: str | None, *, shallow_read_only: bool = False,
+        of_build: bool = False,
+    ) -> tuple[Container, list[str]]:  # fmt: skip
+        """A new container, recorded durably unless it is ``--rm``, and Docker's warnings. ``shallow_read_only`` and
+        ``of_build``: see :class:`Container`.
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
@@ -117,8 +118,8 @@ class Creation:
             container = await self._furnish(container, wanted, undo)
             if request.config().working_dir and container.config.working_dir != image.config.working_dir:
                 await self.check_directory(container, container.config.working_dir)
-            container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only)
-            self.records.put(container, durable=not container.host.auto_remove)
+            container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only, of_build=of_build)
+            self.records.put(container, durable=not container.host.auto_remove and not of_build)
             undo.pop_all()
         return container, [*warnings, *self._warnings(container, image, platform)]
 

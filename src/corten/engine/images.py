@@ -50,6 +50,7 @@ Shared = list[tuple[Image, int]]
 Archived = list[image_archive.Loaded]
 Layers = Mapping[Digest, Descriptor]
 """Layers of the store as blobs, by diff ID."""
+Pins = tuple[set[str], set[Digest]]
 User = tuple[str, str, bool]
 """A container that stands on an image: (image ID, container ID, whether it runs)."""
 
@@ -65,6 +66,9 @@ class Images:
         self._platform = platforms.of_machine(os.uname().machine)
         self._changing = asyncio.Lock()
         """Held while content is added or collected: garbage is what nobody is just about to need."""
+        self._collecting = asyncio.Lock()
+        self.pins: Callable[[], Pins] = lambda: (set(), set())
+        """Layers (short names) and blobs that are needed, though no image has them; set by the composition."""
 
     # --- asking
 
@@ -414,8 +418,27 @@ class Images:
         for id in used:
             with contextlib.suppress(NotFound):
                 pinned |= {LayerStore.short(chain_id) for chain_id in self._store.get(id).chain_ids}
+        async with self._changing, self._collecting:
+            layers, blobs = self.pins()
+            garbage = self._store.garbage(pinned | layers, blobs)
+            return await asyncio.to_thread(self._store.collect, *garbage)
+
+    async def settled(self) -> None:
+        """Return when what was being collected is gone: what is pinned by now stays."""
+        async with self._collecting:
+            return
+
+    async def add_built(
+        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str
+    ) -> Image:
+        """Record an image whose layers are here, and name it."""
         async with self._changing:
-            return await asyncio.to_thread(self._store.collect, *self._store.garbage(pinned))
+            image = await self._ingest.image(config, blobs, (), lambda _: None, parent_image=parent)
+            for name in names:
+                image = self._store.tag(image.id, name)
+        for name in names:
+            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+        return image
 
     async def prune(
         self, filters: Filters | None = None, used: Collection[str] = (), told: Told = lambda _: None

@@ -33,7 +33,8 @@ def select(
     Raises InvalidInput for a filter or a value of one that is not known, NotFound for a container that one names.
     """
     wanted = check_filters(filters, _KNOWN)
-    ordered = sorted(records, key=lambda container: container.created, reverse=True)
+    shown = (container for container in records if not container.of_build)
+    ordered = sorted(shown, key=lambda container: container.created, reverse=True)
     _check_numbers(wanted.get("exited", ()))
     everything = all or bool(limit and limit > 0) or "status" in wanted
     passes = _matcher(wanted, ordered, image, network_name)

@@ -342,6 +342,8 @@ class Container(Struct, frozen=True, kw_only=True):
     endpoint: dict[str, Any] | None = None
     """What a record of an engine that knew one network a container has instead; :class:`Records` makes it the above."""
     platform: str = "linux"
+    of_build: bool = False
+    """It runs a step of a build: no list shows it, and an engine that finds one of an earlier engine's removes it."""
 
 
 def as_json(value: Any) -> bytes:

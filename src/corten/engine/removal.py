@@ -75,13 +75,19 @@ class Removal:
         if id in self.lifecycle.records:
             await self.remove(self.lifecycle.records.get(id), volumes=True)
 
+    async def clear_builds(self) -> None:
+        """Remove the containers of builds: their builds died with an earlier engine."""
+        for container in self.lifecycle.records:
+            if container.of_build:
+                await self.remove(container, force=True, volumes=True)
+
     async def prune(self, filters: Filters | None, told: Callable[[str], None]) -> Pruned:
         """Remove every container that does not run and passes (label, label!, until). Raises InvalidInput."""
         wanted = check_filters(filters, ("label", "label!", "until"))
         before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=time.time_ns())
         deleted, reclaimed = [], 0
         for container in self.lifecycle.records:
-            if container.state.running or parse_time(container.created) > before:
+            if container.of_build or container.state.running or parse_time(container.created) > before:
                 continue
             if not has_labels(container.config.labels or {}, wanted):
                 continue

@@ -26,7 +26,7 @@ from corten.runtime import accounts, shelf
 from corten.runtime.operations.files import BindMount
 from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts, mount_files
 from corten.runtime.stages.context import LaunchContext
-from corten.spawner import layers, trees
+from corten.spawner import building, layers, trees
 from corten.spec.runtime import User
 from corten.sys import process
 
@@ -320,7 +320,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     os.close(report)
     try:
         with os.fdopen(data, "wb", buffering=1 << 16) as output:
-            layers.write_layer(output, view["upper"], changes)
+            layers.write_layer(output, view["upper"], changes, arguments.get("epoch"))
     except BrokenPipeError:  # who asked has gone
         return 1
     return 0
@@ -341,6 +341,39 @@ def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
 
 _MOUNT_POINTS = ("/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys")
 
+# --- builds
+
+
+def _gather(arguments: Arguments, descriptors: list[int]) -> int:
+    """An archive of some of its files: report, then data."""
+    report, data = descriptors[:2]
+    try:
+        _enter(arguments, descriptors)
+    except (CortenError, OSError) as error:
+        _tell(report, {"error": _told(error)})
+        return 1
+    _tell(report, {})
+    os.close(report)
+    with os.fdopen(data, "wb", buffering=1 << 16) as output:
+        building.gather(output, arguments)
+    return 0
+
+
+def _outside(act: Callable[[Arguments, list[int]], dict[str, Any]]) -> Callable[[Arguments, list[int]], int]:
+    """A work that enters nothing."""
+
+    def run(arguments: Arguments, descriptors: list[int]) -> int:
+        try:
+            answer = act(arguments, descriptors)
+        except (CortenError, OSError, tarfile.TarError) as error:
+            _tell(descriptors[0], {"error": _told(error)})
+            return 1
+        _tell(descriptors[0], answer)
+        return 0
+
+    return run
+
+
 WORKS = {
     "stat": _work(_stat),
     "archive": archive,
@@ -350,4 +383,8 @@ WORKS = {
     "directory": directory,
     "diff": diff,
     "layer": layer,
+    "look": _work(building.look),
+    "gather": _gather,
+    "index": _outside(building.index),
+    "compose": _outside(building.compose),
 }

@@ -13,9 +13,11 @@ from corten.spawner import trees
 _WHITEOUT, _OPAQUE = ".wh.", ".wh..wh..opq"
 
 
-def write_layer(output: BinaryIO, upper: str, changes: Sequence[tuple[str, int]]) -> None:
+def write_layer(
+    output: BinaryIO, upper: str, changes: Sequence[tuple[str, int]], epoch: int | None = None
+) -> None:
     """The changes, ``(path, kind)`` sorted by path, of an overlay's upper directory. Names in it are looked at, never
-    followed. Raises OSError."""
+    followed. No file is newer than ``epoch``, in seconds since 1970. Raises OSError."""
     links: trees.Links = {}
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT, errorlevel=2) as archive:
         for path, kind in changes:
@@ -25,6 +27,6 @@ def write_layer(output: BinaryIO, upper: str, changes: Sequence[tuple[str, int]]
                 continue
             with contextlib.suppress(FileNotFoundError):  # gone meanwhile: the container runs
                 source = f"{upper}{path}"
-                trees.add(archive, source, path.lstrip("/"), os.lstat(source), links)
+                trees.add(archive, source, path.lstrip("/"), os.lstat(source), links, epoch)
                 if trees.is_opaque(source):
                     archive.addfile(tarfile.TarInfo(f"{path}/{_OPAQUE}".lstrip("/")))

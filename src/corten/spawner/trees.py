@@ -41,7 +41,7 @@ def write_archive(output: BinaryIO, source: str, name: str, *, one_file_system: 
             if entry:
                 add(archive, path, entry, status, links)
             if stat.S_ISDIR(status.st_mode) and not foreign:
-                pending += reversed(list(_children(path, entry)))
+                pending += reversed(list(children(path, entry)))
 
 
 def _status(path: str) -> os.stat_result:
@@ -49,7 +49,7 @@ def _status(path: str) -> os.stat_result:
     return os.stat(path) if path.endswith(("/", "/.")) else os.lstat(path)
 
 
-def _children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]]:
+def children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]]:
     """What is in a directory, sorted; what goes meanwhile is left out."""
     with contextlib.suppress(FileNotFoundError):
         for child in sorted(os.listdir(path)):
@@ -58,11 +58,16 @@ def _children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]
                 yield below, f"{entry}/{child}" if entry else child, os.lstat(below)
 
 
-def add(archive: tarfile.TarFile, path: str, name: str, status: os.stat_result, links: Links) -> None:
-    """One file into an archive, under a name of its own; a socket is left out. Raises OSError."""
+def add(
+    archive: tarfile.TarFile, path: str, name: str, status: os.stat_result, links: Links, epoch: int | None = None
+) -> None:
+    """One file into an archive, under a name of its own, and not newer than ``epoch``; a socket is left out. Raises
+    OSError."""
     entry = describe(path, name, status, links)
     if entry is None:
         return
+    if epoch is not None:
+        entry.mtime = min(entry.mtime, epoch)
     if not entry.isreg():
         archive.addfile(entry)
         return

@@ -234,9 +234,11 @@ class ImageStore:
 
     # --- garbage
 
-    def garbage(self, pinned: Iterable[str] = ()) -> tuple[list[str], list[Digest]]:
-        """Layers (short names) and blobs that neither an image nor ``pinned`` (short names) needs."""
-        needed: set[Digest] = set()
+    def garbage(
+        self, pinned: Iterable[str] = (), blobs: Iterable[Digest] = ()
+    ) -> tuple[list[str], list[Digest]]:
+        """Layers (short names) and blobs that neither an image nor ``pinned`` (short names) and ``blobs`` need."""
+        needed = set(blobs)
         layers = set(pinned)
         for image in self._images.values():
             needed |= {image.id, image.manifest.digest, *(blob.digest for blob in image.layers)}

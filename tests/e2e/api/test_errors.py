@@ -97,8 +97,10 @@ def test_it_says_what_dockerd_says(
     assert _says(shared_engine, method, target) == (status, said.format(**ids) if ids else said)
 
 
-def test_a_build_is_501(shared_engine: Engine) -> None:
-    assert shared_engine.api("POST", "/build", b"").status == 501
+def test_a_build_of_nothing(shared_engine: Engine) -> None:
+    answer = shared_engine.api("POST", "/build", b"")
+    assert (answer.status, answer.json["message"]) == (400, "Cannot locate specified Dockerfile: Dockerfile")
+    assert shared_engine.api("POST", "/build?version=2", b"").status == 501
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,137 @@
+"""Routes of builds, as dockerd's classic builder answers them."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from corten.api.message import Request, Response
+from corten.api.progress import Report, progress
+from corten.api.router import Router
+from corten.engine.model import HostConfig, Ulimit
+from corten.errors import InvalidInput, Unsupported
+from corten.spec import reference as references
+
+if TYPE_CHECKING:
+    from corten.engine.builds import BuildRequest
+
+ROUTES = Router()
+_route = ROUTES.route
+T = TypeVar("T")
+
+
+@_route("POST", "/build", reads_body=True)
+async def build(request: Request) -> Response:
+    asked = _asked(request)
+    if request.text("remote"):
+        raise Unsupported(f"build {request.text('remote')}: only a context in the request's body is taken")
+    preparing = request.services.builds().prepared(asked, _chunks(request))
+    ready = await preparing.__aenter__()
+    done = False
+
+    async def work(report: Report) -> None:
+        nonlocal done
+        done = True
+        try:
+            await ready.run(report)
+        finally:
+            await preparing.__aexit__(None, None, None)
+
+    try:
+        return Response(content=await progress(work, at_once=True))
+    except BaseException:
+        if not done:
+            await preparing.__aexit__(None, None, None)
+        raise
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    async for chunk in request.body:
+        yield chunk
+
+
+def _asked(request: Request) -> BuildRequest:
+    """What the query and the headers ask for. Raises InvalidInput."""
+    from corten.engine.builds import BuildRequest
+
+    if request.flag("squash"):
+        raise Unsupported("build --squash: the layers of an image stay as they are")
+    if request.text("version") == "2":
+        raise Unsupported("build with BuildKit's protocol: Corten speaks the classic builder's (DOCKER_BUILDKIT=0)")
+    names = [references.parse_tagged(name) for name in request.query.get("t", ()) if name]
+    arguments = _json(request, "buildargs", dict[str, str | None])
+    return BuildRequest(
+        dockerfile=request.text("dockerfile"),
+        names=tuple(dict.fromkeys(names)),
+        arguments={name: value for name, value in arguments.items() if value is not None},
+        labels=_json(request, "labels", dict[str, str]),
+        target=request.text("target"),
+        platform=request.text("platform"),
+        network=request.text("networkmode") or "default",
+        no_cache=request.flag("nocache"),
+        pull=request.flag("pull"),
+        quiet=request.flag("q"),
+        host=_host(request),
+        auths=_auths(request),
+    )
+
+
+def _json(request: Request, name: str, kind: type[T]) -> T:
+    text = request.text(name)
+    try:
+        return msgspec.json.decode(text, type=kind) if text and text != "null" else kind()
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"{name}: {error}") from None
+
+
+def _host(request: Request) -> HostConfig:
+    """The limits of the build's containers."""
+    return HostConfig(
+        memory=request.number("memory") or 0,
+        memory_swap=request.number("memswap") or 0,
+        cpu_shares=request.number("cpushares") or 0,
+        cpu_period=request.number("cpuperiod") or 0,
+        cpu_quota=request.number("cpuquota") or 0,
+        cpuset_cpus=request.text("cpusetcpus"),
+        cpuset_mems=request.text("cpusetmems"),
+        cgroup_parent=request.text("cgroupparent"),
+        shm_size=request.number("shmsize") or 0,
+        ulimits=_json(request, "ulimits", list[Ulimit]) or None,
+        extra_hosts=[one for text in request.query.get("extrahosts", ()) for one in _hosts(text)] or None,
+    )
+
+
+def _hosts(text: str) -> list[str]:
+    """docker sends one host a parameter; docker-py all of them in one, as JSON."""
+    if not text.startswith(("{", "[")):
+        return [one for one in text.split(",") if one]
+    try:
+        value: Any = msgspec.json.decode(text)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"extrahosts: {error}") from None
+    return [f"{name}:{address}" for name, address in value.items()] if isinstance(value, dict) else list(value)
+
+
+class _Auth(msgspec.Struct):
+    """What X-Registry-Config has for one registry."""
+
+    username: str = ""
+    password: str = ""
+    identitytoken: str = ""
+    registrytoken: str = ""
+
+
+def _auths(request: Request) -> Mapping[str, Mapping[str, str]]:
+    """X-Registry-Config: base64 of JSON, by registry. Never logged, never in an error."""
+    header = request.headers.get("x-registry-config", "")
+    if not header:
+        return {}
+    try:
+        content = base64.urlsafe_b64decode(header + "=" * (-len(header) % 4))
+        found = msgspec.json.decode(content, type=dict[str, _Auth] | None) or {}
+    except (ValueError, msgspec.DecodeError):
+        raise InvalidInput("invalid X-Registry-Config header") from None
+    return {host: msgspec.structs.asdict(auth) for host, auth in found.items()}

@@ -1,0 +1,226 @@
+"""What COPY and ADD take, and where it goes: from files that are only known by their index to the entries of a layer.
+
+The rules are those of BuildKit's copy: of a directory its content is copied; the last symbolic link of a source is
+followed; a directory that is there keeps its owner and mode; a file and a directory do not take each other's place.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from corten.build import ignore
+from corten.build.files import IMPLIED, Entry, Tree
+from corten.build.globs import is_pattern
+from corten.errors import InvalidInput, NotFound
+
+Rows = list[tuple[str, Entry]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chosen:
+    """Files for a destination: (path below it, entry). ``renamed`` for a single file that may be given another name."""
+
+    rows: tuple[tuple[str, Entry], ...]
+    renamed: bool = False
+    root: Entry | None = None
+    """The directory whose content it is: how the destination looks if it has to be made."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Marks:
+    """What is changed on the way: the owner (None: as it is), the mode (of ``--chmod``), the newest time."""
+
+    owner: tuple[int, int] | None = None
+    mode: str = ""
+    epoch: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Found:
+    """What is at a destination: its path without symbolic links, its kind ('' for nothing), the directories above it
+    that are there (path, entry), and what of the rows is there already, by path below it."""
+
+    real: str
+    kind: str
+    above: tuple[tuple[str, Entry], ...] = ()
+    there: Mapping[str, Entry] = dataclasses.field(default_factory=dict)
+
+
+def choose(
+    tree: Tree, sources: Sequence[str], *, exclude: Sequence[str] = (), parents: bool = False, required: bool = True
+) -> Chosen:
+    """The files that the sources name. Raises NotFound for one that names nothing, InvalidInput."""
+    rows: dict[str, Entry] = {}
+    root: Entry | None = None
+    files = 0
+    for source in sources:
+        found = _matched(tree, source)
+        if not found and (required or not is_pattern(source)):
+            raise NotFound(f'"/{source.strip("/")}": not found')
+        for shown, real in found:
+            entry = tree.get(real)
+            if parents:
+                _with_parents(tree, source, shown, real, rows)
+                files += 2
+            elif entry.kind == "directory":
+                root = root or entry
+                rows.update(tree.walk(real))
+                files += 2
+            else:
+                rows[posixpath.basename(shown)] = entry
+                files += 1
+    unwanted = ignore.of_patterns(pattern.lstrip("/") for pattern in exclude)
+    kept = {path: entry for path, entry in rows.items() if not unwanted.matches(path)} if exclude else rows
+    ordered = tuple(sorted(kept.items(), key=lambda row: row[0].split("/")))
+    return Chosen(ordered, renamed=files == 1 and len(sources) == 1 and len(ordered) == 1, root=root)
+
+
+def _matched(tree: Tree, source: str) -> list[tuple[str, str]]:
+    """(the path as it is named, the path without symbolic links) of what a source names."""
+    pattern = source.strip("/") if not is_pattern(source) else source.lstrip("/").removeprefix("./")
+    found = [(path, tree.resolve(path)) for path in tree.match(pattern)]
+    return [(path, real) for path, real in found if real is not None]
+
+
+def _with_parents(tree: Tree, source: str, shown: str, real: str, rows: dict[str, Entry]) -> None:
+    """``--parents``: the whole path is kept, from ``/./`` on if the source has that."""
+    _, pivot, _ = source.partition("/./")
+    start = posixpath.normpath(source.partition("/./")[0]).strip("/") if pivot else ""
+    kept = shown[len(start) :].strip("/") if start and shown.startswith(start) else shown
+    parts = kept.split("/")
+    for depth in range(1, len(parts)):
+        above = "/".join(parts[:depth])
+        whole = tree.resolve(f"{start}/{above}")
+        rows.setdefault(above, tree.get(whole) if whole is not None else IMPLIED)
+    entry = tree.get(real)
+    rows[kept] = entry
+    if entry.kind == "directory":
+        rows.update((f"{kept}/{path}", one) for path, one in tree.walk(real))
+
+
+def refuse_climbing(sources: Iterable[str]) -> None:
+    """Raise InvalidInput for a source outside the context."""
+    for source in sources:
+        if posixpath.normpath(source.lstrip("/")).split("/")[0] == "..":
+            raise InvalidInput(f"forbidden path outside the build context: {source}")
+
+
+def fingerprint(chosen: Chosen) -> str:
+    """A digest of what is copied: names, content and what of the metadata is copied; not the times."""
+    hashed = hashlib.sha256(b"renamed" if chosen.renamed else b"")
+    rows = [("", chosen.root), *chosen.rows] if chosen.root else list(chosen.rows)
+    for path, entry in rows:
+        hashed.update(path.encode("utf-8", "surrogateescape") + b"\0")
+        hashed.update(msgspec.json.encode(_without_times(entry)))
+    return hashed.hexdigest()
+
+
+def _without_times(entry: Entry) -> tuple[object, ...]:
+    link = entry.link.encode("utf-8", "surrogateescape").hex()
+    return (
+        entry.kind, entry.mode, entry.uid, entry.gid, entry.size, entry.digest, link, entry.major, entry.minor,
+        entry.xattrs,
+    )  # fmt: skip
+
+
+# --- where it goes
+
+
+def absolute(destination: str, working_directory: str) -> str:
+    """The destination from the root; a slash at its end stays."""
+    whole = posixpath.normpath(posixpath.join("/", working_directory, destination))
+    whole = "/" + whole.lstrip("/")
+    return f"{whole.rstrip('/')}/" if destination.endswith(("/", "/.")) or destination == "." else whole
+
+
+def place(chosen: Chosen, destination: str, found: Found, marks: Marks) -> Rows:
+    """The entries of the layer, by path from the root, directories first. Raises InvalidInput where a file and a
+    directory are in each other's way."""
+    base = found.real.strip("/")
+    is_directory = found.kind == "directory" or destination.endswith("/") or not chosen.renamed
+    if found.kind not in ("", "directory") and is_directory:
+        raise InvalidInput(f"cannot copy to non-directory: {destination.rstrip('/') or '/'}")
+    rows = dict(found.above)
+    time = marks.epoch if marks.epoch is not None else max((entry.mtime for _, entry in chosen.rows), default=0)
+    made = Entry("directory", 0o755, *(marks.owner or (0, 0)), time)
+    inner = base if is_directory else posixpath.dirname(base)
+    for path in _ways(inner):
+        rows.setdefault(path, made)
+    if is_directory and base and found.kind == "" and chosen.root is not None:
+        root = chosen.root if chosen.root.mtime else msgspec.structs.replace(chosen.root, mtime=time)
+        rows[base] = _marked(root, marks)
+    for path, entry in chosen.rows:
+        target = posixpath.join(base, path) if is_directory else base
+        there = found.there.get(path) if is_directory else None
+        if there is not None and (there.kind == "directory") != (entry.kind == "directory"):
+            raise InvalidInput(_conflict(target, entry))
+        if there is not None and there.kind == "directory":
+            rows[target] = there
+            continue
+        rows[target] = _marked(entry, marks)
+    return sorted(rows.items(), key=lambda row: row[0].split("/"))
+
+
+def _conflict(target: str, entry: Entry) -> str:
+    if entry.kind == "directory":
+        return f"cannot copy to non-directory: /{target}"
+    return f"cannot replace to directory /{target} with file"
+
+
+def _ways(path: str) -> Iterator[str]:
+    parts = path.split("/") if path else []
+    for depth in range(1, len(parts) + 1):
+        yield "/".join(parts[:depth])
+
+
+def _marked(entry: Entry, marks: Marks) -> Entry:
+    changes: dict[str, int] = {}
+    if marks.owner is not None:
+        changes["uid"], changes["gid"] = marks.owner
+    if marks.mode and entry.kind != "symlink":
+        changes["mode"] = new_mode(marks.mode, entry)
+    if marks.epoch is not None and entry.mtime > marks.epoch:
+        changes["mtime"] = marks.epoch
+    return msgspec.structs.replace(entry, **changes) if changes else entry
+
+
+# --- --chmod
+
+_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
+
+
+def new_mode(notation: str, entry: Entry) -> int:
+    """The mode that ``--chmod`` makes of an entry's: octal, or symbolic as of chmod(1). Raises InvalidInput."""
+    if notation.isascii() and notation.isdigit():
+        value = int(notation, 8) if set(notation) <= set("01234567") else 0o10000
+        if value > 0o7777:
+            cause = "it should be octal string and between 0 and 07777"
+            raise InvalidInput(f"invalid chmod parameter: '{notation}'. {cause}")
+        return value
+    mode = entry.mode
+    for clause in notation.split(","):
+        mode = _changed(mode, clause, notation, is_directory=entry.kind == "directory")
+    return mode
+
+
+def _changed(mode: int, clause: str, notation: str, *, is_directory: bool) -> int:
+    rest = clause.lstrip("ugoa")
+    who = clause[: len(clause) - len(rest)] or "a"
+    if not rest[1:] or rest[0] not in "+-=" or not set(rest[1:]) <= set("rwxXst"):
+        raise InvalidInput(f"invalid chmod parameter: '{notation}'")
+    everyone = "ugo" if "a" in who else who
+    mask = sum(_WHO[one] for one in set(everyone))
+    bits = 0
+    for letter in rest[1:]:
+        if letter == "X":
+            letter = "x" if is_directory or mode & 0o111 else ""
+        bits |= {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000, "": 0}[letter]
+    bits &= mask
+    if rest[0] == "+":
+        return mode | bits
+    return mode & ~bits if rest[0] == "-" else (mode & ~mask) | bits

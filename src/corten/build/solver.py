@@ -1,0 +1,187 @@
+"""Solving: the stages that a target needs, each a task of its own, each waiting only for what it uses."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from corten.build.applied import base_of
+from corten.build.arguments import DEFAULT_PATH, Given, Scope, global_arguments
+from corten.build.configuring import configured
+from corten.build.failure import Source
+from corten.build.ground import Files, Ground, Output
+from corten.build.instructions import Dockerfile, Instruction, Label, Location, Pair
+from corten.build.parser import parse_trigger
+from corten.build.stage import Options, Other, StageRun
+from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, Origin, plan
+from corten.build.state import Layer, State
+from corten.errors import InvalidInput
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wish:
+    """What a build is asked for, besides its Dockerfile."""
+
+    given: Given
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    contexts: tuple[str, ...] = ()
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    network: str = "default"
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome:
+    state: State
+    scope: Scope
+
+
+class Solver:
+    """One build."""
+
+    def __init__(self, dockerfile: Dockerfile, wish: Wish, ground: Ground, outputs: Callable[[int], Output]) -> None:
+        """``outputs`` gives each stage, by its place among those that are built, where it tells how it goes.
+
+        Raises DockerfileError, and InvalidInput for a target that is none.
+        """
+        if not dockerfile.stages:
+            raise InvalidInput("the Dockerfile is empty: there is no FROM in it")
+        self._dockerfile, self._wish, self._ground = dockerfile, wish, ground
+        self._source = Source(dockerfile.source, dockerfile.text)
+        above = global_arguments(dockerfile, wish.given)
+        bases = [base_of(stage.from_, above, dockerfile.escape, self._source) for stage in dockerfile.stages]
+        self.graph: Graph = plan(dockerfile, bases, wish.given.target, wish.contexts)
+        self._options = Options(
+            wish.given, above, dockerfile.escape, self._source, wish.no_cache, wish.no_cache_filter, wish.network,
+            wish.extra,
+        )  # fmt: skip
+        self._outputs = outputs
+        self._tasks: dict[int, asyncio.Task[_Outcome]] = {}
+
+    @property
+    def total(self) -> int:
+        """How many steps there are: the ARGs above the first FROM, and all of the stages that are needed."""
+        own = sum(len(_instructions(node)) + 1 for node in self._nodes)
+        return len(self._dockerfile.arguments) + own + len(self._wish.labels)
+
+    @property
+    def _nodes(self) -> list[Node]:
+        return [self.graph.nodes[index] for index in self.graph.needed]
+
+    async def solve(self) -> State:
+        """Build the target. Raises what stopped it: DockerfileError, CommandFailed, CortenError."""
+        number = len(self._dockerfile.arguments) + 1
+        for place, node in enumerate(self._nodes):
+            self._tasks[node.stage.index] = asyncio.ensure_future(self._stage(node, number, self._outputs(place)))
+            number += len(_instructions(node)) + 1
+        tasks = [*self._tasks.values()]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+            for task in tasks:
+                if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    raise error
+            return self._tasks[self.graph.target].result().state
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    # --- one stage
+
+    async def _stage(self, node: Node, number: int, output: Output) -> _Outcome:
+        output.begin(number, node.stage.from_.original)
+        state, scope = await self._base(node, output)
+        triggers = self._triggers(state, node.stage.from_.location)
+        if triggers:
+            state = dataclasses.replace(state, config={**state.config, "OnBuild": None}, image="")
+        output.made(state.id)
+        other = Other(self._layers_of(output), self._files_of(output))
+        run = StageRun(self._ground, self._options, output, other, state, scope, node.title)
+        if triggers:
+            output.say(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}")
+        for trigger in triggers:
+            await run.do(trigger)
+        for instruction in _instructions(node):
+            number += 1
+            output.begin(number, instruction.original)
+            await run.do(instruction)
+            output.made(run.state.id)
+        if node.stage.index == self.graph.target:
+            self._label(run, number + 1, output)
+        output.end()
+        return _Outcome(run.state, run.scope)
+
+    def _label(self, run: StageRun, number: int, output: Output) -> None:
+        """The labels that the user asked for are the target's last instructions, and mean what they say."""
+        where = Location(0, 0)
+        for place, (name, value) in enumerate(sorted(self._wish.labels.items()), number):
+            label = Label(location=where, original="", pairs=(Pair(name, value),))
+            output.begin(place, f"LABEL {name}={value}")
+            run.state = configured(label, run.state) or run.state
+            output.made(run.state.id)
+
+    def _triggers(self, state: State, where: Location) -> list[Instruction]:
+        return [parse_trigger(text, where, self._source) for text in state.config.get("OnBuild") or ()]
+
+    async def _base(self, node: Node, output: Output) -> tuple[State, Scope]:
+        origin = node.origin
+        if isinstance(origin, FromStage):
+            outcome = await self._outcome(origin.index)
+            return dataclasses.replace(outcome.state, has_command=False), outcome.scope
+        if isinstance(origin, FromNothing):
+            config = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
+            state = State(config=config, platform=self._wish.given.target_platform, created=self._ground.moment())
+            return state, Scope.of_image(config["Env"])
+        state = await self._image(origin, node.base.platform, output)
+        return state, Scope.of_image(state.config.get("Env") or ())
+
+    async def _image(self, origin: Origin, platform: str, output: Output) -> State:
+        if isinstance(origin, FromContext):
+            state = await self._ground.context_image(origin.name, output)
+            if state is None:
+                files = await self._ground.named_context(origin.name)
+                layer = await self._ground.layer((), list(files.tree.walk("")), [files.spool])
+                state = State(layers=(layer,), platform=self._wish.given.target_platform, created=self._ground.moment())
+            return state
+        assert isinstance(origin, FromImage)
+        return await self._ground.image(origin.name, platform, output)
+
+    async def _outcome(self, index: int) -> _Outcome:
+        return await asyncio.shield(self._tasks[index])
+
+    # --- what a stage takes from elsewhere
+
+    def _layers_of(self, output: Output) -> Callable[[str, bool], Any]:
+        async def layers(name: str, number: bool) -> tuple[Layer, ...] | None:
+            """The layers that a name leads to, None for a directory that is a named context."""
+            origin = self.graph.names.origin(name, number=number)
+            if isinstance(origin, FromStage):
+                return (await self._outcome(origin.index)).state.layers
+            if isinstance(origin, FromNothing):
+                return ()
+            if isinstance(origin, FromContext):
+                state = await self._ground.context_image(origin.name, output)
+                return state.layers if state else None
+            return (await self._ground.image(origin.name, "", output)).layers
+
+        return layers
+
+    def _files_of(self, output: Output) -> Callable[[str], Any]:
+        async def files(name: str) -> Files:
+            origin = self.graph.names.origin(name)
+            assert isinstance(origin, FromContext)
+            return await self._ground.named_context(origin.name)
+
+        return files
+
+
+def _instructions(node: Node) -> Sequence[Instruction]:
+    return () if node.replaced else node.stage.instructions
+
+
+def steps_above(dockerfile: Dockerfile) -> Iterable[tuple[int, str]]:
+    """The ARGs above the first FROM, which are steps, too."""
+    return [(number, one.original) for number, one in enumerate(dockerfile.arguments, 1)]

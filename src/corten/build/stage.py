@@ -1,0 +1,324 @@
+"""One stage, instruction by instruction: what RUN, COPY, ADD and WORKDIR make, from the cache or anew."""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from corten.build import copying, keys
+from corten.build.applied import applied
+from corten.build.arguments import Given, Globals, Scope
+from corten.build.configuring import configured, shell_of
+from corten.build.copying import Chosen, Marks
+from corten.build.expansion import Rules
+from corten.build.failure import Source
+from corten.build.files import Entry, Tree
+from corten.build.globs import is_pattern
+from corten.build.ground import Attached, Command, Files, Ground, Output, Record, Spool
+from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
+from corten.build.state import Layer, State
+from corten.errors import InvalidInput
+from corten.spec.image import unix_seconds
+
+_REMOTE = ("http://", "https://", "git://", "git@", "ssh://")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Options:
+    """What holds for a whole build. ``extra`` are the settings that a command's key has besides its own."""
+
+    given: Given
+    above: Globals
+    escape: str
+    source: Source
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    network: str = "default"
+    extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """Files of one source of a COPY or ADD."""
+
+    chosen: Chosen
+    spool: Spool
+    keeps_owner: bool
+
+
+class Other:
+    """Where a stage finds others: by a name of ``--from`` or ``from=``."""
+
+    def __init__(self, layers: Callable[[str, bool], Any], files: Callable[[str], Any]) -> None:
+        self.layers, self.files = layers, files
+
+
+class StageRun:
+    """The run of one stage."""
+
+    def __init__(
+        self, ground: Ground, options: Options, output: Output, other: Other, state: State, scope: Scope, name: str
+    ) -> None:
+        self._ground, self._options, self._output, self._other = ground, options, output, other
+        self.state, self.scope = state, scope
+        self._fresh = options.no_cache or name in options.no_cache_filter
+
+    async def do(self, instruction: Instruction) -> None:
+        """Follow one instruction. Raises DockerfileError, CommandFailed, CortenError."""
+        options = self._options
+        if isinstance(instruction, Arg):
+            self._argument(instruction)
+            return
+        one, _ = applied(instruction, self.scope.variables, options.escape, options.source)
+        if isinstance(one, Run):
+            await self._run(one)
+        elif isinstance(one, Copy | Add):
+            await self._files(one)
+        elif isinstance(one, Workdir):
+            await self._working_directory(one)
+        elif (state := configured(one, self.state)) is not None:
+            self.state = state
+        if isinstance(one, Env):
+            try:
+                self.scope = self.scope.with_env(one.pairs)
+            except InvalidInput as error:
+                raise options.source.error(error.message, one.location, one.keyword) from None
+
+    def _argument(self, one: Arg) -> None:
+        options = self._options
+        try:
+            self.scope, _ = self.scope.with_arg(one, options.given, options.above, Rules(options.escape))
+        except InvalidInput as error:
+            raise options.source.error(error.message, one.location, one.keyword) from None
+        words = (str(definition) for definition in self.scope.arguments[-len(one.definitions) :])
+        self.state = self.state.step(f"ARG {' '.join(words)}")
+
+    # --- the cache
+
+    async def _made(self, key: str, about: str, make: Callable[[], Any]) -> Record:
+        """What a step makes: by the cache, or anew."""
+        if not self._fresh and (record := await self._ground.find(key, self.state.layers)) is not None:
+            self._output.cached()
+            return record
+        layer: Layer | None = await make()
+        created = self._ground.moment()
+        if layer is not None:
+            layer = msgspec.structs.replace(layer, created=created)
+        record = Record(layer, created, about)
+        await self._ground.keep(key, record, self.state.layers)
+        return record
+
+    def _after(self, record: Record, created_by: str, **changes: Any) -> None:
+        state = self.state if record.layer else dataclasses.replace(self.state, created=record.created)
+        self.state = state.step(f"{created_by} # buildkit", record.layer, **changes)
+
+    # --- RUN
+
+    async def _run(self, one: Run) -> None:
+        command = await self._command(one)
+        key = keys.of_command(self.state.chain, command, self._options.extra)
+        shown = " ".join([*self.scope.in_history(), *command.words])
+        record = await self._made(
+            key, f"RUN {' '.join(command.words)}",
+            lambda: self._ground.run(self.state.layers, command, self._output),
+        )  # fmt: skip
+        self._after(record, f"RUN {shown}")
+
+    async def _command(self, one: Run) -> Command:
+        words, script = self._words(one)
+        config = self.state.config
+        mounts = [await self._attached(mount) for mount in one.mounts]
+        return Command(
+            words=tuple(words),
+            variables=self.scope.variables,
+            hidden={k: v for k, v in self._options.given.proxies().items() if k not in self.scope.variables},
+            user=config.get("User") or "",
+            working_directory=config.get("WorkingDir") or "/",
+            network=self._options.network if one.network == "default" else one.network,
+            shown=" ".join(words),
+            mounts=tuple(mounts),
+            script=script,
+        )
+
+    def _words(self, one: Run) -> tuple[list[str], HereDocument | None]:
+        """The argument vector; here-documents are the shell's, unless the first is all there is: then it is the
+        script, for the shell or for what its first line names."""
+        command = one.command
+        if not command.in_shell:
+            return list(command.words), None
+        text = command.words[0] if command.words else ""
+        shell = list(shell_of(self.state))
+        if command.files and text.startswith("<<") and len(text.split()) == 1:
+            document = command.files[0]
+            if document.data.startswith("#!"):
+                return [f"/dev/pipes/{document.name}"], document
+            return [*shell, document.data], None
+        for document in command.files:
+            text += f"\n{document.content}{document.name}"
+        return [*shell, text], None
+
+    async def _attached(self, mount: Mount) -> Attached:
+        if mount.from_:
+            return Attached(mount, await self._other.layers(mount.from_, False))
+        if mount.type != "bind":
+            return Attached(mount)
+        files = await self._ground.context()
+        chosen = copying.choose(files.tree, ["."])
+        layer = await self._context_layer(files, chosen)
+        return Attached(mount, (layer,))
+
+    async def _context_layer(self, files: Files, chosen: Chosen) -> Layer:
+        """The whole context as a layer, for those who mount it."""
+        key = keys.key_of("context", content=copying.fingerprint(chosen))
+        if (record := await self._ground.find(key, ())) is not None and record.layer is not None:
+            return record.layer
+        layer = await self._ground.layer((), [*chosen.rows], [files.spool])
+        await self._ground.keep(key, Record(layer, self._ground.moment(), "context"), ())
+        return layer
+
+    # --- WORKDIR
+
+    async def _working_directory(self, one: Workdir) -> None:
+        path = posixpath.normpath(posixpath.join("/", self.state.config.get("WorkingDir") or "/", one.path))
+        path = "/" + path.lstrip("/")
+        key = keys.key_of("workdir", chain=self.state.chain, path=path)
+        record = await self._made(key, f"WORKDIR {path}", lambda: self._directory(path))
+        self._after(record, f"WORKDIR {path}", WorkingDir=path)
+
+    async def _directory(self, path: str) -> Layer | None:
+        found, _ = await self._ground.look(self.state.layers, path, (), "")
+        if found.kind:
+            return None
+        # The time of what it is made on: the same every time, as far as that is.
+        time = unix_seconds(self.state.created) * 10**9
+        root = Entry("directory", 0o755, mtime=max(0, time))
+        rows = copying.place(Chosen((), root=root), f"{path}/", found, Marks(epoch=root.mtime))
+        return await self._ground.layer(self.state.layers, rows, ())
+
+    # --- COPY and ADD
+
+    async def _files(self, one: Copy | Add) -> None:
+        options = self._options
+        destination = copying.absolute(one.destination, self.state.config.get("WorkingDir") or "/")
+        try:
+            parts = await self._parts(one)
+            if len(parts) > 1 or len(one.sources) + len(one.documents) > 1:
+                if not destination.endswith("/"):
+                    raise InvalidInput(
+                        f"When using {one.keyword} with more than one source file, the destination must be a "
+                        "directory and end with a /"
+                    )
+        except InvalidInput as error:
+            raise options.source.error(error.message, one.location, one.keyword) from None
+        below = () if one.link else self.state.layers
+        key = keys.key_of(
+            "copy", chain="" if one.link else self.state.chain, destination=destination, owner=one.chown,
+            mode=one.chmod, parts=[[copying.fingerprint(part.chosen), part.keeps_owner] for part in parts],
+            epoch=self._ground.epoch,
+        )  # fmt: skip
+        shown = _history(one)
+        record = await self._made(key, shown, lambda: self._copy(one, parts, destination, below))
+        self._after(record, shown)
+
+    async def _copy(
+        self, one: Copy | Add, parts: Sequence[Part], destination: str, below: Sequence[Layer]
+    ) -> Layer:
+        rows: dict[str, Entry] = {}
+        for place, part in enumerate(parts):
+            names = [path for path, _ in part.chosen.rows]
+            found, owner = await self._ground.look(below, destination, names, one.chown)
+            if owner is None and not part.keeps_owner:
+                owner = (0, 0)
+            marks = Marks(owner, one.chmod, self._ground.epoch)
+            placed = copying.place(part.chosen, destination, found, marks)
+            rows.update((path, _in_spool(entry, place)) for path, entry in placed)
+        ordered = sorted(rows.items(), key=lambda row: row[0].split("/"))
+        return await self._ground.layer(self.state.layers, ordered, [part.spool for part in parts])
+
+    async def _parts(self, one: Copy | Add) -> list[Part]:
+        parts = []
+        local = [source for source in one.sources if not (isinstance(one, Add) and source.startswith(_REMOTE))]
+        if isinstance(one, Add) and one.checksum and (local or len(one.sources) > 1):
+            raise InvalidInput("checksum can't be specified for local or multiple sources")
+        if local:
+            parts += await self._local(one, local)
+        if isinstance(one, Add):
+            for source in one.sources:
+                if source.startswith(_REMOTE):
+                    parts.append(await self._remote(one, source))
+        if one.documents:
+            files = await self._ground.documents(one.documents)
+            parts.append(Part(copying.choose(files.tree, files.tree.names("")), files.spool, False))
+        return parts
+
+    async def _local(self, one: Copy | Add, sources: Sequence[str]) -> list[Part]:
+        parents = isinstance(one, Copy) and one.parents
+        if isinstance(one, Copy) and one.from_:
+            layers = await self._other.layers(one.from_, True)
+            if layers is None:
+                files = await self._other.files(one.from_)
+                return [self._part(files, sources, one, parents, keeps_owner=False)]
+            files = await self._ground.gathered(layers, sources)
+            return [self._part(files, sources, one, parents, keeps_owner=True)]
+        copying.refuse_climbing(sources)
+        files = await self._ground.context()
+        if not isinstance(one, Add) or one.unpack is False:
+            return [self._part(files, sources, one, parents, keeps_owner=False)]
+        return await self._with_archives(one, files, sources)
+
+    def _part(
+        self, files: Files, sources: Sequence[str], one: Copy | Add, parents: bool, *, keeps_owner: bool
+    ) -> Part:
+        chosen = copying.choose(files.tree, sources, exclude=one.exclude, parents=parents)
+        return Part(chosen, files.spool, keeps_owner)
+
+    async def _with_archives(self, one: Add, files: Files, sources: Sequence[str]) -> list[Part]:
+        """ADD unpacks a file of the context that is an archive."""
+        plain: list[str] = []
+        parts: list[Part] = []
+        for source in sources:
+            for path in files.tree.match(source.strip("/")):
+                real = files.tree.resolve(path)
+                if real is None:
+                    continue
+                inner = await self._ground.unpacked(files, real) if _may_be_archive(files.tree, real) else None
+                if inner is not None:
+                    parts.append(Part(copying.choose(inner.tree, ["."]), inner.spool, True))
+                else:
+                    plain.append(path)
+            if not is_pattern(source) and files.tree.resolve(source) is None:
+                plain.append(source)
+        if plain or not parts:
+            parts.insert(0, self._part(files, plain or sources, one, False, keeps_owner=False))
+        return parts
+
+    async def _remote(self, one: Add, url: str) -> Part:
+        files, is_tree = await self._ground.fetched(url, one.checksum, keep_git_directory=bool(one.keep_git_dir))
+        if one.unpack and not is_tree:
+            (name,) = files.tree.names("")
+            inner = await self._ground.unpacked(files, name)
+            if inner is not None:
+                return Part(copying.choose(inner.tree, ["."]), inner.spool, True)
+        sources = ["."] if is_tree else files.tree.names("")
+        return Part(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, False)
+
+
+def _may_be_archive(tree: Tree, path: str) -> bool:
+    entry = tree.get(path)
+    return entry.kind == "file" and entry.size > 0
+
+
+def _in_spool(entry: Entry, place: int) -> Entry:
+    return entry if entry.spool == place else msgspec.structs.replace(entry, spool=place)
+
+
+def _history(one: Copy | Add) -> str:
+    words = [one.keyword]
+    words += ["--parents"] if isinstance(one, Copy) and one.parents else []
+    words += [f"--chown={one.chown}"] if one.chown else []
+    words += [f"--chmod={one.chmod}"] if one.chmod else []
+    return " ".join([*words, *one.sources, *(f"<<{document.name}" for document in one.documents), one.destination])

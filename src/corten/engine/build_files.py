@@ -1,0 +1,144 @@
+"""Files of a build whose content lies in a spool: contexts, archives, what was copied out of a root.
+
+An archive is read by a worker while it comes in; nothing of it is unpacked, so that none of its names means anything
+on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from corten.build.files import Entry, Tree
+from corten.build.ground import Files
+from corten.build.instructions import HereDocument
+from corten.engine.archives import Archives
+from corten.engine.clock import parse_time
+from corten.errors import CortenError, DataCorrupt, InvalidInput
+
+_HEADS = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
+"""What gzip, zstd, bzip2 and xz begin with."""
+_USTAR = slice(257, 262)
+
+
+class FileSpool:
+    """Content in a file without a name: it is gone when it is closed, or the engine ends."""
+
+    def __init__(self, staging: Path) -> None:
+        try:
+            self.descriptor = os.open(staging, os.O_RDWR | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise CortenError.from_os("create", f"a file in {staging}", error) from error
+        self.end = 0
+
+    def read(self, entry: Entry, limit: int) -> bytes:
+        """A file's content. Raises InvalidInput for more than ``limit`` bytes."""
+        if entry.size > limit:
+            raise InvalidInput(f"read a file of the context: {entry.size} bytes are over the limit of {limit}")
+        return os.pread(self.descriptor, entry.size, entry.offset)
+
+    def again(self) -> int:
+        """One more descriptor, with a position of its own."""
+        return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def close(self) -> None:
+        """Let go of it."""
+        os.close(self.descriptor)
+
+
+class BuildFiles:
+    """The spools of one build. :meth:`close` lets go of all of them."""
+
+    def __init__(self, archives: Archives, staging: Path) -> None:
+        self._archives, self._staging = archives, staging
+        self._spools: list[FileSpool] = []
+
+    def close(self) -> None:
+        """The build is over."""
+        for spool in self._spools:
+            spool.close()
+        self._spools.clear()
+
+    def spool(self) -> FileSpool:
+        """A new one."""
+        made = FileSpool(self._staging)
+        self._spools.append(made)
+        return made
+
+    async def index(self, chunks: AsyncIterator[bytes]) -> Files:
+        """The files of an archive, compressed or not, as it comes in. Raises DataCorrupt, InvalidInput."""
+        spool = self.spool()
+        async with self._archives.outside("index", {"path": sys.path}, [spool.descriptor], writes=True) as worker:
+            async for chunk in chunks:
+                await worker.write(chunk)
+            worker.end_of_input()
+            found = await worker.report()
+        return _files(found["rows"], spool)
+
+    async def unpacked(self, files: Files, path: str) -> Files | None:
+        """The files of an archive that is one of the files; None if it is none."""
+        assert isinstance(files.spool, FileSpool)
+        entry = files.tree.get(path)
+        head = os.pread(files.spool.descriptor, min(512, entry.size), entry.offset)
+        packed = head.startswith(_HEADS)
+        if not packed and head[_USTAR] != b"ustar":
+            return None
+        spool = self.spool()
+        source = files.spool.again()
+        try:
+            os.lseek(source, entry.offset, os.SEEK_SET)
+            args = {"size": entry.size, "path": sys.path}
+            async with self._archives.outside("index", args, [source, spool.descriptor]) as worker:
+                found = await worker.report()
+        except DataCorrupt:
+            if packed:  # a compressed file that is no archive is copied as it is
+                return None
+            raise
+        finally:
+            os.close(source)
+        return _files(found["rows"], spool)
+
+    def documents(self, documents: Sequence[HereDocument]) -> Files:
+        """Here-documents as files of these names."""
+        spool = self.spool()
+        entries = {one.name: self.put(spool, one.data.encode("utf-8", "surrogateescape"), 0o644) for one in documents}
+        return Files(Tree(entries), spool)
+
+    def put(self, spool: FileSpool, content: bytes, mode: int, mtime: str = "") -> Entry:
+        """One more file of a spool."""
+        offset = spool.end
+        os.pwrite(spool.descriptor, content, offset)
+        spool.end += len(content)
+        time = parse_time(mtime) if mtime else 0
+        digest = hashlib.sha256(content).hexdigest()
+        return Entry("file", mode, 0, 0, time, len(content), offset, digest)
+
+
+def _files(rows: list[tuple[str, list[object]]], spool: FileSpool) -> Files:
+    try:
+        entries = {uncarried(path): _entry(row) for path, row in rows}
+    except msgspec.ValidationError as error:
+        raise DataCorrupt(f"read the archive: {error}") from error
+    return Files(Tree(entries), spool)
+
+
+def _entry(row: list[object]) -> Entry:
+    entry = msgspec.convert(row, Entry)
+    if entry.link and not entry.link.isascii():
+        entry = msgspec.structs.replace(entry, link=uncarried(entry.link))
+    return entry
+
+
+def uncarried(text: str) -> str:
+    """Text that came as characters of Latin-1, with surrogate escapes."""
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def carried(text: str) -> str:
+    """The other way."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")

@@ -1,0 +1,190 @@
+"""The engine, as a build sees it: see :class:`corten.build.ground.Ground`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from corten.build.copying import Found, Rows
+from corten.build.files import Entry
+from corten.build.ground import Command, Files, Output, Record, Spool
+from corten.build.instructions import HereDocument
+from corten.build.state import Layer, State, of_image
+from corten.engine.archives import Archives
+from corten.engine.build_cache import BuildCache
+from corten.engine.build_files import BuildFiles, FileSpool, carried, uncarried
+from corten.engine.build_layers import BuildLayers, Hold
+from corten.engine.build_rooms import Rooms, Terms
+from corten.engine.clock import format_time, now
+from corten.engine.images import Images
+from corten.errors import NotFound, Unsupported
+from corten.spec import platform as platforms
+from corten.spec import reference
+from corten.spec.image import Image
+from corten.spec.platform import Platform
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Means:
+    """What all builds of an engine share."""
+
+    images: Images
+    layers: BuildLayers
+    cache: BuildCache
+    rooms: Rooms
+    archives: Archives
+
+
+@dataclasses.dataclass(slots=True)
+class BuildGround:
+    """That of one build."""
+
+    means: Means
+    files: BuildFiles
+    hold: Hold
+    terms: Terms
+    platform: Platform
+    own: Files
+    """The context."""
+    pull: bool = False
+    auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+    epoch_seconds: int | None = None
+    contexts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
+
+    # --- images
+
+    async def image(self, name: str, platform: str, output: Output) -> State:
+        """The image of a name: one that is here, unless the build is to ask the registry; else pulled."""
+        known = self._pulled.get((name, platform))
+        if known is None:
+            known = await self._state(await self._found(name, platform, output))
+            self._pulled[name, platform] = known
+        return known
+
+    async def _found(self, name: str, platform: str, output: Output) -> Image:
+        wanted = platforms.parse(platform, self.platform) if platform else self.platform
+        found = None if self.pull else self.means.images.find_named(name)
+        if found is not None and (not platform or platforms.choose([found.platform], wanted) is not None):
+            return found
+        asked = platform or str(wanted)
+        return await self.means.images.pull(name, asked, self._auth(name), output.status)
+
+    def _auth(self, name: str) -> Mapping[str, str] | None:
+        domain = reference.parse(name).domain
+        for host in (domain, *(("https://index.docker.io/v1/", "index.docker.io") if domain == "docker.io" else ())):
+            if host in self.auths:
+                return self.auths[host]
+        return None
+
+    async def _state(self, image: Image) -> State:
+        layers = self.means.layers.of_image(image)
+        if not await self.means.layers.present(self.hold, layers):
+            raise NotFound(f"No such image: {image.id}")
+        return of_image(image.raw, layers, image.platform, image.id)
+
+    # --- files
+
+    async def context(self) -> Files:
+        """The context."""
+        return self.own
+
+    async def named_context(self, name: str) -> Files:
+        """A named context that is a directory."""
+        raise NotFound(f"no context is named {name}")
+
+    async def context_image(self, name: str, output: Output) -> State | None:
+        """The image that a named context is."""
+        return None
+
+    async def gathered(self, layers: Sequence[Layer], sources: Sequence[str]) -> Files:
+        """What the sources name in a root."""
+        async with self.means.rooms.looking(layers) as room:
+            archive = await self.means.archives.gather(room, [carried(source) for source in sources])
+            return await self.files.index(archive)
+
+    async def documents(self, documents: Sequence[HereDocument]) -> Files:
+        """Here-documents as files."""
+        return self.files.documents(documents)
+
+    async def unpacked(self, files: Files, path: str) -> Files | None:
+        """The files of an archive."""
+        return await self.files.unpacked(files, path)
+
+    async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool) -> tuple[Files, bool]:
+        """What a URL names."""
+        from corten.engine.build_remote import fetched
+
+        return await fetched(self.files, url, checksum, keep_git_directory=keep_git_directory)
+
+    async def look(
+        self, layers: Sequence[Layer], path: str, names: Sequence[str], owner: str
+    ) -> tuple[Found, tuple[int, int] | None]:
+        """What is at a place of a root."""
+        if not layers:
+            return _nothing(path), _numbers(owner)
+        args = {"path": carried(path), "names": [carried(name) for name in names], "owner": owner}
+        async with self.means.rooms.looking(layers) as room:
+            answer = await self.means.archives.look(room, args)
+        found = Found(
+            uncarried(answer["real"]),
+            answer["kind"],
+            tuple((uncarried(name), msgspec.convert(row, Entry)) for name, row in answer["above"]),
+            {uncarried(name): msgspec.convert(row, Entry) for name, row in answer["there"]},
+        )
+        return found, tuple(answer["owner"]) if owner else None
+
+    # --- layers
+
+    async def layer(self, below: Sequence[Layer], rows: Rows, spools: Sequence[Spool]) -> Layer:
+        """A layer of entries."""
+        own = [spool for spool in spools if isinstance(spool, FileSpool)]
+        return await self.means.layers.composed(self.hold, below, rows, own)
+
+    async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
+        """Run a command in a container of its own."""
+        async with self.means.rooms.ran(below, command, self.terms, output) as container:
+            archive = await self.means.archives.layer(container, self.epoch_seconds)
+            return await self.means.layers.written(self.hold, below, archive)
+
+    async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
+        """What the cache has under a key."""
+        entry = self.means.cache.find(key)
+        if entry is None:
+            return None
+        layer = entry.record.layer
+        if layer is not None and not await self.means.layers.present(self.hold, [*below, layer]):
+            return None
+        self.means.cache.used(entry)
+        return entry.record
+
+    async def keep(self, key: str, record: Record, below: Sequence[Layer]) -> None:
+        """Remember what was made, and on top of what."""
+        self.means.cache.keep(key, record, below, record.layer.size if record.layer else 0)
+
+    def moment(self) -> str:
+        """SOURCE_DATE_EPOCH's time, or this moment."""
+        return now() if self.epoch_seconds is None else format_time(self.epoch_seconds * 10**9)
+
+    @property
+    def epoch(self) -> int | None:
+        """In nanoseconds."""
+        return None if self.epoch_seconds is None else self.epoch_seconds * 10**9
+
+
+def _nothing(path: str) -> Found:
+    """A place in a root without a file."""
+    return Found("/" + path.strip("/"), "" if path.strip("/") else "directory")
+
+
+def _numbers(owner: str) -> tuple[int, int] | None:
+    """An owner where there is no /etc/passwd. Raises Unsupported for a name."""
+    if not owner:
+        return None
+    user, _, group = owner.partition(":")
+    if not user.isdigit() or not (group or user).isdigit():
+        raise Unsupported(f"--chown={owner}: there is no /etc/passwd to look the name up in")
+    return int(user), int(group or user)

@@ -1,0 +1,182 @@
+"""The layers that builds make: written once as a blob, unpacked, and held until an image or the cache has them."""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from corten.build.copying import Rows
+from corten.build.state import Layer
+from corten.engine.archives import Archives
+from corten.engine.build_files import FileSpool, carried
+from corten.engine.images import Images
+from corten.engine.ingest import Ingest
+from corten.errors import CortenError, NotFound
+from corten.spec import digest as digests
+from corten.spec.descriptor import OCI_LAYER, Descriptor
+from corten.spec.digest import Digest
+from corten.spec.image import Image
+from corten.store import layers as stored
+from corten.store.images import ImageStore
+from corten.store.layers import LayerStore
+
+_NOTHING = "sha256:" + hashlib.sha256(bytes(10240)).hexdigest()
+"""The digest of an archive without a member."""
+
+
+class BuildLayers:
+    """Those of one engine."""
+
+    def __init__(self, store: ImageStore, images: Images, archives: Archives, staging: Path) -> None:
+        self._store, self._images, self._archives, self._staging = store, images, archives, staging
+        self._ingest = Ingest(store)
+        self._layers: collections.Counter[str] = collections.Counter()
+        self._blobs: collections.Counter[Digest] = collections.Counter()
+        self._unpacking: dict[str, asyncio.Lock] = {}
+
+    def pins(self) -> tuple[set[str], set[Digest]]:
+        """The layers (short names) and blobs that builds hold."""
+        return set(self._layers), set(self._blobs)
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[Hold]:
+        """What one build holds, until it ends."""
+        hold = Hold()
+        try:
+            yield hold
+        finally:
+            self._layers.subtract(hold.layers)
+            self._blobs.subtract(hold.blobs)
+            self._layers, self._blobs = +self._layers, +self._blobs
+
+    async def hold(self, hold: Hold, layers: Sequence[Layer]) -> None:
+        """Nobody collects these from now on: what is being collected is gone when this returns."""
+        chain = digests.chain_ids(Digest(layer.diff_id) for layer in layers)
+        shorts = {LayerStore.short(one) for one in chain} - hold.layers
+        blobs = {Digest(layer.digest) for layer in layers} - hold.blobs
+        self._layers.update(shorts)
+        self._blobs.update(blobs)
+        hold.layers |= shorts
+        hold.blobs |= blobs
+        if shorts or blobs:
+            await self._images.settled()
+
+    def of_image(self, image: Image) -> tuple[Layer, ...]:
+        """The layers of an image that is here."""
+        return tuple(
+            Layer(blob.digest, blob.size, blob.media_type, diff_id, image.created)
+            for blob, diff_id in zip(image.layers, image.diff_ids, strict=True)
+        )
+
+    # --- made
+
+    async def composed(self, hold: Hold, below: Sequence[Layer], rows: Rows, spools: Sequence[FileSpool]) -> Layer:
+        """A layer of entries whose content is in spools, on top of others."""
+        listed = FileSpool(self._staging)
+        try:
+            content = json.dumps([(carried(path), _row(entry)) for path, entry in rows]).encode()
+            await asyncio.to_thread(os.pwrite, listed.descriptor, content, 0)
+            with self._staged() as (path, target):
+                descriptors = [listed.descriptor, target, *(spool.descriptor for spool in spools)]
+                async with self._archives.outside("compose", {}, descriptors) as worker:
+                    found = await worker.report()
+                layer = Layer(found["digest"], found["size"], OCI_LAYER, found["digest"])
+                await self._publish(hold, below, layer, path)
+        finally:
+            listed.close()
+        return layer
+
+    async def written(self, hold: Hold, below: Sequence[Layer], chunks: AsyncIterator[bytes]) -> Layer | None:
+        """A layer of an archive as it comes, on top of others; None for one without a member."""
+        hashed, size = hashlib.sha256(), 0
+        with self._staged() as (path, target):
+            async for chunk in chunks:
+                hashed.update(chunk)
+                size += len(chunk)
+                _write(target, chunk)
+            digest = f"sha256:{hashed.hexdigest()}"
+            if digest == _NOTHING:
+                return None
+            await asyncio.to_thread(os.fsync, target)
+            layer = Layer(digest, size, OCI_LAYER, digest)
+            await self._publish(hold, below, layer, path)
+        return layer
+
+    async def _publish(self, hold: Hold, below: Sequence[Layer], layer: Layer, path: Path) -> None:
+        await self.hold(hold, [*below, layer])
+        digest = Digest(layer.digest)
+        if not self._store.blobs.has(digest):
+            await asyncio.to_thread(self._store.blobs.publish, path, digest)
+        await self.unpacked([*below, layer])
+
+    async def present(self, hold: Hold, layers: Sequence[Layer]) -> bool:
+        """Whether layers are all here, held from now on and unpacked one on top of the other."""
+        await self.hold(hold, layers)
+        if not all(self._store.blobs.has(Digest(layer.digest)) for layer in layers):
+            return False
+        await self.unpacked(layers)
+        return True
+
+    async def unpacked(self, layers: Sequence[Layer]) -> None:
+        """Unpack those that are not. Raises DataCorrupt, CortenError."""
+        chain = digests.chain_ids(Digest(layer.diff_id) for layer in layers)
+        parent: stored.Layer | None = None
+        for chain_id, layer in zip(chain, layers, strict=True):
+            try:
+                parent = self._store.layers.record(chain_id)
+            except NotFound:
+                async with self._unpacking.setdefault(chain_id, asyncio.Lock()):
+                    blob = Descriptor(layer.media_type, Digest(layer.digest), layer.size)
+                    parent = await asyncio.to_thread(
+                        self._ingest.layer, blob, Digest(layer.diff_id), parent, lambda _: None
+                    )
+                self._unpacking.pop(chain_id, None)
+
+    def size(self, layers: Sequence[Layer]) -> int:
+        """Bytes of the files of the highest."""
+        chain = digests.chain_ids(Digest(layer.diff_id) for layer in layers)
+        return self._store.layers.record(chain[-1]).size if chain else 0
+
+    @contextlib.contextmanager
+    def _staged(self) -> Iterator[tuple[Path, int]]:
+        """A file that may become a blob."""
+        try:
+            descriptor, name = tempfile.mkstemp(dir=self._staging, prefix="built-")
+            os.fchmod(descriptor, 0o444)
+        except OSError as error:
+            raise CortenError.from_os("create", f"a file in {self._staging}", error) from error
+        try:
+            yield Path(name), descriptor
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+
+class Hold:
+    """What one build holds: layers by their short names, blobs."""
+
+    def __init__(self) -> None:
+        self.layers: set[str] = set()
+        self.blobs: set[Digest] = set()
+
+
+def _row(entry: msgspec.Struct) -> list[object]:
+    row: list[object] = list(msgspec.structs.astuple(entry))
+    row[8] = carried(str(row[8]))
+    return row
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    left = memoryview(data)
+    while left:
+        left = left[os.write(descriptor, left) :]

@@ -1,0 +1,191 @@
+"""Builds: a context and a Dockerfile in, an image out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from corten.build import ignore
+from corten.build.arguments import Given, unconsumed
+from corten.build.files import Tree
+from corten.build.ground import Files
+from corten.build.instructions import Dockerfile
+from corten.build.parser import parse
+from corten.build.solver import Solver, Wish, steps_above
+from corten.build.state import State
+from corten.engine.build_files import BuildFiles, FileSpool
+from corten.engine.build_ground import BuildGround, Means
+from corten.engine.build_output import Outputs
+from corten.engine.build_rooms import Terms
+from corten.engine.ingest import Report
+from corten.engine.model import HostConfig
+from corten.errors import InvalidInput
+from corten.spec import digest as digests
+from corten.spec import platform as platforms
+from corten.spec.descriptor import Descriptor
+from corten.spec.digest import Digest
+from corten.spec.platform import Platform
+from corten.spec.reference import Reference
+
+_LARGEST_DOCKERFILE = 16 << 20
+_DEFAULT = "Dockerfile"
+_NO_LIMITS = HostConfig()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """What a client asks for; ``host`` has the limits of the commands, ``auths`` what it shows to registries."""
+
+    dockerfile: str = ""
+    names: tuple[Reference, ...] = ()
+    arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    target: str = ""
+    platform: str = ""
+    network: str = "default"
+    no_cache: bool = False
+    no_cache_filter: tuple[str, ...] = ()
+    pull: bool = False
+    quiet: bool = False
+    host: HostConfig = _NO_LIMITS
+    auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
+
+
+class Build:
+    """One build, whose Dockerfile has been understood. :meth:`run` it within what :meth:`Builds.prepared` gives."""
+
+    def __init__(self, request: BuildRequest, dockerfile: Dockerfile, ground: BuildGround, means: Means) -> None:
+        self._request, self._dockerfile, self._ground, self._means = request, dockerfile, ground, means
+        self._given = _given(request, ground.platform)
+        wish = Wish(
+            given=self._given, labels=request.labels, no_cache=request.no_cache,
+            no_cache_filter=request.no_cache_filter, network=request.network, extra=_extra(request.host),
+        )  # fmt: skip
+        self._outputs = Outputs()
+        self._solver = Solver(dockerfile, wish, ground, self._outputs.of)
+
+    async def run(self, report: Report) -> str:
+        """The ID of the image. Raises what stopped it."""
+        outputs, request = self._outputs, self._request
+        outputs.start(report, self._solver.total, quiet=request.quiet)
+        for number, text in steps_above(self._dockerfile):
+            outputs.of(0).begin(number, text)
+        try:
+            state = await self._solver.solve()
+        finally:
+            outputs.flush()
+        if names := unconsumed(self._dockerfile, self._given):
+            outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
+        id = await self._image(state)
+        if request.quiet:
+            report({"stream": f"{id}\n"})
+            return id
+        report({"aux": {"ID": id}})
+        outputs.line(f"Successfully built {digests.short(id)}")
+        for name in request.names:
+            outputs.line(f"Successfully tagged {name.familiar}")
+        return id
+
+    async def _image(self, state: State) -> str:
+        """The image of a state: the one that it is already, or a new one."""
+        if state.image and self._means.images.find(state.image) is not None:
+            for name in self._request.names:
+                await self._means.images.tag(state.image, name.familiar)
+            return state.image
+        blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names, "")
+        return image.id
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Builds:
+    """The builds of one engine."""
+
+    means: Means
+    staging: Path
+    machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
+
+    @contextlib.asynccontextmanager
+    async def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AsyncIterator[Build]:
+        """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
+        with self._files() as files, self.means.layers.holding() as hold:
+            own = await files.index(context)
+            dockerfile, own = _read(own, request.dockerfile)
+            platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
+            epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
+            ground = BuildGround(
+                self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
+                epoch,
+            )  # fmt: skip
+            yield Build(request, dockerfile, ground, self.means)
+
+    def pins(self) -> tuple[set[str], set[Digest]]:
+        """The layers (short names) and blobs that builds and their cache need."""
+        cached, held = self.means.cache.pins(), self.means.layers.pins()
+        return cached[0] | held[0], cached[1] | held[1]
+
+    @contextlib.contextmanager
+    def _files(self) -> Iterator[BuildFiles]:
+        files = BuildFiles(self.means.archives, self.staging)
+        try:
+            yield files
+        finally:
+            files.close()
+
+
+def _read(files: Files, name: str) -> tuple[Dockerfile, Files]:
+    """The Dockerfile, and the context without what is to be ignored. Raises InvalidInput, DockerfileError."""
+    path = (name or _DEFAULT).removeprefix("./").strip("/")
+    real = files.tree.resolve(path)
+    if real is None and not name:
+        real = files.tree.resolve(_DEFAULT.lower())
+    if real is None or files.tree.get(real).kind != "file":
+        raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
+    dockerfile = parse(_content(files, real), name or _DEFAULT)
+    return dockerfile, Files(_considered(files, real), files.spool)
+
+
+def _content(files: Files, path: str) -> bytes:
+    assert isinstance(files.spool, FileSpool)
+    return files.spool.read(files.tree.get(path), _LARGEST_DOCKERFILE)
+
+
+def _considered(files: Files, dockerfile: str) -> Tree:
+    """The tree without what its ignore file names. A client that has looked at that sends nothing of it anyway."""
+    tree = files.tree
+    name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
+    if name is None:
+        return tree
+    rules = ignore.parse(_content(files, name))
+    kept = {}
+    results: dict[str, tuple[bool, ...]] = {"": ()}
+    for path, entry in tree.walk(""):
+        above, _, _ = path.rpartition("/")
+        ignored, results[path] = rules.below(path, results[above])
+        if not ignored:
+            kept[path] = entry
+    return Tree(kept)
+
+
+def _given(request: BuildRequest, platform: Platform) -> Given:
+    machine = platforms.of_machine(os.uname().machine)
+    return Given(request.arguments, machine, platform, request.target)
+
+
+def _epoch(text: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 11:
+        raise InvalidInput(f"invalid SOURCE_DATE_EPOCH: {text}")
+    return int(text)
+
+
+def _extra(host: HostConfig) -> dict[str, Any]:
+    """What of the host's part decides what a command makes."""
+    return {"hosts": list(host.extra_hosts)} if host.extra_hosts else {}
+
+

@@ -1,0 +1,355 @@
+"""Works of a build: indexing an archive without unpacking it, looking into a root file system, taking files out of it,
+and writing a layer.
+
+Names in an archive and in a root are strangers'. An archive's are only written down; a root's are looked at by a
+process whose root it is.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import stat
+import sys
+import tarfile
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+from corten.build import globs
+from corten.errors import DataCorrupt, InvalidInput
+from corten.runtime import accounts
+from corten.spawner import trees
+from corten.spec.runtime import User
+from corten.wire import tar
+
+Arguments = dict[str, Any]
+Row = list[Any]
+
+_STEP = 1 << 18
+_MOST_BYTES, _MOST_MEMBERS, _MOST_NAMES = 256 << 30, 4_000_000, 512 << 20
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
+    stat.S_IFBLK: "block", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket",
+}  # fmt: skip
+
+# --- indexing
+
+
+def index(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+    """Read an archive, compressed or not, from the second descriptor: its files' content goes to the spool, the third,
+    one after the other; the answer is a row for each, in the form of ``corten.build.files.Entry``."""
+    sys.path[:] = arguments["path"]  # the spawner itself has no third party's modules in reach
+    from corten.store import compression
+
+    indexer = _Indexer(descriptors[2], int(arguments.get("offset", 0)))
+    reader = tar.Reader()
+    source = _Limited(descriptors[1], int(arguments.get("size", -1)))
+    for chunk in compression.chunks(source):
+        for event in reader.receive(chunk):
+            indexer.receive(event)
+    reader.close()
+    indexer.finish()
+    while source.read(_STEP):
+        continue
+    return {"rows": indexer.rows, "end": indexer.end}
+
+
+class _Limited:
+    """Up to so many bytes of a descriptor; -1 is all."""
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor, self._left = descriptor, size
+
+    def read(self, size: int, /) -> bytes:
+        if self._left < 0:
+            return os.read(self._descriptor, size)
+        data = os.read(self._descriptor, min(size, self._left))
+        self._left -= len(data)
+        return data
+
+
+class _Indexer:
+    """Takes an archive's events and keeps the content of its files."""
+
+    def __init__(self, spool: int, offset: int) -> None:
+        self._spool = spool
+        self._hash: hashlib._Hash | None = None
+        self._open: str | None = None
+        self._rows: dict[str, Row] = {}
+        self._names = 0
+        self._start = self._written = 0
+        self.end = offset
+
+    @property
+    def rows(self) -> list[tuple[str, Row]]:
+        """(path, row), in the archive's order."""
+        return [(_carried(path), row) for path, row in self._rows.items() if path]
+
+    def receive(self, event: tar.Event) -> None:
+        if isinstance(event, tar.Chunk):
+            self._content(event)
+            return
+        self.finish()
+        path = _inside(event.name)
+        self._names += len(path) + 200
+        if len(self._rows) >= _MOST_MEMBERS or self._names > _MOST_NAMES:
+            raise DataCorrupt(f"read the archive: it has more than {_MOST_MEMBERS} members")
+        if event.kind == "hardlink":
+            self._link(path, _inside(event.link))
+            return
+        xattrs = [
+            [name.decode("latin-1"), base64.b64encode(value).decode()]
+            for name, value in event.xattrs
+            if name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(b"user.overlay."))
+        ]
+        link = _carried(event.link.decode("utf-8", "surrogateescape")) if event.kind == "symlink" else ""
+        self._rows.pop(path, None)
+        self._rows[path] = [
+            event.kind, event.mode & 0o7777, event.uid, event.gid, event.mtime_ns, 0, 0, "", link, event.major,
+            event.minor, xattrs,
+        ]  # fmt: skip
+        if event.kind == "file":
+            self._open, self._hash = path, hashlib.sha256()
+            self._start, self._written = self.end, 0
+            self._rows[path][5:7] = event.size, self._start
+            self.end += event.size
+            if self.end > _MOST_BYTES:
+                raise DataCorrupt(f"read the archive: its files have more than {_MOST_BYTES} bytes")
+
+    def _content(self, chunk: tar.Chunk) -> None:
+        if self._hash is None:
+            return
+        self._fill(chunk.offset)
+        self._hash.update(chunk.data)
+        _write_at(self._spool, chunk.data, self._start + chunk.offset)
+        self._written = chunk.offset + len(chunk.data)
+
+    def _fill(self, until: int) -> None:
+        """A hole reads as zeros."""
+        while self._hash is not None and self._written < until:
+            size = min(_STEP, until - self._written)
+            self._hash.update(bytes(size))
+            self._written += size
+
+    def finish(self) -> None:
+        """The last file is whole."""
+        if self._open is not None and self._hash is not None:
+            row = self._rows[self._open]
+            self._fill(row[5])
+            if row[5] and os.fstat(self._spool).st_size < self.end:
+                os.ftruncate(self._spool, self.end)  # a hole at the end
+            row[7] = self._hash.hexdigest()
+        self._open = self._hash = None
+
+    def _link(self, path: str, target: str) -> None:
+        """A hard link is the same file once more: in a layer that copies it, too."""
+        found = self._rows.get(target)
+        if found is None or found[0] == "directory":
+            raise DataCorrupt(f"read the archive: {path!r} is a hard link to {target!r}, which is not in it")
+        self._rows[path] = found
+
+
+def _inside(name: bytes) -> str:
+    """The path of a member. Raises InvalidInput for one that leaves the archive's root."""
+    text = name.decode("utf-8", "surrogateescape")
+    parts = [part for part in text.split("/") if part not in ("", ".")]
+    if ".." in parts or len(name) > 4095:
+        raise InvalidInput(f"read the archive: {text[:200]!r} leads out of it")
+    return "/".join(parts)
+
+
+def _carried(text: str) -> str:
+    """Text with surrogate escapes as JSON can carry it: each byte a character of Latin-1."""
+    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
+def _uncarried(text: str) -> str:
+    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    left = memoryview(data)
+    while left:
+        written = os.pwrite(descriptor, left, offset)
+        left, offset = left[written:], offset + written
+
+
+# --- looking into a root
+
+
+def look(arguments: Arguments, data: int) -> dict[str, Any]:
+    """What is at a destination: see ``corten.build.copying.Found``; and whose ``--chown`` is meant."""
+    real = os.path.realpath("/" + _uncarried(arguments["path"]).lstrip("/"))
+    answer: dict[str, Any] = {"real": _carried(real), "kind": "", "above": [], "there": []}
+    for above in _above(real):
+        answer["above"].append([_carried(above.strip("/")), _row(above)])
+    try:
+        answer["kind"] = _KINDS[stat.S_IFMT(os.lstat(real).st_mode)]
+    except FileNotFoundError:
+        pass
+    except NotADirectoryError:
+        raise InvalidInput(f"cannot copy to non-directory: {real}") from None
+    if answer["kind"] == "directory":
+        for name in arguments["names"]:
+            try:
+                answer["there"].append([name, _row(os.path.join(real, _uncarried(name)))])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+    if arguments["owner"]:
+        answer["owner"] = _owner(arguments["owner"])
+    return answer
+
+
+def _above(path: str) -> Iterator[str]:
+    """The directories on the way that are there, with the path itself if it is one."""
+    parts = [part for part in path.split("/") if part]
+    for depth in range(1, len(parts) + 1):
+        above = "/" + "/".join(parts[:depth])
+        if not os.path.isdir(above):
+            return
+        yield above
+
+
+def _row(path: str) -> Row:
+    status = os.lstat(path)
+    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    return [kind, stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, int(status.st_mtime) * 10**9]
+
+
+def _owner(text: str) -> tuple[int, int]:
+    """``user[:group]``; a number without a group is the group, too."""
+    account = accounts.look_up(User(name=text))
+    alone = ":" not in text and text.isascii() and text.isdigit()
+    return account.uid, account.uid if alone else account.gid
+
+
+# --- taking files out of it
+
+
+def gather(output: BinaryIO, arguments: Arguments) -> None:
+    """An archive of everything that the sources name, under the names by which they are named."""
+    links: trees.Links = {}
+    seen: set[str] = set()
+    with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT, errorlevel=2) as archive:
+        for source in map(_uncarried, arguments["sources"]):
+            for path in _named(source):
+                _add(archive, path, seen, links)
+
+
+def _named(source: str) -> list[str]:
+    pattern = source.lstrip("/").replace("/./", "/").removeprefix("./")
+    if not globs.is_pattern(pattern):
+        path = "/" + os.path.normpath("/" + pattern).lstrip("/")
+        return [path] if os.path.exists(path) else []
+    fixed = pattern.split("/")
+    while fixed and globs.is_pattern("/".join(fixed)):
+        fixed.pop()
+    start = "/" + "/".join(fixed)
+    depth = None if "**" in pattern else pattern.count("/") + 1
+    found = []
+    for directory, names, files in os.walk(start):
+        below = directory.strip("/")
+        found += [
+            path for name in sorted(names + files)
+            if globs.matches(pattern, (path := f"{below}/{name}" if below else name))
+        ]  # fmt: skip
+        if depth is not None and below.count("/") + bool(below) + 1 >= depth:
+            names.clear()
+    return [f"/{path}" for path in sorted(found) if os.path.exists(f"/{path}")]
+
+
+def _add(archive: tarfile.TarFile, path: str, seen: set[str], links: trees.Links) -> None:
+    """A path with the directories above it; the last symbolic link is followed, those in a directory are kept."""
+    for above in _above(os.path.dirname(path)):
+        if above not in seen:
+            seen.add(above)
+            trees.add(archive, above, above.strip("/"), os.stat(above), links)
+    real = os.path.realpath(path)
+    pending = [(real, path.strip("/"), os.lstat(real))]
+    while pending:
+        source, name, status = pending.pop()
+        if name and name not in seen:
+            seen.add(name)
+            trees.add(archive, source, name, status, links)
+        if stat.S_ISDIR(status.st_mode):
+            pending += reversed(list(trees.children(source, name)))
+
+
+# --- writing a layer
+
+
+def compose(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+    """Write the rows of a JSON file, the second descriptor, as a layer to the third; their content is in the spools,
+    which are the others. The answer has the layer's digest and size."""
+    with open(descriptors[1], "rb", closefd=False) as listed:
+        rows = json.load(listed)
+    target = _Hashed(descriptors[2])
+    output = io.BufferedWriter(target, 1 << 20)
+    with tarfile.TarFile(fileobj=output, mode="w", format=tarfile.PAX_FORMAT, copybufsize=1 << 18) as archive:
+        for path, row in rows:
+            entry = _tar_entry(_uncarried(path), row)
+            if entry is not None:
+                content = _Spooled(descriptors[3 + row[12]], row[6], row[5]) if row[0] == "file" else None
+                archive.addfile(entry, content)
+    output.flush()
+    os.fsync(descriptors[2])
+    return {"digest": target.digest, "size": target.size}
+
+
+def _tar_entry(path: str, row: Row) -> tarfile.TarInfo | None:
+    kind, mode, uid, gid, mtime, size, _, _, link, major, minor, xattrs = row[:12]
+    types = {
+        "file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "char": tarfile.CHRTYPE,
+        "block": tarfile.BLKTYPE, "fifo": tarfile.FIFOTYPE,
+    }  # fmt: skip
+    if kind not in types:
+        return None
+    entry = tarfile.TarInfo(path)
+    entry.type, entry.mode, entry.uid, entry.gid = types[kind], mode, uid, gid
+    entry.mtime, entry.size = mtime // 10**9, size if kind == "file" else 0
+    entry.linkname, entry.devmajor, entry.devminor = _uncarried(link), major, minor
+    entry.pax_headers = {
+        f"SCHILY.xattr.{name}": base64.b64decode(value).decode("utf-8", "surrogateescape") for name, value in xattrs
+    }
+    return entry
+
+
+class _Spooled:
+    """A file's content in a spool."""
+
+    def __init__(self, descriptor: int, offset: int, size: int) -> None:
+        self._descriptor, self._at, self._end = descriptor, offset, offset + size
+
+    def read(self, size: int = 1 << 62, /) -> bytes:
+        data = os.pread(self._descriptor, min(size, self._end - self._at), self._at)
+        self._at += len(data)
+        return data
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is hashed as it is written."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.size
+
+    def write(self, data: Any, /) -> int:
+        self._hash.update(data)
+        _write_at(self._descriptor, data, self.size)
+        self.size += len(data)
+        return len(data)
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
