@@ -84,7 +84,9 @@ class OverlayMount(Operation):
         options = f"lowerdir={':'.join(self.lowers)}"
         if self.upper:
             options += f",upperdir={self.upper},workdir={self.work}"
-        return options + ",userxattr" * self.user_xattrs
+        # Layers that are file systems of their own: without xino, each of their files would be on another device than
+        # the directory that it is in (overlayfs.rst, "Inode properties"), and tar --one-file-system leave it out.
+        return options + ",xino=on" * bool(self.files) + ",userxattr" * self.user_xattrs
 
     def shell(self) -> str:
         layers = "".join(f"mount -t erofs -o ro {file} {place(file)} && " for file in self.files)

@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from corten.errors import CommandNotFound
-from corten.runtime import command
+from corten.runtime import command, shelf
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.launch import Init, Stdio, end, fork_init, settle
@@ -80,6 +80,7 @@ def spawn(plan: Plan, pidfd: int, stdio: Stdio, *, own_pids: bool = True) -> Joi
     """
     context = _Joining(pidfd)
     proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    shelf.let_go()  # what runs in the container is to have no way to it
     try:
         if own_pids:
             process.setns(pidfd, process.CLONE_NEWPID)
