@@ -64,9 +64,9 @@ class Monitor:
         *,
         oom_kills: Callable[[], int],
         clean: Callable[[], None],
-        starter: int = -1,
+        starter: int = 0,
     ) -> None:
-        """``starter`` is the pidfd of a child that is about to end, and this monitor's to reap and to close."""
+        """``starter`` is a child that is about to end, and this monitor's to reap."""
         self._spec = spec
         self._init = init
         self._streams = streams
@@ -74,7 +74,7 @@ class Monitor:
         self._listener = listener
         self._oom_kills = oom_kills
         self._clean = clean
-        self._starter = starter
+        self._starter, self._leaving = starter, os.pidfd_open(starter) if starter else -1
         self._log = LogWriter(spec.log) if spec.log.driver != "none" else None
         self._remote = _remote(spec)
         # A log is rotated between two writes: these are small beside a small file.
@@ -112,7 +112,7 @@ class Monitor:
             self._remote.work()
         if self._unwritten is not None:
             self._write(*self._unwritten)
-        if self._starter in ready:
+        if self._leaving in ready:
             self._bury_starter()
         if self._listener is not None and self._listener.fileno() in ready:
             self._adopted()
@@ -126,8 +126,8 @@ class Monitor:
 
     def _poll(self, timeout: float | None) -> list[tuple[int, int]]:
         poll = select.poll()
-        if self._starter >= 0:
-            poll.register(self._starter, select.POLLIN)
+        if self._leaving >= 0:
+            poll.register(self._leaving, select.POLLIN)
         if self._end is None:
             if not self._is_zombie:
                 poll.register(self._init.pidfd, select.POLLIN)
@@ -143,10 +143,10 @@ class Monitor:
         return poll.poll(None if timeout is None else timeout * 1000)
 
     def _bury_starter(self) -> None:
-        if self._starter >= 0:
-            os.waitid(os.P_PIDFD, self._starter, os.WEXITED)
-            os.close(self._starter)
-            self._starter = -1
+        if self._leaving >= 0:
+            os.waitpid(self._starter, 0)
+            os.close(self._leaving)
+            self._leaving = -1
 
     @property
     def _may_read(self) -> bool:

@@ -36,7 +36,8 @@ def detach(name: str) -> None:
 def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: bool) -> None:
     """Have a starter start something, and stand by it to its end. What cannot be started, the starter tells the
     engine. With ``adopts`` it may be a child of the starter's, which falls to this process."""
-    process.set_subreaper(adopts)
+    if adopts:
+        process.set_subreaper()
     ours, theirs = messages.pair()
     monitor = os.getpid()
     starter = os.fork()
@@ -52,7 +53,7 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
         _reap()
         return
     spec = MonitorSpec.decode(message["monitor"])
-    if spec.kind == CONTAINER:  # its orphans are its own init's, or, in the host's pid namespace, the spawner's
+    if adopts and spec.kind == CONTAINER:  # whose orphans are its own init's or, in the host's namespace, the spawner's
         process.set_subreaper(False)
     process.set_name(NAMES[spec.kind])
     named = dict(zip(message["fds"], descriptors, strict=True))
@@ -69,8 +70,8 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
 
     if spec.kind == EXEC:  # its command may be the starter's child until that is gone
         os.waitpid(starter, 0)
-    leaving = process.pidfd_open(starter) if spec.kind == CONTAINER else -1
-    _watch(spec, init, named, EngineLink(channel), listener, say, leaving)
+        starter = 0
+    _watch(spec, init, named, EngineLink(channel), listener, say, starter)
 
 
 def _launch(
@@ -105,7 +106,7 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
-    say: Callable[[Monitor], None] = Monitor.say_running, starter: int = -1,
+    say: Callable[[Monitor], None] = Monitor.say_running, starter: int = 0,
 ) -> None:  # fmt: skip
     """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``say`` comes
     first: the engine waits for it."""
