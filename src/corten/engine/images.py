@@ -244,6 +244,8 @@ class Images:
         images = [chosen for ref in refs for chosen in self._chosen(ref)]
         if not images:
             raise InvalidInput("save images: none is named")
+        for image, _ in images:
+            self._events.publish("image", "save", image.id, {"name": image.id})
         return _in_threads(image_archive.write(images, self._store.blobs))
 
     def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:

@@ -19,7 +19,7 @@ from corten.engine.paths import Paths
 from corten.engine.privileges import capabilities, security
 from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
 from corten.engine.volume_mounts import placed
-from corten.errors import Conflict, InvalidInput
+from corten.errors import Conflict, InvalidInput, NotFound
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
 from corten.runtime.plan import HostSide, OverlayRoot, exec_plan, plan
@@ -83,11 +83,18 @@ class Planner:
         }
         profile = security(host).apparmor if _has_apparmor() else ""
         return exec_plan(
-            dataclasses.replace(exec_process(container, request), apparmor_profile=profile),
+            dataclasses.replace(exec_process(container, request, self._links_env(container)), apparmor_profile=profile),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
             cgroup_files=self.cgroups.join_files(self.cgroup(container)),
             seccomp=None if request.privileged else seccomp(container),
         )
+
+    def _links_env(self, container: Container) -> tuple[str, ...]:
+        """Of a container that runs: one that it links to may have ended meanwhile."""
+        try:
+            return legacy_links.environment(container, self._linked(container))
+        except (NotFound, Conflict):
+            return ()
 
     def write_etc(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         """Write hostname, hosts and resolv.conf: their content is known when the container has its address."""
