@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -68,16 +67,7 @@ def _with_own_daemon(directory: Path) -> list[str]:
 
 
 def _source(home: Path) -> Path:
-    place = home.parent / "moby-source"
-    if not (place / "go.mod").exists():
-        shutil.copytree(golang.module(_MODULE), place, dirs_exist_ok=True)
-        place.chmod(0o755)
-        for path in place.rglob("*"):
-            path.chmod(path.stat().st_mode | 0o200)
-        # A module only by name: what it needs stands in vendor.mod.
-        shutil.copy(place / "vendor.sum", place / "go.sum")
-        (place / "vendor.mod").rename(place / "go.mod")
-    return place
+    return golang.vendored(_MODULE, home.parent / "moby-source")
 
 
 def _binary(home: Path, package: str) -> Path:
