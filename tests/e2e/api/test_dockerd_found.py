@@ -6,6 +6,7 @@ import json
 import time
 import urllib.parse
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -149,3 +150,17 @@ def test_files_of_a_container_that_just_ends(shared_engine: Engine) -> None:
         answer = shared_engine.api("GET", f"/containers/{id}/archive?path=/etc")
         shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
         assert answer.status == 200, answer.body
+
+
+def test_info_is_true_of_this_machine(shared_engine: Engine) -> None:
+    told = shared_engine.api("GET", "/v1.41/info").check().json
+    switch = Path("/proc/sys/net/bridge/bridge-nf-call-iptables")
+    assert told["BridgeNfIptables"] == (switch.exists() and switch.read_text().strip() == "1")
+    confined = Path("/sys/module/apparmor/parameters/enabled")
+    has = confined.exists() and confined.read_text().startswith("Y")
+    assert ("name=apparmor" in told["SecurityOptions"]) == has
+    for driver in set(told["Plugins"]["Network"]) - {"host", "null"}:
+        body = {"Name": "of-driver", "Driver": driver, "Internal": driver == "bridge", "Options": {"parent": "lo"}}
+        answer = shared_engine.api("POST", "/networks/create", body)  # known, whether or not this kernel has it
+        assert "plugin" not in answer.json.get("message", "")
+        shared_engine.api("DELETE", "/networks/of-driver")
