@@ -289,7 +289,7 @@ class Engine:
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
-        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard]
+        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard, execs.heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)

@@ -315,8 +315,10 @@ def test_names_by_links(shared_engine: Engine, command: Cli) -> None:
     assert {"/shop", "/store", "/shop/wares"} <= set(names())
     refused = shared_engine.api("DELETE", "/containers/shop?link=1")
     assert (refused.status, "default link name" in refused.json["message"]) == (409, True)
-    for missing in ("/containers/shop/none?link=1", "/containers/none/wares?link=1", "/containers/shop/wares"):
+    for missing in ("/containers/shop/none?link=1", "/containers/none/wares?link=1", "/containers/shop/none"):
         assert http.request(shared_engine.socket, "DELETE", missing).status == 404
+    running = http.request(shared_engine.socket, "DELETE", "/containers/shop/wares")  # the container itself
+    assert (running.status, "cannot remove a running container" in running.json["message"]) == (409, True)
     assert http.request(shared_engine.socket, "DELETE", "/containers/shop/wares?link=1").status == 204
     assert "/shop/wares" not in names()
     assert not shared_engine.inspect("shop")["HostConfig"]["Links"]

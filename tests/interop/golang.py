@@ -11,6 +11,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -36,6 +37,19 @@ def module(name: str) -> Path:
     """The directory of a Go module ``path@version`` in Go's own cache. Raises Unavailable."""
     told = json.loads(call(["go", "mod", "download", "-json", name]))
     return Path(told["Dir"])
+
+
+def vendored(name: str, place: Path) -> Path:
+    """A copy, in ``place``, of a module that is one only by name: what it needs stands in its vendor.mod. Raises
+    Unavailable."""
+    if not (place / "go.mod").exists():
+        shutil.copytree(module(name), place, dirs_exist_ok=True)
+        place.chmod(0o755)
+        for path in place.rglob("*"):
+            path.chmod(path.stat().st_mode | 0o200)
+        shutil.copy(place / "vendor.sum", place / "go.sum")
+        (place / "vendor.mod").rename(place / "go.mod")
+    return place
 
 
 def run_binary(visit: Visit, binary: Path, directory: Path, skipped: tuple[str, ...] = ()) -> Outcomes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +17,9 @@ _HELLO = (
     b"echo 'This message shows that your installation appears to be working correctly.'\n"
 )
 _BUSYBOX = (
-    "busybox:glibc", "busybox:musl", "busybox:buildroot-2013.08.1", "alpine:latest", "alpine:3.10", "alpine:3.20",
-    "debian:bookworm-slim", "debian:bullseye-slim", "hello-world:amd64", "hello-world:arm64", "debian:stable",
+    "busybox:latest", "busybox:glibc", "busybox:musl", "busybox:buildroot-2013.08.1", "alpine:latest", "alpine:3.10",
+    "alpine:3.20", "debian:bookworm-slim", "debian:bullseye-slim", "debian:stable", "hello-world:amd64",
+    "hello-world:arm64",
 )  # fmt: skip
 _PACKAGES = ("python3", "redis-server", "nginx-light", "docker-registry")
 """What the Debian image has, for the suites that want a service."""
@@ -51,14 +53,19 @@ class Images:
         problem = images.busybox_problem()
         assert not problem, problem
         self.directory.mkdir(parents=True, exist_ok=True)
-        if not self._busybox.exists():
-            images.busybox_archive(self.directory)
-        if not self._hello.exists():
-            base = images.busybox_layer(self.directory)
-            layers = [base, images.layer({"hello": _HELLO})]
-            images.docker_archive(self._hello, "hello-world:latest", layers, Cmd=["/hello"])
+        if not all(path.exists() for path in (*map(self._named, _BUSYBOX), self._hello)):
+            self._make_busybox()
         if not self._debian.exists() and shutil.which("mmdebstrap"):
             self._make_debian()
+
+    def _make_busybox(self) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            base = images.busybox_layer(Path(scratch))
+        for name in _BUSYBOX:
+            # Each is an image of its own: what a suite removes by its ID is not to take the others with it.
+            images.docker_archive(self._named(name), name, [base], Hostname=name.replace(":", "-"))
+        layers = [base, images.layer({"hello": _HELLO})]
+        images.docker_archive(self._hello, "hello-world:latest", layers, Cmd=["/hello"])
 
     def _make_debian(self) -> None:
         unfinished = self._debian.with_suffix(".unfinished.tar")
@@ -66,9 +73,8 @@ class Images:
         subprocess.run([*argv, "bookworm", str(unfinished)], stdin=subprocess.DEVNULL, check=True)
         unfinished.rename(self._debian)
 
-    @property
-    def _busybox(self) -> Path:
-        return self.directory / "busybox.tar"
+    def _named(self, name: str) -> Path:
+        return self.directory / f"{name.replace(':', '-')}.tar"
 
     @property
     def _debian(self) -> Path:
@@ -80,10 +86,8 @@ class Images:
 
     def load_into(self, docker: Cli) -> None:
         """Load all of them through an engine's API, by the docker command line. Raises AssertionError."""
-        for archive in (self._busybox, self._hello):
+        for archive in (*map(self._named, _BUSYBOX), self._hello):
             docker("load", "-i", str(archive)).check()
-        for name in _BUSYBOX:
-            docker("tag", "busybox:latest", name).check()
         docker("tag", "hello-world:latest", "hello-world:frozen").check()
 
     def load_debian_into(self, docker: Cli) -> None:

@@ -11,6 +11,7 @@ from corten.api.message import Request, Response, no_content, reply
 from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.engine.container_network import joined
+from corten.engine.network_creation import without_effect
 from corten.engine.network_model import NetworkConnect, NetworkCreate, NetworkDisconnect
 
 ROUTES = Router()
@@ -29,7 +30,7 @@ async def list_all(request: Request) -> Response:
 async def create(request: Request) -> Response:
     network = request.services.networks.create(_of_version(await request.json(NetworkCreate), request.version))
     request.services.events.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
-    return reply({"Id": network.id, "Warning": ""}, 201)
+    return reply({"Id": network.id, "Warning": without_effect(network)}, 201)
 
 
 def _of_version(body: NetworkCreate, version: tuple[int, int]) -> NetworkCreate:

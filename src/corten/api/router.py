@@ -20,6 +20,10 @@ _VERSION = re.compile(r"(\d{1,3})(?:\.(\d{1,3}))?")
 _PARAMETER = re.compile(r"\{(\w+)(:path)?\}")
 
 
+class ClientTooOld(InvalidInput):
+    """A client of before 1.24: it takes errors as plain text."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
     """A pattern and its handler; ``reads_body``: the handler takes the body as a stream, however long it is."""
@@ -85,7 +89,7 @@ def split_version(path: str) -> tuple[tuple[int, int], str]:
             f"client version {match[1]} is too new. Maximum supported API version is {text_of(NEWEST)}"
         )
     if version < MINIMUM:
-        raise InvalidInput(
+        raise ClientTooOld(
             f"client version {match[1]} is too old. Minimum supported API version is {text_of(MINIMUM)}, "
             "please upgrade your client to a newer version"
         )

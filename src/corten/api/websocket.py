@@ -46,7 +46,8 @@ def _handshake(request: Request) -> str:
     if headers.get("upgrade", "").lower() != "websocket" or headers.get("sec-websocket-version") != "13":
         raise InvalidInput("not a WebSocket handshake (RFC 6455)")
     origin = headers.get("origin", "")
-    if origin and urllib.parse.urlsplit(origin).netloc != headers.get("host"):
+    # A browser names the host; a program that does not is none.
+    if origin and headers.get("host") and urllib.parse.urlsplit(origin).netloc != headers.get("host"):
         raise AccessDenied(f"attach by WebSocket: refused to a page of {origin}")
     return websocket.accept_value(headers.get("sec-websocket-key", ""))
 

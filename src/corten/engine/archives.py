@@ -11,8 +11,9 @@ import dataclasses
 import functools
 import json
 import os
+import select
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from corten.engine.clock import ZERO
 from corten.engine.homes import ETC
@@ -27,8 +28,15 @@ from corten.engine.standbys import Standbys
 from corten.errors import AccessDenied, Conflict, CortenError, DataCorrupt, InvalidInput, NotFound, Unavailable
 from corten.sys.standing import Standing
 
-_KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, DataCorrupt, InvalidInput, NotFound)}
 
+class _Gone(Conflict):
+    """The container ended before a worker entered it."""
+
+
+_KINDS: dict[str, type[CortenError]] = {
+    "Gone": _Gone, **{kind.__name__: kind for kind in (AccessDenied, Conflict, DataCorrupt, InvalidInput, NotFound)},
+}  # fmt: skip
+T = TypeVar("T")
 
 _OF_LAYERS = frozenset(("diff", "layer", "populate", "directory"))
 """Works that look at the layers one by one, or below what the container writes to."""
@@ -72,11 +80,17 @@ class Archives:
 
     async def stat(self, container: Container, path: str) -> PathStat:
         """What a path is; a symbolic link itself, unless the path ends with a slash. Raises NotFound."""
+        return await _until_entered(lambda: self._stat(container, path))
+
+    async def _stat(self, container: Container, path: str) -> PathStat:
         async with self._work(container, "stat", {"path": path}) as worker:
             return PathStat(**(await worker.report())["stat"])
 
     async def get(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """A tar archive of a path. Raises NotFound."""
+        return await _until_entered(lambda: self._get(container, path))
+
+    async def _get(self, container: Container, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         stack = contextlib.AsyncExitStack()
         async with stack:
             worker = await stack.enter_async_context(self._work(container, "archive", {"path": path}, reads=True))
@@ -86,6 +100,9 @@ class Archives:
 
     async def export(self, container: Container) -> AsyncIterator[bytes]:
         """The whole root as a tar archive, without what is mounted into it."""
+        return await _until_entered(lambda: self._export(container))
+
+    async def _export(self, container: Container) -> AsyncIterator[bytes]:
         stack = contextlib.AsyncExitStack()
         async with stack:
             worker = await stack.enter_async_context(self._work(container, "export", {}, reads=True))
@@ -178,6 +195,7 @@ class Archives:
             "files": self.lifecycle.planner.files(container.layers),
             "user_xattrs": not self.standing.initial,
             "mounts": self._mounts(container) if work != "export" else [],
+            "directory": container.config.working_dir,
         }
 
     def _mounts(self, container: Container) -> list[list[str | bool]]:
@@ -197,6 +215,8 @@ class Archives:
     ) -> AsyncIterator[Worker]:
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
+        while live.run is not None and _has_ended(live.run.monitor.pidfd):
+            await live.wait("not-running")  # there is nothing to enter any more, and the engine is about to hear of it
         await self.shelf.ready(container.layers)
         view = {"view": self._view(container, work), "name": container.id, "user": container.config.user}
         async with contextlib.AsyncExitStack() as ours:
@@ -219,6 +239,20 @@ class Archives:
                 answer = await self.spawner.request({"do": "work", "work": work, "args": args}, handed)
             worker.status = functools.partial(self.spawner.status_of, int(answer["pid"]))
             yield worker
+
+
+async def _until_entered(act: Callable[[], Awaitable[T]]) -> T:
+    """Do a work; again, when its container ended in that moment: next time it is known to have."""
+    while True:
+        with contextlib.suppress(_Gone):
+            return await act()
+
+
+def _has_ended(pidfd: int) -> bool:
+    """Whether a process has: its descriptor can be read then, pidfd_open(2)."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _pipe(theirs: contextlib.ExitStack, *, reads: bool) -> tuple[int, int]:

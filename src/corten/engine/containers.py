@@ -210,6 +210,7 @@ class Containers:
         if run is None:
             raise Conflict(f"container {container.id} is not running")
         run.monitor.resize(height, width)
+        self.lifecycle.publish(container, "resize", height=str(height), width=str(width))
 
     async def attach(self, ref: str, options: AttachOptions) -> Attachment:
         """Its stdio; also of a container that is yet to be started."""

@@ -26,7 +26,7 @@ from corten.engine import (
 from corten.engine.clock import now
 from corten.engine.container_network import requested_ports, settled_networking
 from corten.engine.homes import Homes
-from corten.engine.limits import settle
+from corten.engine.limits import settle, validate
 from corten.engine.means import Means
 from corten.engine.model import (
     Container,
@@ -103,6 +103,7 @@ class Creation:
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
+        validate(request.host_config or _DEFAULT)  # before the image is looked for, which a client would pull
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
         with contextlib.ExitStack() as undo:

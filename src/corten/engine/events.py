@@ -153,7 +153,7 @@ def _is_about(event: Event, kind: str, value: str) -> bool:
         names.append(event.attributes.get("image", ""))
         names += [re.sub(r":[^:/]+$", "", name) for name in names]
         return value in names
-    return event.type == kind and (value in names or (bool(value) and event.actor.startswith(value)))
+    return event.type == kind and (value in names or event.actor.startswith(value))  # '' is every one
 
 
 def _has_label(event: Event, wanted: str) -> bool:

@@ -13,6 +13,7 @@ import msgspec
 from corten.engine import detach_keys, planning
 from corten.engine.attach import Attachment
 from corten.engine.broadcast import Broadcast
+from corten.engine.events import Event
 from corten.engine.launching import Launcher
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.model import Container, ExecRequest
@@ -179,6 +180,12 @@ class Execs:
         for id in [one.id for one in self._execs.values() if one.container == container_id]:
             del self._execs[id]
 
+    def heard(self, event: Event) -> None:
+        """An event of the engine's: what was not started when its container ended never will be."""
+        if event.type == "container" and event.action == "die":
+            for id in [one.id for one in self._execs.values() if one.container == event.actor and not one.started]:
+                del self._execs[id]
+
     def _forget_old(self) -> None:
         ended = [one.id for one in self._execs.values() if one.exit_code is not None]
         for id in ended[: max(0, len(ended) - _REMEMBERED)]:
@@ -188,7 +195,7 @@ class Execs:
         if not container.state.running or container.state.restarting:
             raise Conflict(f"container {container.id} is not running")
         if container.state.paused:
-            raise Conflict(f"Container {container.name} is paused, unpause the container before exec")
+            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
         return container
 
     def _publish(self, exec: Exec, action: str, **attributes: str) -> None:

@@ -10,13 +10,14 @@ from corten.spec.runtime import Process, User
 from corten.sys.capabilities import NAMES
 
 
-def exec_process(container: Container, request: ExecRequest) -> Process:
-    """The process of an exec: the container's user, environment and limits unless the request says otherwise."""
+def exec_process(container: Container, request: ExecRequest, links_env: tuple[str, ...] = ()) -> Process:
+    """The process of an exec: the container's user, environment and limits unless the request says otherwise.
+    ``links_env`` are the variables that its links bring."""
     host = container.host
     privileged = request.privileged or host.privileged
     names = tuple(f"CAP_{name}" for name in NAMES) if privileged else capabilities(host)
     size = request.console_size
-    inherited = [one for one in environment(container.config) if not one.startswith("TERM=")]
+    inherited = [one for one in environment(container.config, links_env) if not one.startswith("TERM=")]
     terminal = ["TERM=xterm"] if request.tty else []
     return Process(
         args=tuple(request.cmd or ()),

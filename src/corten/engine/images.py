@@ -273,6 +273,8 @@ class Images:
             chosen.setdefault(image.id, {}).update(dict.fromkeys(names))
         if not chosen:
             raise InvalidInput("save images: none is named")
+        for id in chosen:
+            self._events.publish("image", "save", id, {"name": id})
         writer = ArchiveWriter(self._store, self._store.resolve(since) if since else None, platform)
         parts = writer.plan([(self._store.get(id), list(names)) for id, names in chosen.items()])
         return _in_threads(writer.write(parts))

@@ -37,10 +37,7 @@ def settled(host: HostConfig, name: str, find: Callable[[str], Container]) -> Ho
     if not host.links:
         return host
     if mode == "host" or mode.startswith("container:"):
-        kind = "host type networking" if mode == "host" else "container type network"
-        raise InvalidInput(
-            f"conflicting options: {kind} can't be used with links. This would result in undefined behavior"
-        )
+        raise _conflict("host type networking" if mode == "host" else "container type network")
     if mode not in ("", "default", DEFAULT):
         return host
     found = []
@@ -51,9 +48,15 @@ def settled(host: HostConfig, name: str, find: Callable[[str], Container]) -> Ho
         except CortenError as error:
             raise InvalidInput(f"could not get container for {ref}: {error.message}") from None
         if other.host.network_mode == "host":
-            raise InvalidInput(f"link to container {other.name}: it has the host's network")
+            raise _conflict("host type networking")
         found.append(f"/{other.name}:/{name}/{alias}")
     return msgspec.structs.replace(host, links=found)
+
+
+def _conflict(kind: str) -> InvalidInput:
+    return InvalidInput(
+        f"conflicting options: {kind} can't be used with links. This would result in undefined behavior"
+    )
 
 
 def aliases(containers: Iterable[Container]) -> dict[str, list[str]]:

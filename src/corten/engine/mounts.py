@@ -138,7 +138,7 @@ def _bind_request(mount: MountRequest, destination: str) -> Wanted:
         raise InvalidInput(
             f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
         )
-    _refuse(mount, "VolumeOptions", bool(mount.volume_options))
+    _refuse(mount, "VolumeOptions", mount.volume_options is not None)
     _refuse_recursion(mount, options)
     propagation = options.get("Propagation") or "rprivate"
     if propagation not in _PROPAGATIONS:
@@ -162,7 +162,7 @@ def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:
 def _volume_request(mount: MountRequest, destination: str) -> Wanted:
     options = mount.volume_options or {}
     driver: dict[str, Any] = options.get("DriverConfig") or {}
-    _refuse(mount, "BindOptions", bool(mount.bind_options))
+    _refuse(mount, "BindOptions", mount.bind_options is not None)
     return Wanted(
         "volume",
         destination,
@@ -182,7 +182,7 @@ def _image_request(mount: MountRequest, destination: str) -> Wanted:
         raise InvalidInput('invalid mount config for type "image": field Source must not be empty')
     for field, options in (("BindOptions", mount.bind_options), ("VolumeOptions", mount.volume_options),
                            ("TmpfsOptions", mount.tmpfs_options)):  # fmt: skip
-        _refuse(mount, field, bool(options))
+        _refuse(mount, field, options is not None)
     subpath = _subpath((mount.image_options or {}).get("Subpath") or "", "image")
     return Wanted("image", destination, mount.source, writable=False, copy=False, subpath=subpath)
 

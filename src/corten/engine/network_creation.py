@@ -19,7 +19,8 @@ LINK_DRIVERS = {"macvlan": "bridge", "ipvlan": "l2"}
 """Drivers without a bridge, and their usual modes."""
 BRIDGE_NAME, MTU = "com.docker.network.bridge.name", "com.docker.network.driver.mtu"
 PARENT = "parent"
-_BRIDGE = "com.docker.network.bridge."
+_OF_DOCKER = "com.docker.network."
+_BRIDGE = f"{_OF_DOCKER}bridge."
 _ICC, _MASQUERADE = f"{_BRIDGE}enable_icc", f"{_BRIDGE}enable_ip_masquerade"
 _HOST_IP, _PREFIX = f"{_BRIDGE}host_binding_ipv4", "com.docker.network.container_iface_prefix"
 _MODES = {
@@ -111,6 +112,8 @@ def check(request: NetworkCreate) -> str:
 def _check_options(name: str, driver: str, options: Mapping[str, str]) -> None:
     known = _OPTIONS[driver]
     for option, value in options.items():
+        if option not in known and not option.startswith(_OF_DOCKER):
+            continue  # see ``without_effect``
         if option not in known:
             raise InvalidInput(
                 f"create network {name}: unknown option {option}", hint=f"{driver} has {', '.join(sorted(known))}"
@@ -124,6 +127,13 @@ def _check_options(name: str, driver: str, options: Mapping[str, str]) -> None:
             f"create network {name}: the driver {driver} needs an interface of the host's",
             hint="give it: -o parent=eth0",
         )
+
+
+def without_effect(network: Network) -> str:
+    """A warning of options that are nobody's: dockerd keeps them, and so do their users."""
+    known = _OPTIONS[network.driver]
+    names = sorted(option for option in network.options if option not in known)
+    return f"options without effect on a network of the driver {network.driver}: {', '.join(names)}" if names else ""
 
 
 def asked_subnets(request: NetworkCreate) -> dict[int, IpamConfig]:

@@ -23,7 +23,7 @@ from corten.sys import process
 
 _INTERVAL = 1.0
 _SHARED = 0.1
-"""Seconds for which one look at a container serves all who watch it: it reads some fifteen files."""
+"""Seconds for which one look at a container serves all who follow its figures: it reads some fifteen files."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class Observing:
         return self._samples(container, stream=stream, one_shot=one_shot)
 
     async def _samples(self, container: Container, *, stream: bool, one_shot: bool) -> AsyncIterator[dict[str, Any]]:
-        before = self._sample(container)
+        look = self._shared if stream else self._sample
+        before = look(container)
         if not stream and one_shot:
             yield statistics.shape(container, before, None)
             return
@@ -77,23 +78,23 @@ class Observing:
             await asyncio.sleep(_INTERVAL)
             if container.id not in self.lifecycle.records:
                 return
-            sample = self._sample(self.lifecycle.records.get(container.id))
+            sample = look(self.lifecycle.records.get(container.id))
             yield statistics.shape(container, sample, before)
             if not stream:
                 return
             before = sample
 
-    def _sample(self, container: Container) -> statistics.Sample:
-        if not container.state.running:
-            return statistics.Sample(now())
+    def _shared(self, container: Container) -> statistics.Sample:
         moment = time.monotonic()
         for id in [id for id, (looked, _) in self._looks.items() if moment - looked > _SHARED]:
             del self._looks[id]
         if container.id not in self._looks:
-            self._looks[container.id] = moment, self._look(container)
+            self._looks[container.id] = moment, self._sample(container)
         return self._looks[container.id][1]
 
-    def _look(self, container: Container) -> statistics.Sample:
+    def _sample(self, container: Container) -> statistics.Sample:
+        if not container.state.running:
+            return statistics.Sample(now())
         try:
             figures = self.lifecycle.planner.cgroups.statistics(self.lifecycle.planner.cgroup(container))
         except OSError:  # it has just ended

@@ -16,10 +16,10 @@ from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
 from corten.engine.networks import Networks
 from corten.engine.paths import Paths
-from corten.engine.privileges import capabilities, security
+from corten.engine.privileges import capabilities, has_apparmor, security
 from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
 from corten.engine.volume_mounts import placed
-from corten.errors import Conflict, InvalidInput
+from corten.errors import Conflict, InvalidInput, NotFound
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
 from corten.runtime.plan import HostSide, OverlayRoot, exec_plan, plan
@@ -58,7 +58,7 @@ class Planner:
             **self._devices(container),
             peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
             seccomp=seccomp(container),
-            apparmor=_has_apparmor(),
+            apparmor=has_apparmor(),
             standing=self.means.standing,
             groups=self.means.groups,
             of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
@@ -83,13 +83,20 @@ class Planner:
             "uts": host.uts_mode != "host",
             "cgroup": host.cgroupns_mode != "host",
         }
-        profile = security(host).apparmor if _has_apparmor() else ""
+        profile = security(host).apparmor if has_apparmor() else ""
         return exec_plan(
-            dataclasses.replace(exec_process(container, request), apparmor_profile=profile),
+            dataclasses.replace(exec_process(container, request, self._links_env(container)), apparmor_profile=profile),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
             cgroup_files=self.cgroups.join_files(self.cgroup(container)),
             seccomp=None if request.privileged else seccomp(container),
         )
+
+    def _links_env(self, container: Container) -> tuple[str, ...]:
+        """Of a container that runs: one that it links to may have ended meanwhile."""
+        try:
+            return legacy_links.environment(container, self._linked(container))
+        except (NotFound, Conflict):
+            return ()
 
     def write_etc(self, container: Container, endpoints: Sequence[Endpoint]) -> None:
         """Write hostname, hosts and resolv.conf: their content is known when the container has its address."""
@@ -189,15 +196,6 @@ def seccomp(container: Container) -> dict[str, Any] | None:
         return None
     held = tuple(name.removeprefix("CAP_") for name in capabilities(container.host))
     return resolve_profile(chosen, held) if isinstance(chosen, dict) else _default_profile(held)
-
-
-@functools.cache
-def _has_apparmor() -> bool:
-    """Whether this kernel confines by AppArmor."""
-    try:
-        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
-    except OSError:
-        return False
 
 
 _default_profile = functools.lru_cache(maxsize=32)(default_profile)

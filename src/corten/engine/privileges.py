@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from corten.engine.model import HostConfig
@@ -16,6 +18,15 @@ DEFAULT_CAPABILITIES = (
     "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
 )  # fmt: skip
 """Docker's fourteen (moby, oci/caps/defaults.go)."""
+
+
+@functools.cache
+def has_apparmor() -> bool:
+    """Whether this kernel confines by AppArmor."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

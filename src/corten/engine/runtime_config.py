@@ -291,7 +291,7 @@ def _one_of(kind: str, mode: str, known: Sequence[str], *, shared: bool = True) 
 
 
 def _network_conflicts(host: HostConfig, asked: ContainerConfig) -> None:
-    if host.network_mode == "container:":
+    if host.network_mode in ("container", "container:"):
         raise InvalidInput("invalid network mode: invalid container format container:<name|id>")
     if asked.mac_address and (host.network_mode == "host" or _shares(host.network_mode)):
         raise InvalidInput("conflicting options: mac-address and the network mode")

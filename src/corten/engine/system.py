@@ -7,6 +7,7 @@ import datetime
 import functools
 import os
 import platform
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,10 @@ from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
 from corten.engine.log_config import DRIVERS
+from corten.engine.network_creation import LINK_DRIVERS
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
+from corten.engine.privileges import has_apparmor
 from corten.engine.records import Records
 from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
@@ -32,6 +35,9 @@ _NOT_HERE: dict[str, Any] = {
     "ProductLicense": "", "DiscoveredDevices": [], "CDISpecDirs": [],
 }  # fmt: skip
 """Parts of other engines: members that clients expect to find."""
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
 class System:
@@ -87,6 +93,7 @@ class System:
             **self._storage(),
             **self._limits(),
             **_host(),
+            **proxies(),
             "DockerRootDir": str(self._paths.root),
             "ServerVersion": __version__,
             "SystemTime": datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z"),
@@ -101,7 +108,8 @@ class System:
             "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
             "FirewallBackend": {"Driver": "nftables"},
             "SecurityOptions": [
-                "name=seccomp,profile=builtin", *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
+                *(["name=apparmor"] if has_apparmor() else []), "name=seccomp,profile=builtin",
+                *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
             ],
             "Swarm": {
                 "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
@@ -133,11 +141,11 @@ class System:
         return lacking
 
     def _storage(self) -> dict[str, Any]:
-        bridge = ["bridge"] if self._standing.network else []
+        made = ["bridge", *LINK_DRIVERS] if self._standing.network else []
         return {
             "Driver": layer_forms.driver(self._layers.form),
             "DriverStatus": layer_forms.status(self._layers, user_xattrs=not self._standing.initial),
-            "Plugins": {"Volume": ["local"], "Network": [*bridge, "host", "null"], "Authorization": None,
+            "Plugins": {"Volume": ["local"], "Network": sorted([*made, "host", "null"]), "Authorization": None,
                         "Log": list(DRIVERS)},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
                 "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
@@ -154,6 +162,8 @@ class System:
             **limits,
             "SwapLimit": swap and limits["MemoryLimit"],
             "OomKillDisable": self._cgroups.version == 1 and limits["MemoryLimit"],  # version 2 has no way to
+            "BridgeNfIptables": _read("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1",
+            "BridgeNfIp6tables": _read("/proc/sys/net/bridge/bridge-nf-call-ip6tables") == "1",
             "IPv4Forwarding": _read("/proc/sys/net/ipv4/ip_forward") == "1",
         }
 
@@ -210,9 +220,17 @@ def _host() -> dict[str, Any]:
         "NCPU": len(os.sched_getaffinity(0)),
         "MemTotal": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "IndexServerAddress": "https://index.docker.io/v1/",
-        "HttpProxy": "", "HttpsProxy": "", "NoProxy": "",
         "Labels": [], "ExperimentalBuild": False, "LiveRestoreEnabled": True, "Isolation": "",
     }  # fmt: skip
+
+
+def proxies() -> dict[str, str]:
+    """Those that registries are asked by, without the passwords."""
+    found = {}
+    for member, variable in (("HttpProxy", "http_proxy"), ("HttpsProxy", "https_proxy"), ("NoProxy", "no_proxy")):
+        value = os.environ.get(variable) or os.environ.get(variable.upper(), "")
+        found[member] = _CREDENTIALS.sub("xxxxx:xxxxx@", value)
+    return found
 
 
 def _read(path: str) -> str:

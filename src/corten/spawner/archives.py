@@ -11,6 +11,7 @@ container's pidfd, when it runs.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import json
@@ -21,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
-from corten.errors import AccessDenied, CortenError, InvalidInput, NotFound
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
 from corten.runtime import accounts, shelf
 from corten.runtime.operations.files import BindMount
 from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts, mount_files
@@ -38,6 +39,10 @@ _GO_TYPES = {
     stat.S_IFSOCK: 1 << 24, stat.S_IFCHR: 1 << 26 | 1 << 21, stat.S_IFREG: 0,
 }  # fmt: skip
 _GO_BITS = ((stat.S_ISUID, 1 << 23), (stat.S_ISGID, 1 << 22), (stat.S_ISVTX, 1 << 20))
+
+
+class Gone(Conflict):
+    """The container ended before it was entered: the work can be asked for again."""
 
 
 def _work(act: Callable[[Arguments, int], dict[str, Any]]) -> Callable[[Arguments, list[int]], int]:
@@ -74,7 +79,10 @@ def _tell(report: int, value: dict[str, Any]) -> None:
 
 def _enter(arguments: Arguments, descriptors: list[int]) -> None:
     if arguments["running"]:
-        process.setns(descriptors[-1], process.CLONE_NEWNS)
+        try:
+            process.setns(descriptors[-1], process.CLONE_NEWNS)
+        except ProcessLookupError:
+            raise Gone(f"container {arguments['name']} has ended meanwhile") from None
         os.chdir("/")
         return
     view, context = arguments["view"], _own_tree()
@@ -91,6 +99,9 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
     for source, target, writable in view["mounts"]:
         BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
     PivotRoot().run(context)
+    if view["upper"] and view["directory"]:
+        with contextlib.suppress(OSError):  # its start will tell
+            os.makedirs(view["directory"], exist_ok=True)
 
 
 def _own_tree() -> LaunchContext:

@@ -45,12 +45,6 @@ def _says(engine: Engine, method: str, target: str, body: Any = None) -> tuple[i
         ("GET", "/vabc/info", 404, "page not found"),
         ("GET", "/v1.99/info", 400,
          f"client version 1.99 is too new. Maximum supported API version is 1.{NEWEST[1]}"),
-        ("GET", "/v1.10/info", 400,
-         f"client version 1.10 is too old. Minimum supported API version is 1.{MINIMUM[1]}, please upgrade your client "
-         "to a newer version"),
-        ("GET", "/v1/info", 400,
-         f"client version 1 is too old. Minimum supported API version is 1.{MINIMUM[1]}, please upgrade your client "
-         "to a newer version"),
         ("GET", "/containers/nope/json", 404, "No such container: nope"),
         ("POST", "/containers/nope/start", 404, "No such container: nope"),
         ("POST", "/containers/there/start", 304, ""),

@@ -11,9 +11,10 @@ from corten.api.shapes.configs import Version, config_shape, host_shape
 from corten.api.shapes.descriptors import descriptor_shape
 from corten.api.shapes.words import status_line
 from corten.api.times import unix_seconds
-from corten.engine.container_network import decoded_endpoints, network_settings
+from corten.engine.container_network import PREDEFINED, decoded_endpoints, network_settings
 from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
+from corten.engine.privileges import has_apparmor, security
 from corten.spec.runtime import WITHIN
 
 if TYPE_CHECKING:
@@ -125,14 +126,14 @@ def inspected(container: Container, services: Services, sizes: Sizes | None, ver
         **(_manifest(container, services) if version >= (1, 48) else {}),
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": "",
+        "AppArmorProfile": security(container.host).apparmor if has_apparmor() else "",
         "ExecIDs": services.containers.exec_ids(container) or None,
         "HostConfig": host_shape(container.host, version),
         "GraphDriver": _graph_driver(container, directory, services),
         **_sizes(sizes),
         "Mounts": [mount_shape(mount) for mount in container.mounts],
         "Config": config_shape(container.config, version),
-        "NetworkSettings": _network_shape(settings(container, services), version),
+        "NetworkSettings": _network_shape(container, settings(container, services), version),
     }
 
 
@@ -152,9 +153,13 @@ _BRIDGE_MEMBERS = (
 )  # fmt: skip
 
 
-def _network_shape(settings: NetworkSettings, version: Version) -> dict[str, Any]:
-    """``NetworkSettings``; before 1.52 with the default bridge's fields at the top."""
+def _network_shape(container: Container, settings: NetworkSettings, version: Version) -> dict[str, Any]:
+    """``NetworkSettings``; before 1.52 with the default bridge's fields at the top, before 1.45 with the short ID among
+    the aliases."""
     shape: dict[str, Any] = msgspec.to_builtins(settings)
+    for name, place in shape["Networks"].items() if version < (1, 45) else ():
+        if name not in PREDEFINED:
+            place["Aliases"] = list(dict.fromkeys((*(place["Aliases"] or ()), container.id[:12])))
     if version < (1, 52):
         return {**_BRIDGE_FIELDS, **shape}
     names = msgspec.structs.fields(NetworkSettings)

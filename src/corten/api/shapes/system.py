@@ -16,8 +16,8 @@ _SINCE = {
 def info_shape(info: dict[str, Any], version: Version) -> dict[str, Any]:
     """``SystemInfo``."""
     shape = {name: value for name, value in info.items() if version >= _SINCE.get(name, (0, 0))}
-    if version < (1, 50):
-        shape |= {"BridgeNfIptables": False, "BridgeNfIp6tables": False}
+    if version >= (1, 50):
+        shape = {name: value for name, value in shape.items() if not name.startswith("BridgeNf")}
     if version < (1, 49):
         nothing: list[str] | None = [] if version < (1, 48) else None
         artifacts = dict.fromkeys(
