@@ -10,6 +10,7 @@ from tests.vm import machine
 _SECONDS = 900
 _NETWORK = "tests/integration/network"
 _CHOSEN = (
+    "tests/vm/test_no_nf_tables.py",
     "tests/vm/test_limits.py",
     "tests/vm/test_delegated.py",
     "tests/vm/test_networks.py",

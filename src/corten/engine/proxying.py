@@ -1,9 +1,9 @@
-"""Published ports by IPv6: what no rule of the kernel serves is carried by the network helper.
+"""Published ports that no rule of the kernel serves: they are carried by the network helper.
 
 A port that is published on every address is one of ``[::]``, too, as with Docker, whether or not its container has
-IPv6; and no rule translates ``[::1]``. The sockets are those that hold the ports for the engine
-(:class:`~corten.network.ports.HeldPorts`). They are handed over when the container runs; when it ends, helper and
-engine both let go of them.
+IPv6; and no rule translates ``[::1]``. Without a firewall that is every port. The sockets are those that hold the ports
+for the engine (:class:`~corten.network.ports.HeldPorts`). They are handed over when the container runs; when it ends,
+helper and engine both let go of them.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class Proxying:
         try:
             listener = self._listener(binding)
             self.helper.carry(endpoint.container_id, _message(endpoint, binding), [listener.fileno(), pidfd])
-        except CortenError as error:  # the container runs, and is reached by IPv4
+        except CortenError as error:  # the container runs, and other ports of its may be reached
             _log.error("container %s: carry port %d: %s", endpoint.container_id[:12], binding.host_port, error)
 
     def _listener(self, binding: Binding) -> socket.socket:
@@ -101,7 +101,7 @@ def _carried(endpoints: Sequence[Endpoint]) -> Iterator[_Place]:
 
 
 def _message(endpoint: Endpoint, binding: Binding) -> Message:
-    address = endpoint.ip6 or endpoint.ip
+    address = (endpoint.ip6 if ":" in binding.host_ip else "") or endpoint.ip
     return {"do": "proxy", "key": _key(endpoint, binding), "ip": address, "port": binding.container_port}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from corten import __version__
+from corten.engine import network_explain
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
@@ -33,7 +34,8 @@ _NOT_HERE: dict[str, Any] = {
 
 
 class System:
-    """What can be said of one engine. ``stop`` ends it: True stops every container first."""
+    """What can be said of one engine. ``stop`` ends it: True stops every container first; ``no_firewall`` tells why it
+    has none."""
 
     def __init__(
         self,
@@ -48,12 +50,13 @@ class System:
         pools: Sequence[Pool],
         stop: Callable[[bool], None],
         log_driver: str,
+        no_firewall: Callable[[], str],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
-        self._log_driver = log_driver
+        self._log_driver, self._no_firewall = log_driver, no_firewall
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -96,7 +99,7 @@ class System:
             **_NOT_HERE,
             **self._process(),
             "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
-            "FirewallBackend": {"Driver": "nftables"},
+            "FirewallBackend": {"Driver": "none" if self._no_firewall() else "nftables"},
             "SecurityOptions": [
                 "name=seccomp,profile=builtin", *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
             ],
@@ -123,6 +126,8 @@ class System:
             lacking.append("WARNING: No swap limit support")
         if not self._standing.network:
             lacking.append("WARNING: No bridge networks: they need root")
+        elif reason := self._no_firewall():
+            lacking += [f"WARNING: {text}" for text in network_explain.lacking(reason)]
         elif not limits["IPv4Forwarding"]:
             lacking.append("WARNING: IPv4 forwarding is disabled")
         if self._standing.is_single:
