@@ -50,7 +50,7 @@ def test_a_successor_is_reached_at_once(world: World) -> None:
         space, place = world.start(msgspec.structs.replace(record, config=config))
         assert place.mac == mac or not mac
         for one in (asker, None):
-            wait_until(lambda one=one: _known(one, place.ip) in ("", place.mac), "its announcement")  # type: ignore[misc]  # noqa: B023
+            wait_until(lambda one=one: _known(one, place.ip) in ("", place.mac), "its announcement")  # type: ignore[misc]
         with tcp_server(80, space=space) as server:
             for one in (asker, None):
                 greet(server, (place.ip, 80), one)
