@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -274,10 +275,14 @@ def test_a_successor_announces_itself(shared_engine: Engine) -> None:
     for mac in (f"02:42:00:00:82:0{number}" for number in range(3)):
         cli(*RUN, "--name", "web", *own, "--mac-address", mac, "busybox", "sleep", "1h").check()
         for address in ("10.82.9.50", "fd00:82::50"):
-            wait_until(lambda address=address: _neighbour(cli, address) in ("", mac), "its word")  # type: ignore[misc]
+            wait_until(partial(_has_heard, cli, address, mac), "its word")
             _inside(cli, "asker", "ping", "-c1", "-W5", address)
             assert _neighbour(cli, address) == mac
         cli("rm", "-f", "web").check()
+
+
+def _has_heard(cli: Cli, address: str, mac: str) -> bool:
+    return _neighbour(cli, address) in ("", mac)
 
 
 def _neighbour(cli: Cli, address: str) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+from functools import partial
 
 import msgspec
 import pytest
 
 from corten.engine.network_model import NetworkCreate
+from corten.network.endpoint import Endpoint
 from tests.support.process import wait_until
 from tests.support.spaces import Space, World, container, greet, ip, tcp_server
 
@@ -19,6 +21,11 @@ def _known(space: Space | None, address: str) -> str:
     with space.inside() if space else contextlib.nullcontext():
         words = ip("neighbour", "show", "to", address).split()
     return words[words.index("lladdr") + 1] if "lladdr" in words else ""
+
+
+def _has_heard(space: Space | None, place: Endpoint) -> bool:
+    """Whether it knows no other Ethernet address."""
+    return _known(space, place.ip) in ("", place.mac)
 
 
 def test_a_stale_neighbour_is_healed(world: World) -> None:
@@ -50,7 +57,7 @@ def test_a_successor_is_reached_at_once(world: World) -> None:
         space, place = world.start(msgspec.structs.replace(record, config=config))
         assert place.mac == mac or not mac
         for one in (asker, None):
-            wait_until(lambda one=one: _known(one, place.ip) in ("", place.mac), "its announcement")  # type: ignore[misc]
+            wait_until(partial(_has_heard, one, place), "its announcement")
         with tcp_server(80, space=space) as server:
             for one in (asker, None):
                 greet(server, (place.ip, 80), one)
