@@ -113,7 +113,8 @@ def test_ports_are_carried(engine: Engine, other: Space) -> None:
     everywhere = [("127.0.0.1", None), ("::1", None), (HOST, None), (gateway, None),
                   (HOST, other.pid), (HOST, neighbour), (gateway, neighbour), (gateway, init)]  # fmt: skip
     with streams(init) as server, datagrams(init) as names:
-        wait_until(lambda: greets(server, "127.0.0.1"), "the proxy")
+        assert greets(server, "127.0.0.1")  # it need not have begun to carry
+        wait_until(lambda: asks(names, "127.0.0.1"), "the proxy of datagrams")
         for address, pid in everywhere:
             assert greets(server, address, pid), (address, pid)
             assert asks(names, address, pid), (address, pid)

@@ -43,8 +43,12 @@ class Proxying:
             await self.helper.settled()
 
     def open(self, container: Container) -> None:
-        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told."""
+        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told.
+        Without a firewall all that comes is carried, and waits for that."""
         if any(value["ports"] for value in container.endpoints):
+            for endpoint in decoded_endpoints(container) if container.endpoints[0].get("carried") else ():
+                for binding in endpoint.ports:
+                    self.ports.listen(binding)
             asyncio.get_running_loop().call_soon(self._open, container)
 
     def _open(self, container: Container) -> None:

@@ -22,6 +22,7 @@ ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 -- Docker's default for a published po
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 _LISTEN = "0A"
 """TCP_LISTEN, in /proc/net/tcp."""
+_BACKLOG = 128
 _LETTERS = {"tcp": "t", "udp": "u", "sctp": "S"}
 
 
@@ -172,6 +173,12 @@ class HeldPorts:
     def holder(self, binding: Binding) -> socket.socket | None:
         """The engine's socket of a port."""
         return self._held.get(binding)
+
+    def listen(self, binding: Binding) -> None:
+        """Let connections to a port queue up: the network helper, who is to carry them, has not come yet."""
+        holder = self._held.get(binding)
+        if holder is not None and binding.protocol == "tcp":
+            holder.listen(_BACKLOG)
 
     def lend(self, binding: Binding) -> None:
         """The network helper has the socket of a port."""

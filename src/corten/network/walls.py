@@ -2,9 +2,9 @@
 
 As ``ip rule`` prints them, of a network with the bridge br-x::
 
-    97: from all to 172.18.0.0/16 iif lo lookup main       # the host itself reaches its containers
-    98: from all to 172.18.0.0/16 prohibit                 # nobody whom the host would forward for does
-    98: from all iif br-x prohibit                         # nor do containers reach anybody by it
+    1: from all to 172.18.0.0/16 iif lo lookup main       # the host itself reaches its containers
+    2: from all to 172.18.0.0/16 prohibit                 # nobody whom the host would forward for does
+    2: from all iif br-x prohibit                         # nor do containers reach anybody by it
 
 They come after the rule of the table ``local``, by which whoever reaches the host reaches its own addresses, and before
 all others. Containers of one bridge reach each other inside it, without any of this. So isolation, ``--internal`` and
@@ -28,7 +28,7 @@ from corten.sys.netlink import NETLINK_ROUTE, Netlink
 from corten.wire import netlink as wire
 from corten.wire.netlink import Message, Request
 
-_HOST, _WALL = 97, 98
+_HOST, _WALL = 1, 2
 _LOOPBACK = "lo"
 
 

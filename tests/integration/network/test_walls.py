@@ -46,7 +46,7 @@ def bare(world: World) -> World:
 
 def _rules() -> list[str]:
     """Those of both families that are the engine's."""
-    return [line for line in (ip("rule") + ip("-6", "rule")).splitlines() if line.startswith(("97:", "98:"))]
+    return [line for line in (ip("rule") + ip("-6", "rule")).splitlines() if line.startswith(("1:", "2:"))]
 
 
 def test_the_host_and_its_containers_reach_each_other(bare: World) -> None:
@@ -138,7 +138,7 @@ def test_its_rules_come_and_go_with_the_networks(bare: World) -> None:
     bare.networks.start()
     network = bare.networks.create(NetworkCreate("mine"))
     bridge = f"br-{network.id[:12]}"
-    assert f"98:\tfrom all iif {bridge} prohibit" in _rules()
+    assert f"2:\tfrom all iif {bridge} prohibit" in _rules()
     assert sum("172.18.0.0/16" in rule for rule in _rules()) == 2
     before = _rules()
     bare.networks.close()
@@ -159,13 +159,13 @@ def test_rules_that_are_deleted_come_back(bare: World, caplog: pytest.LogCapture
         watch = NetworkWatch(bare.networks)
         watch.start()
         try:
-            ip("rule", "add", "pref", "97", "to", "203.0.113.0/24", "lookup", "main")
-            ip("rule", "del", "pref", "97", "to", "203.0.113.0/24", "lookup", "main")
+            ip("rule", "add", "pref", "1", "to", "203.0.113.0/24", "lookup", "main")
+            ip("rule", "del", "pref", "1", "to", "203.0.113.0/24", "lookup", "main")
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             assert not caplog.records
             ip("-6", "rule", "flush")
-            ip("rule", "del", "pref", "98", "iif", "ct-test", "prohibit")
+            ip("rule", "del", "pref", "2", "iif", "ct-test", "prohibit")
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         finally:
@@ -177,7 +177,7 @@ def test_rules_that_are_deleted_come_back(bare: World, caplog: pytest.LogCapture
     assert messages == {
         "the wall of routing rules around the networks was changed by another program: it is restored"
     }
-    ip("rule", "del", "pref", "98", "iif", "ct-test", "prohibit")
+    ip("rule", "del", "pref", "2", "iif", "ct-test", "prohibit")
     bare.start(container("a"))  # nobody listened: who joins a network finds its wall whole
     assert sorted(_rules()) == sorted(before)
 
