@@ -73,6 +73,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
 from corten.launcher.enter import enter
 from corten.launcher.operations import steps_of
+from corten.network.barrier import MODES
 from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
 from corten.spec.places import make_run_directory, standard_root
@@ -106,6 +107,7 @@ class Settings:
     cgroup_parent: str
     pools: tuple[Pool, ...]
     ipv6: bool
+    firewall: str
     security: Security
     log: LogConfig
     snapshotter: str = AUTO
@@ -138,6 +140,8 @@ class Settings:
         parser.add_argument("--pool", "--default-address-pool", action="append", default=[],
                             help="address pool: base=10.9.0.0/16,size=24")  # fmt: skip
         parser.add_argument("--ipv6", action="store_true", help="give the default network IPv6")
+        parser.add_argument("--firewall", choices=MODES, default="auto",
+                            help="what networks are made with: nf_tables where there is (auto)")  # fmt: skip
         parser.add_argument(
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
@@ -159,6 +163,7 @@ class Settings:
             cgroup_parent=found.cgroup_parent.strip("/") or derived_name(root, standard="corten", other="corten-%s"),
             pools=tuple(Pool.parse(text) for text in found.pool) or DEFAULT_POOLS,
             ipv6=found.ipv6,
+            firewall=found.firewall,
             security=listeners.security(found),
             snapshotter=found.snapshotter,
             max_layer=found.max_layer_size,
@@ -257,6 +262,7 @@ class Engine:
         networks = Networks(
             self._database, bridge=settings.bridge, table=settings.table, pools=settings.pools,
             name_of=lambda id: records.find(id).name, privileged=means.standing.network, ipv6=settings.ipv6,
+            firewall=settings.firewall,
         )  # fmt: skip
         layers = LayerStore(paths.root, snapshotter=settings.snapshotter, max_bytes=settings.max_layer)
         if settings.snapshotter != AUTO:
@@ -295,7 +301,7 @@ class Engine:
         observing = Observing(life, images, paths)
         creation = Creation(
             records, images, volumes, homes, paths, means, standbys, archives.populate,
-            archives.check_directory, settings.log, networks.find
+            archives.check_directory, settings.log, networks.find, networks.warnings,
         )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
@@ -305,7 +311,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type, layers,
+            self.leave, settings.log.type, layers, lambda: networks.lacking,
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
@@ -346,6 +352,7 @@ class Engine:
             endpoints = await self._recovery.adopt()
             for notice in self._networks.start(endpoints):
                 _log.info("%s", notice)
+            self._recovery.note_places()
             if self._means.standing.network:
                 self._watch.start()
             await self._resolution.adopt()

@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
@@ -191,7 +192,8 @@ def test_refusals(
 def test_names_ids_and_filters(shared_engine: Engine) -> None:
     """A container created by a network's ID is in it by its name; it is found by each of its networks."""
     cli = shared_engine.cli
-    id = cli("network", "create", "--label", "tier=back", "known").check().out.strip()
+    id = cli("network", "create", "--attachable", "--label", "tier=back", "known").check().out.strip()
+    assert json.loads(cli("network", "inspect", "known").check().out)[0]["Attachable"] is True
     cli("create", "--name", "by-id", "--network", f"name={id[:12]},alias=it", "busybox").check()
     cli("network", "connect", "bridge", "by-id").check()
     assert list(_shown(shared_engine, "by-id")) == ["known", "bridge"]
@@ -261,6 +263,31 @@ def test_events_and_the_networks_view(shared_engine: Engine) -> None:
     mine = [one for one in about if one["Actor"]["Attributes"].get("name") == "seen"]
     assert [one["Action"] for one in mine] == ["create", "connect", "disconnect"]
     assert [one["Actor"]["Attributes"].get("container") for one in mine] == [None, id, id]
+
+
+def test_a_successor_announces_itself(shared_engine: Engine) -> None:
+    """It has the address of who was there before, and another Ethernet address: a neighbour that knew that one hears
+    of it, without asking."""
+    cli = shared_engine.cli
+    cli("network", "create", "--ipv6", "--subnet", "10.82.9.0/24", "--subnet", "fd00:82::/64", "heard").check()
+    cli(*RUN, "--name", "asker", "--network", "heard", "busybox", "sleep", "1h").check()
+    own = ("--network", "heard", "--ip", "10.82.9.50", "--ip6", "fd00:82::50")
+    for mac in (f"02:42:00:00:82:0{number}" for number in range(3)):
+        cli(*RUN, "--name", "web", *own, "--mac-address", mac, "busybox", "sleep", "1h").check()
+        for address in ("10.82.9.50", "fd00:82::50"):
+            wait_until(partial(_has_heard, cli, address, mac), "its word")
+            _inside(cli, "asker", "ping", "-c1", "-W5", address)
+            assert _neighbour(cli, address) == mac
+        cli("rm", "-f", "web").check()
+
+
+def _has_heard(cli: Cli, address: str, mac: str) -> bool:
+    return _neighbour(cli, address) in ("", mac)
+
+
+def _neighbour(cli: Cli, address: str) -> str:
+    words = _inside(cli, "asker", "ip", "neigh", "show", "to", address).split()
+    return words[words.index("lladdr") + 1] if "lladdr" in words else ""
 
 
 def test_what_is_asked_of_an_interface(shared_engine: Engine, command: Cli) -> None:

@@ -148,10 +148,12 @@ class World:
             ip("-6", "address", "add", f"{OTHER_MACHINE6}/64", "dev", "uplink", "nodad")
         ip("-6", "route", "add", "default", "via", OTHER_MACHINE6)
 
-    def engine(self, *, ipv6: bool = False) -> Networks:
+    def engine(self, *, ipv6: bool = False, firewall: str = "nftables") -> Networks:
         """The networks of an engine; another call is another engine on the same data root."""
         database = Database(self._root / "test.db")
-        networks = Networks(database, bridge=BRIDGE, table=TABLE, name_of=lambda id: f"name-{id[0]}", ipv6=ipv6)
+        networks = Networks(
+            database, bridge=BRIDGE, table=TABLE, name_of=lambda id: f"name-{id[0]}", ipv6=ipv6, firewall=firewall
+        )
         self._closing.callback(database.close)
         self._closing.callback(networks.close)
         return networks

@@ -10,9 +10,11 @@ from tests.vm import machine
 _SECONDS = 900
 _NETWORK = "tests/integration/network"
 _CHOSEN = (
+    "tests/vm/test_no_nf_tables.py",
     "tests/vm/test_limits.py",
     "tests/vm/test_delegated.py",
     "tests/vm/test_networks.py",
+    f"{_NETWORK}/test_announcements.py",
     f"{_NETWORK}/test_creation.py::test_drivers_that_this_kernel_may_not_have",
     f"{_NETWORK}/test_traffic.py::test_sctp_to_a_published_port",
 )

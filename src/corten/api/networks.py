@@ -28,9 +28,11 @@ async def list_all(request: Request) -> Response:
 
 @_route("POST", "/networks/create")
 async def create(request: Request) -> Response:
-    network = request.services.networks.create(_of_version(await request.json(NetworkCreate), request.version))
+    networks = request.services.networks
+    network = networks.create(_of_version(await request.json(NetworkCreate), request.version))
     request.services.events.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
-    return reply({"Id": network.id, "Warning": without_effect(network)}, 201)
+    warnings = [*networks.warnings([network.id]), *filter(None, [without_effect(network)])]
+    return reply({"Id": network.id, "Warning": "\n".join(warnings)}, 201)
 
 
 def _of_version(body: NetworkCreate, version: tuple[int, int]) -> NetworkCreate:

@@ -2,22 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import Any
 
 from corten.engine.network_model import Network
+from corten.network.barrier import LACKING
 from corten.network.bridge import BridgeSettings
 from corten.network.endpoint import Binding, Endpoint
 from corten.network.ports import ANY, ANY6, bracketed
 
 
+def lacking(reason: str) -> list[str]:
+    """What is told, in the log and by ``info``, of an engine that has no firewall for that reason; nothing where it has
+    one."""
+    return [f"No firewall ({reason}): {LACKING}"] if reason else []
+
+
+def warnings(reason: str, settings: Iterable[BridgeSettings]) -> list[str]:
+    """What is told to whoever makes such networks, or a container in them, where there is no firewall for that
+    reason."""
+    if not reason or not any(one.driver == "bridge" and not one.internal for one in settings):
+        return []
+    return [f"No firewall ({reason}): containers reach this host and each other, but no other machine"]
+
+
 def explain(
-    network: Network, settings: BridgeSettings | None, places: Sequence[tuple[str, Endpoint]], strangers: Sequence[str]
-) -> dict[str, Any]:
+    network: Network, settings: BridgeSettings | None, places: Sequence[tuple[str, Endpoint]],
+    strangers: Sequence[str], reason: str = "",
+) -> dict[str, Any]:  # fmt: skip
     """``settings`` are those of a network that the engine makes, ``places`` the running containers' by their names,
-    ``strangers`` the other programs' chains that drop what is forwarded."""
-    says = list(_says(network, settings))
+    ``strangers`` the other programs' chains that drop what is forwarded, ``reason`` is why there is no firewall."""
+    says = list(_says(network, settings, reason))
     if strangers and settings is not None and settings.driver == "bridge":
         says.append(_barred(settings.bridge, strangers))
     ports = [
@@ -28,7 +44,7 @@ def explain(
     return {"Name": network.name, "Driver": network.driver, "Says": says, "Ports": ports}
 
 
-def _says(network: Network, settings: BridgeSettings | None) -> Iterator[str]:
+def _says(network: Network, settings: BridgeSettings | None, reason: str) -> Iterator[str]:
     if settings is None:
         yield {
             "host": "Containers have the host's own network: whatever they listen on, the host listens on.",
@@ -41,18 +57,22 @@ def _says(network: Network, settings: BridgeSettings | None) -> Iterator[str]:
         yield "The engine's firewall has no rules for them, and the host itself does not reach them."
         return
     yield f"Containers ({subnets}) are on the bridge {settings.bridge}; the host is their gateway."
-    yield _way_out(settings)
+    yield _way_out(settings, reason)
     if settings.open:
         yield "They reach each other on every port."
     else:
         yield "They do not reach each other, but for published ports."
     yield "The host reaches every port of theirs. They reach what the host listens on, except on 127.0.0.0/8 and ::1."
     yield "Other networks and other machines reach published ports only."
+    if reason:
+        yield "The network helper carries published ports: containers see the host's address, not the client's."
 
 
-def _way_out(settings: BridgeSettings) -> str:
+def _way_out(settings: BridgeSettings, reason: str) -> str:
     if settings.internal:
         return "The network is internal: nothing leaves it for other machines, and no port is published."
+    if reason:
+        return f"They reach no other machine, since there is no firewall that would translate addresses ({reason})."
     if settings.masquerade:
         return "They leave for other machines with the host's address."
     return "They leave for other machines with their own addresses, to which these need a route."

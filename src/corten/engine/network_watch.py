@@ -11,9 +11,8 @@ import socket
 from corten.engine.networks import Networks
 from corten.errors import CortenError
 from corten.network import host
-from corten.sys.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Listener
+from corten.sys.netlink import NETLINK_ROUTE, Listener
 from corten.wire import netlink as wire
-from corten.wire import nft
 
 _log = logging.getLogger(__name__)
 
@@ -26,10 +25,10 @@ class NetworkWatch:
         self._listeners: list[Listener] = []
 
     def start(self) -> None:
-        """Listen from now on. A kernel without nf_tables has nothing to tell of it."""
+        """Listen from now on, after :meth:`Networks.start`."""
         groups = (wire.RTNLGRP_IPV4_ROUTE, wire.RTNLGRP_IPV6_ROUTE)
         for protocol, chosen, heard in (
-            (NETLINK_NETFILTER, (nft.GROUP,), self.rules_changed),
+            (*self._networks.firewall.groups, self.rules_changed),
             (NETLINK_ROUTE, groups, self.routes_changed),
         ):
             with contextlib.suppress(OSError):
@@ -41,14 +40,14 @@ class NetworkWatch:
         """``nft flush ruleset``, or the reload of another firewall, took our rules along: they come back at once."""
         messages, lost = listener.read()
         firewall = self._networks.firewall
-        theirs = any(nft.is_removal(one, firewall.table) and one.port != firewall.port for one in messages)
+        theirs = any(firewall.is_removal(one) and one.port != firewall.port for one in messages)
         if not theirs and not lost:
             return
         try:
             if self._networks.restore_rules(whole=theirs):
-                _log.warning("firewall table %s was changed by another program: it is restored", firewall.table)
+                _log.warning("%s changed by another program: it is restored", firewall.changed)
         except CortenError as error:
-            _log.error("firewall table %s was changed by another program: %s", firewall.table, error.message)
+            _log.error("%s changed by another program: %s", firewall.changed, error.message)
 
     def routes_changed(self, listener: Listener) -> None:
         """A route that came later, a VPN's for one, and overlaps a network: new networks avoid it, this one cannot."""

@@ -33,6 +33,7 @@ from corten.engine.network_model import (
 )
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound, Unsupported
 from corten.network import host
+from corten.network.barrier import Barrier, choose, forward, surround
 from corten.network.bridge import BridgeNetwork
 from corten.network.endpoint import Endpoint, with_way_out
 from corten.network.firewall import Firewall, Inside
@@ -61,17 +62,21 @@ class Networks:
         name_of: Callable[[str], str],
         privileged: bool = True,
         ipv6: bool = False,
+        firewall: str = "auto",
     ) -> None:
         """``bridge`` names the default network's interface, ``table`` the firewall table; ``name_of`` tells a
         container's name from its ID; without ``privileged`` there are only host and none; with ``ipv6`` the default
-        network has it."""
+        network has it; ``firewall`` is one of :data:`~corten.network.barrier.MODES`."""
         self._table = Table(database, "networks")
         self._pools = pools
         self._name_of = name_of
         self._privileged, self._ipv6 = privileged, ipv6
         self._bridge = bridge
-        self.firewall = Firewall(table)
+        self._names = table, firewall
+        self.firewall: Barrier = Firewall(table)
         """The rules of all networks; whose they are, asks :class:`~corten.engine.network_watch.NetworkWatch`."""
+        self.lacking = ""
+        """Why there is no firewall; '' where there is one."""
         self.ports = HeldPorts()
         """The host's ports that were given out; some are carried by :class:`~corten.engine.proxying.Proxying`."""
         self._networks = {network.id: network for network in self._table.load(Network)}
@@ -98,16 +103,16 @@ class Networks:
         """Subnets and what is taken of them; bridges, table and forwarding, in the order in which nothing is
         ever forwarded unguarded. Raises CortenError; may be tried again."""
         with host.exclusive():
+            if not self._bridges:
+                self.firewall, self.lacking = choose(self._names[1], self._names[0])
             self._settle_subnets()
             notices = self._adopt()
             for bridge in self._bridges.values():
                 bridge.ensure()
-            self.firewall.set_networks(self._insides())
+            surround(self.firewall, self._insides())
             notices += self._overlaps()
-            if any(bridge.settings.subnet6 for bridge in self._bridges.values()):
-                notices += host.forward_ipv6()
-            if host.set_switch("net/ipv4/ip_forward", "1"):
-                notices.append("net.ipv4.ip_forward was 0 and is 1 now: this host forwards between its interfaces")
+            notices += forward(self.firewall, self._insides())
+        notices += network_explain.lacking(self.lacking)
         self._ready = True
         return notices
 
@@ -159,17 +164,14 @@ class Networks:
 
     def _free_subnet(self, interface: str, version: int = 4) -> IpamConfig:
         """The first subnet of the pools that no route and no other network has. Raises Conflict."""
-        configs = [config for network in self._networks.values() for config in network.ipam.config]
-        own = [ip_network(config.subnet) for config in configs if config.subnet]
         pools = list(self._pools)
         if not any(pool.base.version == version for pool in pools):
-            pools.append(ula_pool(host.machine_id() + self.firewall.table))
-        subnet = first_free(pools, [*host.taken_networks(interface), *own], version)
+            pools.append(ula_pool(host.machine_id() + self._names[0]))
+        subnet = first_free(pools, [*host.taken_networks(interface), *self._own_subnets()], version)
         return settled(IpamConfig(str(subnet)))
 
     def _interface(self, network: Network) -> str:
-        """The bridge's interface, Docker's ``br-`` and twelve digits of the ID unless an option names it; the parent
-        of a network without a bridge."""
+        """The bridge's name, ``br-`` and twelve digits of the ID unless an option names it; of a link, its parent's."""
         if network.driver in LINK_DRIVERS:
             return network.options[PARENT]
         default = self._bridge if network.name == DEFAULT else f"br-{network.id[:12]}"
@@ -243,7 +245,13 @@ class Networks:
         bridge = self._bridges.get(network.id)
         places = [(self._name_of(one.container_id), one) for one in self._endpoints(network)]
         strangers = self.firewall.strangers() if self._ready else []
-        return network_explain.explain(network, bridge.settings if bridge else None, places, strangers)
+        settings = bridge.settings if bridge else None
+        return network_explain.explain(network, settings, places, strangers, self.lacking)
+
+    def warnings(self, networks: Iterable[str]) -> Sequence[str]:
+        """What whoever makes these networks, or a container in them, has to know of them."""
+        bridges = (self._bridges.get(self._id_of(ref)) for ref in networks)
+        return network_explain.warnings(self.lacking, [bridge.settings for bridge in bridges if bridge])
 
     def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
         """Of each subnet: its addresses in use (its own, the broadcast's and the gateway's among them), and those
@@ -274,6 +282,7 @@ class Networks:
             labels=request.labels or {},
         )
         self._require_bridges()
+        network_creation.check_way_out(network, self.lacking)
         self._check_interface(network)
         with host.exclusive():
             configs = self._chosen_subnets(network, asked)
@@ -305,7 +314,7 @@ class Networks:
         try:
             self.firewall.set_networks([*others, bridge.settings.inside])
             bridge.ensure()
-            for notice in host.forward_ipv6() if bridge.settings.subnet6 else ():
+            for notice in forward(self.firewall, [bridge.settings.inside]):
                 _log.warning("%s", notice)
         except CortenError:
             self.firewall.set_networks(others)
@@ -328,9 +337,11 @@ class Networks:
 
     def _is_ours(self, asked: IpamConfig) -> bool:
         """Whether another network has addresses of a subnet, where the host's routes do not show it."""
-        subnet = ip_network(asked.subnet)
+        return any(overlaps(ip_network(asked.subnet), own) for own in self._own_subnets())
+
+    def _own_subnets(self) -> Sequence[Subnet]:
         configs = [config for network in self._networks.values() for config in network.ipam.config]
-        return any(overlaps(subnet, ip_network(config.subnet)) for config in configs)
+        return [ip_network(config.subnet) for config in configs if config.subnet]
 
     def remove(self, ref: str) -> Network:
         """Delete a network. Raises AccessDenied for a predefined one and while containers are in it."""
@@ -351,8 +362,7 @@ class Networks:
         return network
 
     def prune(self, in_use: Iterable[str], filters: Filters | None = None) -> Sequence[Network]:
-        """Delete every user's network that no container names in ``in_use`` (names and IDs); those
-        deleted."""
+        """Delete every user's network that no container names in ``in_use`` (names and IDs); those deleted."""
         used = {self._id_of(ref) for ref in in_use}
         chosen = [network for network in self._networks.values() if is_prunable(network, filters or {})]
         unused = [network for network in chosen if network.id not in used and not self._endpoints(network)]
@@ -443,7 +453,7 @@ class Networks:
     def _publish(
         self, container: Container, endpoints: tuple[Endpoint, ...], requests: Sequence[PortRequest]
     ) -> tuple[Endpoint, ...]:
-        """A network without a gateway has no published ports, as dockerd's: nobody could be answered."""
+        """A network without a gateway has no published ports, as dockerd's."""
         for endpoint in endpoints:
             if endpoint.way_out and endpoint.gateway:
                 self._bridges[endpoint.network_id].publish(endpoint, requests, name=container.name)
@@ -468,17 +478,13 @@ class Networks:
 
     @property
     def host_gateway(self) -> str:
-        """The default bridge's address, by which every container reaches the host; empty where there is
-        none."""
+        """The default bridge's address, by which every container reaches the host; empty where there is none."""
         configs = self.get(DEFAULT).ipam.config
         return configs[0].gateway if configs else ""
 
     def names_of(self, container: Container) -> dict[str, EndpointRequest]:
         """The networks of a container's record, by name; by what it says, when one is gone."""
-        found = {}
-        for ref, request in joined(container).items():
-            found[self.find(ref)] = request
-        return found
+        return {self.find(ref): request for ref, request in joined(container).items()}
 
     def find(self, ref: str) -> str:
         """The name of a network that a container names; what it says, when that is gone."""
@@ -488,10 +494,7 @@ class Networks:
     def _require_bridges(self) -> None:
         """Raises Unsupported or CortenError when this machine has no bridge networks."""
         if not self._privileged:
-            raise Unsupported(
-                "use a bridge network: bridge networks need root",
-                hint=NO_BRIDGES,
-            )
+            raise Unsupported("use a bridge network: bridge networks need root", hint=NO_BRIDGES)
         if not self._ready:
             self._prepare()
 

@@ -1,9 +1,9 @@
-"""Published ports by IPv6: what no rule of the kernel serves is carried by the network helper.
+"""Published ports that no rule of the kernel serves: they are carried by the network helper.
 
 A port that is published on every address is one of ``[::]``, too, as with Docker, whether or not its container has
-IPv6; and no rule translates ``[::1]``. The sockets are those that hold the ports for the engine
-(:class:`~corten.network.ports.HeldPorts`). They are handed over when the container runs; when it ends, helper and
-engine both let go of them.
+IPv6; and no rule translates ``[::1]``. Without a firewall that is every port. The sockets are those that hold the ports
+for the engine (:class:`~corten.network.ports.HeldPorts`). They are handed over when the container runs; when it ends,
+helper and engine both let go of them.
 """
 
 from __future__ import annotations
@@ -43,8 +43,12 @@ class Proxying:
             await self.helper.settled()
 
     def open(self, container: Container) -> None:
-        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told."""
+        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told.
+        Without a firewall all that comes is carried, and waits for that."""
         if any(value["ports"] for value in container.endpoints):
+            for endpoint in decoded_endpoints(container) if container.endpoints[0].get("carried") else ():
+                for binding in endpoint.ports:
+                    self.ports.listen(binding)
             asyncio.get_running_loop().call_soon(self._open, container)
 
     def _open(self, container: Container) -> None:
@@ -85,7 +89,7 @@ class Proxying:
         try:
             listener = self._listener(binding)
             self.helper.carry(endpoint.container_id, _message(endpoint, binding), [listener.fileno(), pidfd])
-        except CortenError as error:  # the container runs, and is reached by IPv4
+        except CortenError as error:  # the container runs, and other ports of its may be reached
             _log.error("container %s: carry port %d: %s", endpoint.container_id[:12], binding.host_port, error)
 
     def _listener(self, binding: Binding) -> socket.socket:
@@ -101,7 +105,7 @@ def _carried(endpoints: Sequence[Endpoint]) -> Iterator[_Place]:
 
 
 def _message(endpoint: Endpoint, binding: Binding) -> Message:
-    address = endpoint.ip6 or endpoint.ip
+    address = (endpoint.ip6 if ":" in binding.host_ip else "") or endpoint.ip
     return {"do": "proxy", "key": _key(endpoint, binding), "ip": address, "port": binding.container_port}
 
 

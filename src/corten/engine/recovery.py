@@ -49,6 +49,15 @@ class Recovery:
         running = [container for container in self.lifecycle.records if container.state.running]
         return [endpoint for container in running for endpoint in decoded_endpoints(container)]
 
+    def note_places(self) -> None:
+        """Record what has become of the places of containers that run: an engine without a firewall carries ports that
+        one with a firewall had translated."""
+        life = self.lifecycle
+        for container in [one for one in life.records if one.state.running and one.endpoints]:
+            endpoints = life.networks.endpoints_of(container.id)
+            if endpoints and endpoints != decoded_endpoints(container):
+                life.records.change(container.id, endpoints=[one.encode() for one in endpoints])
+
     def _clear_groups(self) -> None:
         """Groups of containers that do not run: engine and monitor were killed while one was started, before it was
         recorded, or removed."""

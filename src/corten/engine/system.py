@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corten import __version__
-from corten.engine import layer_forms
+from corten.engine import layer_forms, network_explain
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
@@ -41,7 +41,8 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@]*@")
 
 
 class System:
-    """What can be said of one engine. ``stop`` ends it: True stops every container first."""
+    """What can be said of one engine. ``stop`` ends it: True stops every container first; ``no_firewall`` tells why it
+    has none."""
 
     def __init__(
         self,
@@ -57,12 +58,13 @@ class System:
         stop: Callable[[bool], None],
         log_driver: str,
         layers: LayerStore,
+        no_firewall: Callable[[], str],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
-        self._log_driver, self._layers = log_driver, layers
+        self._log_driver, self._layers, self._no_firewall = log_driver, layers, no_firewall
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -106,7 +108,7 @@ class System:
             **_NOT_HERE,
             **self._process(),
             "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
-            "FirewallBackend": {"Driver": "nftables"},
+            "FirewallBackend": {"Driver": "none" if self._no_firewall() else "nftables"},
             "SecurityOptions": [
                 *(["name=apparmor"] if has_apparmor() else []), "name=seccomp,profile=builtin",
                 *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
@@ -134,6 +136,8 @@ class System:
             lacking.append("WARNING: No swap limit support")
         if not self._standing.network:
             lacking.append("WARNING: No bridge networks: they need root")
+        elif reason := self._no_firewall():
+            lacking += [f"WARNING: {text}" for text in network_explain.lacking(reason)]
         elif not limits["IPv4Forwarding"]:
             lacking.append("WARNING: IPv4 forwarding is disabled")
         if self._standing.is_single:

@@ -16,8 +16,9 @@ from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6
 
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, Unsupported
 from corten.network import host
+from corten.network.barrier import Barrier
 from corten.network.endpoint import Binding, Endpoint
-from corten.network.firewall import Firewall, Forwarding, Inside
+from corten.network.firewall import Forwarding, Inside
 from corten.network.pool import Addresses, Subnet, mac_of
 from corten.network.ports import ANY, ANY6, HeldPorts, PortRequest, family_of
 
@@ -77,7 +78,7 @@ class BridgeNetwork:
     """A bridge, its addresses, and the endpoints of the running containers on it. A macvlan or ipvlan network is one
     without a bridge, a firewall and ports."""
 
-    def __init__(self, settings: BridgeSettings, firewall: Firewall, ports: HeldPorts) -> None:
+    def __init__(self, settings: BridgeSettings, firewall: Barrier, ports: HeldPorts) -> None:
         self.settings = settings
         self.endpoints: dict[str, Endpoint] = {}
         """By container ID."""
@@ -104,7 +105,8 @@ class BridgeNetwork:
             return
         settings = self.settings
         host.ensure_bridge(settings.bridge, self._own_addresses(), settings.mtu)
-        host.set_switch(f"net/ipv4/conf/{settings.bridge}/route_localnet", "1")
+        # Where nothing guards 127.0.0.0/8 from containers, the host's loopback is not theirs to reach in any way.
+        host.set_switch(f"net/ipv4/conf/{settings.bridge}/route_localnet", str(int(not self._firewall.carries)))
         owned = {one.host_interface for one in (*self.endpoints.values(), *self._reserved.values())}
         for name in host.ports(settings.bridge):
             if name not in owned:
@@ -243,6 +245,7 @@ class BridgeNetwork:
             isolated=not settings.open,
             priority=wish.priority,
             switches=tuple((path.replace("IFNAME", interface), value) for path, value in wish.switches),
+            carried=self._firewall.carries,
         )
 
     def adopt(self, endpoint: Endpoint) -> list[str]:
@@ -250,8 +253,10 @@ class BridgeNetwork:
 
         Its ports are opened when the firewall's table is next made. Returns what could not be had (a port
         that another process has taken meanwhile: translation goes on, the process is not reached from
-        outside). Those that the network helper carries are not held here: it has them.
+        outside). Those that the network helper carries are not held here: it has them, or gets them.
         """
+        if self._firewall.carries and not endpoint.carried:
+            endpoint = dataclasses.replace(endpoint, carried=True)
         self._addresses.reserve(endpoint.ip)
         if endpoint.ip6 and self._addresses6 is not None:
             self._addresses6.reserve(endpoint.ip6)
@@ -277,8 +282,8 @@ class BridgeNetwork:
             return endpoint
         taken: list[Binding] = []
         try:
-            for request in requests:
-                taken += self._ports.take(request, self._host_addresses(endpoint, request))
+            anywhere = [ANY, ANY6] if endpoint.ip6 or host.has_ipv6() else [ANY]
+            taken = self._ports.take([(one, self._host_addresses(endpoint, one, anywhere)) for one in requests])
             published = dataclasses.replace(endpoint, ports=(*endpoint.ports, *taken))
             self._firewall.publish(_forwardings(dataclasses.replace(endpoint, ports=tuple(taken))))
         except CortenError as error:
@@ -287,13 +292,18 @@ class BridgeNetwork:
         self.endpoints[endpoint.container_id] = published
         return published
 
-    def _host_addresses(self, endpoint: Endpoint, request: PortRequest) -> list[str]:
-        """Where on the host a port is to be published. What no rule translates is carried, but for SCTP. Raises
-        Unsupported for that."""
+    def _host_addresses(self, endpoint: Endpoint, request: PortRequest, anywhere: list[str]) -> list[str]:
+        """Where on the host a port is to be published, ``anywhere`` if it does not say. What no rule translates is
+        carried, but for SCTP. Raises Unsupported for that."""
         asked = request.host_ip or self.settings.host_ip
         is_carried = request.protocol != "sctp"
+        if endpoint.carried and not is_carried:
+            raise Unsupported(
+                f"publish SCTP port {request.container_port}: it takes nf_tables, which this engine does not have",
+                hint="corten network explain tells why",
+            )
         if not asked:
-            return [ANY, ANY6] if endpoint.ip6 or (is_carried and host.has_ipv6()) else [ANY]
+            return anywhere if endpoint.ip6 or is_carried else [ANY]
         if not is_carried and family_of(asked) == socket.AF_INET6 and (asked == "::1" or not endpoint.ip6):
             raise Unsupported(
                 f"publish SCTP on {asked}: no rule of the kernel translates it",

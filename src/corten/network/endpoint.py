@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from corten.network.announce import Announce, Announce6
 from corten.network.link import (
     Address,
     Address6,
@@ -69,6 +70,8 @@ class Endpoint:
     way_out6: bool = True
     switches: tuple[tuple[str, str], ...] = ()
     """Files below /proc/sys/net of the interface's own, and their values."""
+    carried: bool = False
+    """No rule of the kernel translates its ports: the engine had no firewall when it was made."""
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -80,10 +83,13 @@ class Endpoint:
         """The steps that give the container the interface with its addresses."""
         yield self._link
         yield Ipv6(self.interface) if self.ip6 else NoIpv6(self.interface)
+        yield Announce(self.interface)
         yield from (Switch(path, value) for path, value in self.switches)
         yield Address(self.interface, self.ip, self.prefix)
         if self.ip6:
             yield Address6(self.interface, self.ip6, self.prefix6)
+            if self.driver != "ipvlan":  # that has its parent's Ethernet address, as whoever was there before
+                yield Announce6(self.interface, self.ip6, self.mac)
 
     @property
     def _link(self) -> Operation:
@@ -102,13 +108,17 @@ class Endpoint:
     def carries(self, binding: Binding) -> bool:
         """Whether a published port of its is one that no rule of the kernel translates, and that is carried by the
         network helper: that of an IPv6 address where the container has none, and ``[::1]``."""
-        if ":" not in binding.host_ip or binding.protocol == "sctp":
+        if binding.protocol == "sctp":
             return False
+        if self.carried or ":" not in binding.host_ip:
+            return self.carried
         return not self.ip6 or binding.host_ip in ("::", "::1")
 
     def translates(self, binding: Binding) -> bool:
         """Whether a published port of its is one that rules of the kernel translate; ``[::]`` may be both."""
-        return ":" not in binding.host_ip or (self.ip6 != "" and binding.host_ip != "::1")
+        if self.carried or ":" not in binding.host_ip:
+            return not self.carried
+        return self.ip6 != "" and binding.host_ip != "::1"
 
     @property
     def unplugged(self) -> Operation:

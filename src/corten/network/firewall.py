@@ -20,6 +20,7 @@ A port is published by putting one element into a map.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -32,12 +33,15 @@ from corten.network.endpoint import Binding
 from corten.network.ports import family_of
 from corten.sys.netlink import NETLINK_NETFILTER, Netlink
 from corten.wire import conntrack, nft
-from corten.wire.netlink import Request
+from corten.wire.netlink import Message, Request
 
 _LOOPBACK = {nft.IPV4: (bytes([127, 0, 0, 0]), 8), nft.IPV6: (bytes(15) + b"\1", 128)}
 _PROTOCOLS = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP, "sctp": socket.IPPROTO_SCTP}
 _BY_ADDRESS, _BY_PORT = "by_address", "by_port"
-_NO_NF_TABLES = (errno.EPROTONOSUPPORT, errno.EOPNOTSUPP, errno.EAFNOSUPPORT)
+# No netfilter at all; none of its subsystem nf_tables, for a batch and for a single message; or it is not allowed.
+_NO_NETFILTER = (errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT)
+_NO_NF_TABLES = (*_NO_NETFILTER, errno.EOPNOTSUPP)
+_NO_PERMISSION = (errno.EPERM, errno.EACCES)
 _MODULES = "nft_chain_nat nft_masq nft_fib_ipv4 nft_ct"
 
 
@@ -69,10 +73,14 @@ class Forwarding:
 
 
 class Firewall:
-    """Keeps its tables as they should be. Not thread-safe: its owner calls it from one thread."""
+    """Keeps its tables as they should be. A :class:`~corten.network.barrier.Barrier`."""
+
+    carries = False
+    groups: tuple[int, Sequence[int]] = (NETLINK_NETFILTER, (nft.GROUP,))
 
     def __init__(self, table: str) -> None:
         self.table = table
+        self.changed = f"firewall table {table} was"
         self._networks: dict[str, Inside] = {}
         self._forwardings: dict[Binding, Forwarding] = {}
         self._kernel: Netlink | None = None
@@ -83,12 +91,33 @@ class Firewall:
         self._networks = {network.bridge: network for network in networks}
         self.rebuild()
 
+    def probe(self) -> None:
+        """Whether the kernel has all that the tables need: that is so where there is one, else a table is made that
+        nobody sees. Raises Unsupported when it has not, CortenError."""
+        table = nft.Table(self.table)
+        if self._is_there(table):
+            return
+        sample = Inside("lo", IPv4Network("192.0.2.0/30"))
+        trial = nft.Table(f"{self.table}_trial")
+        parts = [nft.new_table(trial), *_layout(trial, [sample]), nft.delete_table(trial)]
+        self._commit(parts)
+
+    def remove_if_possible(self) -> None:
+        """Delete the tables; where there is no nf_tables there are none."""
+        with contextlib.suppress(Unsupported):
+            self.remove()
+
+    def is_removal(self, message: Message) -> bool:
+        """Whether a table, or something in it, was deleted."""
+        return nft.is_removal(message, self.table)
+
     def rebuild(self) -> None:
         """Replace the tables with what they should be. Raises as :meth:`set_networks`."""
         requests: list[Request] = []
         for table in self._tables():
             requests += [nft.new_table(table), nft.delete_table(table), nft.new_table(table)]
-            requests += [*self._layout(table), *_additions(table, list(self._forwardings.values()))]
+            layout = _layout(table, list(self._networks.values()))
+            requests += [*layout, *_additions(table, list(self._forwardings.values()))]
         twin = nft.Table(self.table, nft.IPV6)
         if len(self._tables()) == 1 and self._is_there(twin):
             requests.append(nft.delete_table(twin))
@@ -109,7 +138,9 @@ class Firewall:
         try:
             self._socket().batch(nft.get_table(table))
         except OSError as error:
-            if error.errno == errno.ENOENT or (error.errno in _NO_NF_TABLES and table.family is nft.IPV6):
+            if error.errno in (errno.ENOENT, errno.EINVAL):  # EINVAL: nothing of netfilter that would know of tables
+                return False
+            if error.errno in _NO_NF_TABLES and table.family is nft.IPV6:
                 return False
             raise self._refused(error) from error
         return True
@@ -216,10 +247,15 @@ class Firewall:
 
     def _socket(self) -> Netlink:
         if self._kernel is None:
-            self._kernel = Netlink(NETLINK_NETFILTER)
+            try:
+                self._kernel = Netlink(NETLINK_NETFILTER)
+            except OSError as error:
+                raise self._refused(error) from error
         return self._kernel
 
     def _refused(self, error: OSError) -> CortenError:
+        if error.errno in _NO_PERMISSION:
+            return Unsupported(f"create firewall table {self.table}: this engine has no permission to use nf_tables")
         missing = {
             errno.ENOENT: ("a part of nf_tables (nat, masq, fib or ct)", _MODULES),
             **dict.fromkeys(_NO_NF_TABLES, ("nf_tables", "nf_tables")),
@@ -231,18 +267,19 @@ class Firewall:
             )
         return CortenError(f"change firewall table {self.table}: {str(error.strerror or error).lower()}")
 
-    def _layout(self, table: nft.Table) -> Iterator[Request]:
-        """The maps, the chains and their rules."""
-        address = table.family.address
-        address_and_port = (address, nft.INET_SERVICE)
-        protocol_and_port = (nft.INET_PROTO, nft.INET_SERVICE)
-        yield nft.new_map(table, _BY_ADDRESS, 1, (address, *protocol_and_port), address_and_port)
-        yield nft.new_map(table, _BY_PORT, 2, protocol_and_port, address_and_port)
-        networks = [network for network in self._networks.values() if network.of(table.family)]
-        yield from _guard(table, networks)
-        yield from _published(table)
-        yield from _way_out(table, networks)
-        yield from _walls(table, networks)
+
+def _layout(table: nft.Table, every: Sequence[Inside]) -> Iterator[Request]:
+    """The maps, the chains and their rules."""
+    address = table.family.address
+    address_and_port = (address, nft.INET_SERVICE)
+    protocol_and_port = (nft.INET_PROTO, nft.INET_SERVICE)
+    yield nft.new_map(table, _BY_ADDRESS, 1, (address, *protocol_and_port), address_and_port)
+    yield nft.new_map(table, _BY_PORT, 2, protocol_and_port, address_and_port)
+    networks = [network for network in every if network.of(table.family)]
+    yield from _guard(table, networks)
+    yield from _published(table)
+    yield from _way_out(table, networks)
+    yield from _walls(table, networks)
 
 
 def _guard(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:

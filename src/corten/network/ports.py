@@ -22,6 +22,7 @@ ANY, ANY6 = "0.0.0.0", "::"  # noqa: S104 -- Docker's default for a published po
 _TYPES = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM, "sctp": socket.SOCK_STREAM}
 _LISTEN = "0A"
 """TCP_LISTEN, in /proc/net/tcp."""
+_BACKLOG = 128
 _LETTERS = {"tcp": "t", "udp": "u", "sctp": "S"}
 
 
@@ -101,15 +102,25 @@ class HeldPorts:
         self._kept: dict[Binding, socket.socket | None] = {}
         self._next = 0
 
-    def take(self, request: PortRequest, addresses: Sequence[str] = ()) -> list[Binding]:
-        """Occupy a port of those requested, the same on each of the ``addresses`` (that of the request, if there are
-        none). Raises Conflict when none is free, CortenError when it cannot be bound."""
+    def take(self, wanted: Iterable[tuple[PortRequest, Sequence[str]]]) -> list[Binding]:
+        """Occupy a port of each request, the same on each of its addresses; all or none. Raises Conflict when none is
+        free, CortenError when it cannot be bound."""
+        taken: list[Binding] = []
+        ephemeral: tuple[int, int] | None = None
+        try:
+            for request, addresses in wanted:
+                if not request.first:
+                    ephemeral = ephemeral or _ephemeral_range()
+                taken += self._take(request, addresses, self._candidates(request, ephemeral))
+        except CortenError:
+            self.give_back(taken)
+            raise
+        return taken
+
+    def _take(self, request: PortRequest, addresses: Sequence[str], candidates: Iterable[int]) -> list[Binding]:
         failure: CortenError | None = None
-        for port in self._candidates(request):
-            bindings = [
-                Binding(request.protocol, address, port, request.container_port)
-                for address in addresses or (request.host_ip or ANY,)
-            ]
+        for port in candidates:
+            bindings = [Binding(request.protocol, address, port, request.container_port) for address in addresses]
             try:
                 self._hold_all(bindings)
             except Conflict as error:
@@ -128,11 +139,11 @@ class HeldPorts:
             self.give_back(held)
             raise
 
-    def _candidates(self, request: PortRequest) -> Iterator[int]:
-        if request.first:
+    def _candidates(self, request: PortRequest, ephemeral: tuple[int, int] | None) -> Iterator[int]:
+        if ephemeral is None or request.first:
             yield from range(request.first, request.last + 1)
             return
-        low, high = _ephemeral_range()
+        low, high = ephemeral
         span = high - low + 1
         for _ in range(span):
             port = low + self._next % span
@@ -153,7 +164,7 @@ class HeldPorts:
         except OSError as error:
             raise _no_protocol(binding, error) from None
         try:
-            _occupy(holder, binding.host_ip, binding.host_port)
+            _occupy(holder, binding)
         except OSError as error:
             holder.close()
             raise self._refusal(binding, error) from None
@@ -162,6 +173,12 @@ class HeldPorts:
     def holder(self, binding: Binding) -> socket.socket | None:
         """The engine's socket of a port."""
         return self._held.get(binding)
+
+    def listen(self, binding: Binding) -> None:
+        """Let connections to a port queue up: the network helper, who is to carry them, has not come yet."""
+        holder = self._held.get(binding)
+        if holder is not None and binding.protocol == "tcp":
+            holder.listen(_BACKLOG)
 
     def lend(self, binding: Binding) -> None:
         """The network helper has the socket of a port."""
@@ -235,22 +252,33 @@ def _no_protocol(binding: Binding, error: OSError) -> CortenError:
     return CortenError.from_os("bind host port", f"{binding.host_port}/{binding.protocol}", error)
 
 
-def _occupy(holder: socket.socket, address: str, port: int) -> None:
-    """Bind so that nobody else can, and so that connections of an earlier server in TIME_WAIT do not hinder.
-
-    TIME_WAIT asks for SO_REUSEADDR; but sockets that all have it may share a port until one listens. So it
-    listens for a moment, which makes the bind exclusive, and falls back to bound and closed (shutdown(2) of a
-    listening socket keeps the port), without SO_REUSEADDR, which keeps it exclusive.
-    """
-    if holder.family == socket.AF_INET6:
+def _occupy(holder: socket.socket, binding: Binding) -> None:
+    """Bind so that nobody else can."""
+    place = (binding.host_ip, binding.host_port)
+    if ":" in binding.host_ip:
         # The same port of IPv4 is another's, or ours by another socket.
         holder.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    if holder.type == socket.SOCK_DGRAM or holder.proto == socket.IPPROTO_SCTP:
+    if binding.protocol != "tcp":
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
-        holder.bind((address, port))
+        holder.bind(place)
         return
+    try:
+        holder.bind(place)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        _occupy_again(holder, place)
+
+
+def _occupy_again(holder: socket.socket, place: tuple[str, int]) -> None:
+    """Bind where connections of an earlier server in TIME_WAIT may be what hinders.
+
+    They ask for SO_REUSEADDR; but sockets that all have it may share a port until one listens. So it listens for a
+    moment, which makes the bind exclusive, and falls back to bound and closed (shutdown(2) of a listening socket keeps
+    the port), without SO_REUSEADDR, which keeps it exclusive.
+    """
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    holder.bind((address, port))
+    holder.bind(place)
     holder.listen(0)
     holder.shutdown(socket.SHUT_RD)
     holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)

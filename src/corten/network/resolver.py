@@ -3,13 +3,14 @@
 Port 53 stays free for a name server of the container's own, which may well listen on 0.0.0.0: the sockets are at
 ports that the kernel chooses, and the few packets to 127.0.0.11:53, and the answers, have their port changed on the
 way (``nft list ruleset`` inside shows it). Docker does the same by address translation, which would have the kernel
-track every connection of the container (docs/adr/0009).
+track every connection of the container (docs/adr/0009). Where the kernel has no nf_tables they are at port 53 itself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import os
 import socket
@@ -32,6 +33,10 @@ _BACKLOG = 64
 _PATIENCE = struct.pack("ll", 5, 0)
 """Seconds, for a helper that does not listen: a struct timeval (socket(7))."""
 _ADDRESS = socket.inet_aton(ADDRESS)
+_NO_NF_TABLES = (
+    errno.EPROTONOSUPPORT, errno.EAFNOSUPPORT, errno.EOPNOTSUPP, errno.ENOENT, errno.EPERM, errno.EACCES,
+)  # fmt: skip
+"""How a kernel refuses that has none of it, not the part that changes packets, or does not allow it."""
 
 
 @operation
@@ -55,14 +60,15 @@ class ResolverSockets(Operation):
         return (
             "Here the container asks for names. The sockets are made inside its namespace and handed to the network "
             "helper, which answers also while there is no engine. Packets to port 53 are sent on to the port that they "
-            "have, so that the container can run a name server of its own."
+            "have, so that the container can run a name server of its own; a kernel without nf_tables cannot do that, "
+            "and they take port 53 of this address."
         )
 
     def shell(self) -> str:
         return "# sockets of another namespace: no shell command hands these over"
 
     def rehearse(self, context: Context) -> None:
-        with Netlink(NETLINK_NETFILTER):
+        with contextlib.suppress(OSError), Netlink(NETLINK_NETFILTER):
             _template()
 
     def run(self, context: Context) -> None:
@@ -89,15 +95,28 @@ def _opened(pidfd: int, *, again: bool) -> Iterator[tuple[socket.socket, socket.
     with contextlib.ExitStack() as opened:
         with process.visiting(pidfd, process.CLONE_NEWNET):
             _require_loopback()
-            datagrams = opened.enter_context(_bound(socket.SOCK_DGRAM))
-            streams = opened.enter_context(_bound(socket.SOCK_STREAM))
-            streams.listen(_BACKLOG)
-            rules = _rules(datagrams.getsockname()[1], streams.getsockname()[1])
-            with Netlink(NETLINK_NETFILTER) as kernel:
-                if again:
-                    _forget_rules(kernel)
-                kernel.transaction(nft.begin(), rules, nft.end())
-        yield datagrams, streams
+            sockets = _translated(opened, again=again) or _bound(opened, _PORT)
+            sockets[1].listen(_BACKLOG)
+        yield sockets
+
+
+def _translated(opened: contextlib.ExitStack, *, again: bool) -> tuple[socket.socket, socket.socket] | None:
+    """The sockets at ports of the kernel's choice, and the rules that lead there; None where there is no nf_tables."""
+    with contextlib.ExitStack() as mine:
+        try:
+            kernel = mine.enter_context(Netlink(NETLINK_NETFILTER))
+            sockets = _bound(mine, 0)
+            if again:
+                _forget_rules(kernel)
+            rules = _rules(*(one.getsockname()[1] for one in sockets))
+            kernel.transaction(nft.begin(), rules, nft.end())
+        except OSError as error:
+            if error.errno not in _NO_NF_TABLES:
+                raise
+            return None
+        kernel.close()
+        opened.push(mine.pop_all())
+        return sockets
 
 
 def _require_loopback() -> None:
@@ -117,14 +136,15 @@ def _forget_rules(kernel: Netlink) -> None:
     kernel.transaction(nft.begin(), fresh, nft.end())
 
 
-def _bound(kind: socket.SocketKind) -> socket.socket:
-    made = socket.socket(socket.AF_INET, kind)
-    try:
-        made.bind((ADDRESS, 0))
-    except BaseException:
-        made.close()
-        raise
-    return made
+def _bound(opened: contextlib.ExitStack, port: int) -> tuple[socket.socket, socket.socket]:
+    datagrams, streams = (
+        opened.enter_context(socket.socket(socket.AF_INET, kind)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+    )
+    # A helper that died has left connections of this port behind.
+    streams.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for one in (datagrams, streams):
+        one.bind((ADDRESS, port))
+    return datagrams, streams
 
 
 def _rules(datagrams: int, streams: int) -> list[Request]:

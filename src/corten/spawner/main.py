@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+import corten.network.announce
 import corten.network.link
 import corten.network.resolver
 import corten.runtime.cgroups.absent

@@ -22,7 +22,8 @@ NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
-RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE = 7, 11
+RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
+RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE = 7, 8, 11, 19
 
 IFF_UP, IFF_LOOPBACK = 0x1, 0x8
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER = 1, 3, 4, 5, 10
@@ -33,6 +34,7 @@ IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE = 8, 1
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_F_NODAD = 1, 2, 4, 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE = 1, 4, 5, 15
 RT_TABLE_MAIN, RT_TABLE_LOCAL, RTPROT_BOOT, RTN_UNICAST = 254, 255, 3, 1
+FRA_DST, FRA_IIFNAME, FRA_PRIORITY, FRA_TABLE, FR_ACT_TO_TBL, FR_ACT_PROHIBIT = 1, 3, 6, 15, 1, 8
 
 _HEADER = struct.Struct("=IHHII")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -113,6 +115,11 @@ def address(family: int, prefix: int, index: int, flags: int = 0) -> bytes:
 def route(family: int, *, prefix: int = 0, table: int = RT_TABLE_MAIN) -> bytes:
     """``struct rtmsg`` of a unicast route of global scope."""
     return struct.pack("=BBBBBBBBI", family, prefix, 0, 0, table, RTPROT_BOOT, 0, RTN_UNICAST, 0)
+
+
+def rule(family: int, action: int, *, prefix: int = 0, table: int = 0) -> bytes:
+    """``struct fib_rule_hdr``; ``prefix`` is the length of the destination."""
+    return struct.pack("=BBBBBBBBI", family, prefix, 0, 0, table, 0, 0, action, 0)
 
 
 def messages(data: bytes) -> Iterator[Message]:

@@ -183,6 +183,34 @@ def test_a_client_that_keeps_its_socket_finds_the_next_container(world: World) -
             world.networks.attach(container("c"))  # has its address: the next gets another
 
 
+def test_a_port_is_one_element_of_a_map(world: World) -> None:
+    """However many there are: no rule is added."""
+    world.networks.start()
+    before = ruleset()
+    world.start(container("a", publish="8080:80/tcp 127.0.0.1:8081:81/udp"))
+    added = set(ruleset().splitlines()) - set(before.splitlines())
+    assert {line.strip() for line in added} == {
+        "elements = { tcp . 8080 : 172.17.0.2 . 80 }",
+        "elements = { 127.0.0.1 . udp . 8081 : 172.17.0.2 . 81 }",
+    }
+    world.networks.release("a" * 64)
+    assert ruleset() == before
+
+
+def test_an_administrators_policy_holds_for_published_ports(world: World) -> None:
+    """Another table's drop drops, until it accepts the bridge as the manual says."""
+    world.networks.start()
+    web, _ = world.start(container("a", publish="8080:80/tcp"))
+    nft("add", "table", "ip", "theirs")
+    nft("add", "chain", "ip", "theirs", "barrier", "{ type filter hook forward priority 0; policy drop; }")
+    with tcp_server(80, space=web) as server:
+        assert refusal((HOST, 8080), world.other) is TimeoutError
+        assert greet(server, ("127.0.0.1", 8080)) == "172.17.0.1"  # what is not forwarded is not theirs to drop
+        for way in ("iifname", "oifname"):
+            nft("add", "rule", "ip", "theirs", "barrier", way, "ct-test", "accept")
+        assert greet(server, (HOST, 8080), world.other) == OTHER_MACHINE
+
+
 def test_a_port_closes_with_its_container(world: World) -> None:
     world.networks.start()
     a, _ = world.start(container("a", publish="8080:80/tcp"))

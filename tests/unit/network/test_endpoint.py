@@ -57,6 +57,11 @@ def test_operations_explain_themselves() -> None:
         ),
         (
             INIT,
+            "/proc/sys/net/ipv4/conf/eth0/arp_notify",
+            "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify",
+        ),
+        (
+            INIT,
             "eth0 172.17.0.2/16",
             "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up",
         ),
@@ -78,9 +83,11 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
         (INIT, " && ".join(
             f"echo 0 > /proc/sys/net/ipv6/conf/eth0/{name}" for name in ("accept_ra", "accept_dad", "disable_ipv6")
         )),
+        (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify"),
         (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
         (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
         (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
+        (INIT, "ndsend fd00::2 eth0"),
         (INIT, "ip route add default via 172.17.0.1"),
         (INIT, "ip -6 route add default via fd00::1"),
         (PARENT, "ip link delete vethabcdef0"),

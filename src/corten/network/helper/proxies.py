@@ -1,6 +1,6 @@
 """Published ports that no rule of the kernel serves: what comes to a socket of the host's is carried to a container.
 
-That is ``[::1]``, which the kernel translates to no other address, and everything where there is no nf_tables. The
+That is ``[::1]``, which the kernel translates to no other address, and everything where there is no firewall. The
 container sees the host's address and not the client's, as with Docker's own proxy. Of connections and of datagrams'
 clients there is a number; a direction holds one buffer, and is not read while that is full.
 """
@@ -11,7 +11,8 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from corten.network.helper.loop import READ, WRITE, Loop
 
@@ -205,6 +206,30 @@ class _Connection:
         self._over(self)
 
 
+_Asked = tuple[tuple[int, int, bytes], ...]
+_Client = tuple[Any, _Asked]
+"""The address that a datagram came from, and the one of the host that it was sent to."""
+_IP_PKTINFO, _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 8, 49, 50
+_TELL_ADDRESS = {
+    socket.AF_INET: (socket.IPPROTO_IP, _IP_PKTINFO),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO),
+}
+_TOLD = socket.CMSG_SPACE(20)
+
+
+def _asked(told: Sequence[tuple[int, int, bytes]]) -> _Asked:
+    """What has an answer come from the address that was asked, as a client expects, also where the host has several: a
+    struct in_pktinfo or in6_pktinfo (ip(7), ipv6(7)). The interface is the routes' to choose, but for an address that
+    needs one."""
+    for level, kind, data in told:
+        if (level, kind) == (socket.IPPROTO_IP, _IP_PKTINFO):
+            return ((level, kind, bytes(4) + data[4:8] + bytes(4)),)
+        if (level, kind) == (socket.IPPROTO_IPV6, _IPV6_PKTINFO):
+            is_local = data[0] == 0xFE and data[1] & 0xC0 == 0x80
+            return ((level, kind, data[:16] + (data[16:20] if is_local else bytes(4))),)
+    return ()
+
+
 class _Datagrams:
     """A socket that takes datagrams, and one for each client's answers."""
 
@@ -212,10 +237,11 @@ class _Datagrams:
         self, loop: Loop, listener: socket.socket, family: socket.AddressFamily, target: Target, room: Room
     ) -> None:
         self._loop, self.listener, self._family, self._target, self._room = loop, listener, family, target, room
-        self._clients: dict[object, tuple[socket.socket, float]] = {}
-        """By address, longest silent first."""
+        self._clients: dict[_Client, tuple[socket.socket, float]] = {}
+        """Longest silent first."""
         # What held the port before took nothing in.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED)
+        listener.setsockopt(*_TELL_ADDRESS[listener.family], 1)
         loop.add(listener.fileno(), self._receive)
 
     @property
@@ -225,20 +251,20 @@ class _Datagrams:
     def _receive(self) -> None:
         for _ in range(_IN_A_TURN):
             try:
-                data, client = self.listener.recvfrom(_BUFFER)
+                data, told, _, address = self.listener.recvmsg(_BUFFER, _TOLD)
             except OSError:
                 return
             with contextlib.suppress(OSError):
-                self._towards(client).send(data)
+                self._towards((address, _asked(told))).send(data)
 
-    def _towards(self, client: object) -> socket.socket:
+    def _towards(self, client: _Client) -> socket.socket:
         """The socket of a client; it is heard of now."""
         known = self._clients.pop(client, None)
         made = known[0] if known is not None else self._connected(client)
         self._clients[client] = (made, time.monotonic() + SILENCE)
         return made
 
-    def _connected(self, client: object) -> socket.socket:
+    def _connected(self, client: _Client) -> socket.socket:
         if not self._room():
             if not self._clients:
                 raise BlockingIOError
@@ -252,16 +278,17 @@ class _Datagrams:
         self._loop.add(made.fileno(), lambda: self._answer(made, client))
         return made
 
-    def _answer(self, made: socket.socket, client: object) -> None:
+    def _answer(self, made: socket.socket, client: _Client) -> None:
+        address, asked = client
         for _ in range(_IN_A_TURN):
             try:
                 data = made.recv(_BUFFER)
             except OSError:  # no more, or a word that nobody listens there
                 return
             with contextlib.suppress(OSError):
-                self.listener.sendto(data, client)  # type: ignore[call-overload]  # as it came from recvfrom
+                self.listener.sendmsg([data], asked, 0, address)
 
-    def _forget(self, client: object) -> None:
+    def _forget(self, client: _Client) -> None:
         made, _ = self._clients.pop(client)
         self._loop.remove(made.fileno())
         made.close()
