@@ -64,6 +64,25 @@ def here_document(word: str) -> HereDocument | None:
     return HereDocument(plain[0], "", quotes[0] == quotes[1], bool(found[2]), descriptor)
 
 
+def directive(text: str, name: str) -> Directive | None:
+    """The parser directive of that name, which a first line ``#!`` may precede."""
+    for number, row in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if number == 1 and row.startswith("#!"):
+            continue
+        found = _directive(row.rstrip("\r"))
+        if not found or found[0] == name:
+            return Directive(name, found[1], number) if found else None
+    return None
+
+
+def _directive(row: str) -> tuple[str, str] | None:
+    """Name and value of the directive that a row is."""
+    found = _DIRECTIVE.fullmatch(row[1:].lstrip(_SPACES)) if row.startswith("#") else None
+    if not found or found[1].lower() not in _DIRECTIVES:
+        return None
+    return found[1].lower(), found[2].strip(_BLANKS) or found[2][-1]
+
+
 class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
@@ -123,11 +142,11 @@ class _Reader:
         return True
 
     def directive(self, row: str) -> bool:
-        found = _DIRECTIVE.fullmatch(row[1:].lstrip(_SPACES))
-        name = found[1].lower() if found else ""
-        if not found or name not in _DIRECTIVES:
+        found = _directive(row)
+        if not found:
             return False
-        here, value = Location(self.at, self.at), found[2].strip(_BLANKS) or found[2][-1]
+        name, value = found
+        here = Location(self.at, self.at)
         if any(one.name == name for one in self.directives):
             raise self.source.error(f"only one {name} parser directive can be used", here)
         if name == "escape":
