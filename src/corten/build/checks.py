@@ -48,6 +48,7 @@ _SECRET = "apikey|auth|credential|credentials|key|password|pword|passwd|secret|t
 _SECRETS = re.compile(rf"(?:_|^)(?:{_SECRET})(?:_|$)", re.IGNORECASE)
 _NO_SECRETS = re.compile(r"(?:_|^)(?:public|file|version)(?:_|$)", re.IGNORECASE)
 _NOT_VARIABLES = ("BUILDKIT_SBOM_SCAN_CONTEXT", "BUILDKIT_SBOM_SCAN_STAGE")
+_MOST_SUGGESTIONS = 50  # of a file's stage: each looks at every variable
 _IGNORES_ALL = ("*", "**", "**/*")
 
 
@@ -75,7 +76,8 @@ def of_file(dockerfile: Dockerfile, given: Given, asked: Settings) -> tuple[Find
     for one in _all(dockerfile):
         found += _wanted(_plain(one), asked.at(one.comments))
         if isinstance(one, From):
-            found += _wanted(_of_from(one, above, rules), asked.at(one.comments))
+            suggests = one.location.first <= dockerfile.stages[:_MOST_SUGGESTIONS][-1].from_.location.first
+            found += _wanted(_of_from(one, above, rules, suggests), asked.at(one.comments))
     return _sorted(found)
 
 
@@ -188,9 +190,9 @@ def _defaults_in_from(dockerfile: Dockerfile, given: Given) -> Iterator[Finding]
             yield finding("InvalidDefaultArgInFrom", stage.from_.location, stage.from_.image)
 
 
-def _of_from(from_: From, above: Globals, rules: Rules) -> Iterator[Finding]:
+def _of_from(from_: From, above: Globals, rules: Rules, suggests: bool) -> Iterator[Finding]:
     """Variables and the platform of a FROM."""
-    known = (*above.values, *above.declared)
+    known = (*above.values, *above.declared) if suggests else ()
     for text in (from_.image, from_.platform):
         try:
             expansion = expand(text, above.values, rules)
@@ -231,6 +233,7 @@ class _Follower:
         self._above = above
         self._ignored = None if ignored and ignored.takes_back else ignored
         self._last: dict[type[Instruction], Location] = {}
+        self._suggestions = _MOST_SUGGESTIONS
 
     def follow(self, one: Instruction) -> list[Finding]:
         """What is found at one instruction, which is then behind. Raises InvalidInput if it cannot be applied."""
@@ -289,10 +292,10 @@ class _Follower:
                 if address or host:
                     yield finding("ExposeInvalidFormat", one.location, port)
 
-    def _undefined(self, one: Instruction, unset: Iterable[str], scope: Scope) -> Iterator[Finding]:
-        declared = {definition.name for definition in scope.arguments}
-        for name in sorted(set(unset) - declared - set(_NOT_VARIABLES)):
-            meant = nearest(name, scope.variables)
+    def _undefined(self, one: Instruction, unset: frozenset[str], scope: Scope) -> Iterator[Finding]:
+        for name in sorted(unset - scope.declared - set(_NOT_VARIABLES)):
+            self._suggestions -= 1
+            meant = nearest(name, scope.variables) if self._suggestions >= 0 else ""
             yield finding("UndefinedVar", one.location, name, f" (did you mean ${meant}?)" if meant else "")
 
     def _ignored_files(self, one: Copy | Add) -> Iterator[Finding]:

@@ -65,6 +65,13 @@ def quoted(text: str) -> str:
     return '"' + "".join(char if char.isprintable() else _escaped(char) for char in plain) + '"'
 
 
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what a stranger wrote gives no orders to it."""
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)
+    )
+
+
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 

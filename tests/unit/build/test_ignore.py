@@ -99,6 +99,12 @@ def test_a_directory_that_holds_nothing_need_not_be_looked_into() -> None:
     assert not ignore.parse("a").takes_back
 
 
+def test_a_rule_that_did_not_count_for_a_directory_is_not_asked_again() -> None:
+    rules = ignore.parse("a\n!a/b\na")
+    assert rules.matches("a/b")
+    assert not walked(rules, "a/b")
+
+
 def test_what_the_builder_reads_is_kept() -> None:
     rules = ignore.parse("*").keeping("Dockerfile", ".dockerignore")
     assert not rules.matches("Dockerfile")
