@@ -32,6 +32,7 @@ interop: $(DEV)/.installed ## Run other projects' test suites against dockerd an
 	@scripts/test-deps
 	$(DEV)/bin/python -m tests.interop $(ARGS)
 	$(DEV)/bin/python -m tests.interop.compose
+	$(DEV)/bin/python -m tests.interop.dockerfiles
 
 fuzz: $(DEV)/.installed ## Fuzz what reads a stranger's bytes, a minute each (ARGS='dockerfile --seconds 600')
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'

@@ -143,7 +143,7 @@ def _normalized(pattern: str) -> str:
     if pattern:
         pattern = patterns.clean(pattern)
         pattern = pattern[1:] if len(pattern) > 1 and pattern.startswith("/") else pattern
-    return "!" * takes_back + pattern
+    return words.trim("!" * takes_back + pattern)  # once more: "/ a" is " a" by now
 
 
 def _tokens(text: str) -> list[Token]:

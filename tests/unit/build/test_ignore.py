@@ -18,6 +18,7 @@ EXCLUDED = [
     (" a \r", "a"),
     ("/a", "a"),
     ("./a/", "a"),
+    ("/ a /", "a"),
     ("x/../a", "a"),
     ("b", "b/a b/a.txt b/c/a.txt b/c/d"),
     ("b/", "b/a b/a.txt b/c/a.txt b/c/d"),
