@@ -1,8 +1,9 @@
 """``python -m tests.interop.dockerfiles [--seed N] [--count N]``: what BuildKit's own parser, expander, checks and
 patternmatcher make of Dockerfiles, words and .dockerignore files, and what Corten makes of them.
 
-BuildKit is built from its Go module, once, into ``.cache/interop``. Compared are the fuzz targets' corpus and as many
-generated texts as asked for. Where the two are meant to differ, :func:`_meant` says so.
+BuildKit is built from its Go module, once, into ``.cache/interop``. Compared are the texts of the module's own tests,
+the fuzz targets' corpus, and as many generated ones as asked for. Where the two are meant to differ, :func:`_meant`
+says so.
 """
 
 from __future__ import annotations
@@ -43,6 +44,18 @@ def program() -> Path:
     environment = {**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
     subprocess.run(["go", "build", "-o", str(binary), "."], cwd=place, env=environment, check=True)
     return binary
+
+
+def of_its_tests(kind: str) -> list[str]:
+    """The Dockerfiles and words that BuildKit's own tests have, read where the module is."""
+    told = subprocess.run(
+        ["go", "mod", "download", "-json", f"{MODULE}@{VERSION}"], check=True, capture_output=True, text=True
+    ).stdout
+    place = Path(json.loads(told)["Dir"]) / "frontend/dockerfile"
+    if kind.startswith("Dockerfile"):
+        return [path.read_text("utf-8", "replace") for path in sorted(place.glob("parser/testfile*/*/Dockerfile"))]
+    lines = (place / "shell/envVarTest").read_text().splitlines() if kind == "words" else []
+    return [line.split("|")[1].strip() for line in lines if "|" in line]
 
 
 class BuildKit:
@@ -129,7 +142,8 @@ def _same(mine: Answer, theirs: Answer) -> bool:
     return mine == theirs
 
 
-def _texts(target: str, make: Callable[[random.Random], str], seed: int, count: int) -> Iterator[str]:
+def _texts(kind: str, target: str, make: Callable[[random.Random], str], seed: int, count: int) -> Iterator[str]:
+    yield from of_its_tests(kind)
     for path in sorted(corpus(target).iterdir()):
         yield path.read_bytes().replace(b"\0", b"").decode("utf-8", "replace")
     chance = random.Random(seed)
@@ -142,7 +156,7 @@ def _compare(buildkit: BuildKit, kind: str, seed: int, count: int) -> int:
     target, make, both = KINDS[kind]
     total = refused = meant = 0
     differing = []
-    for text in _texts(target, make, seed, count):
+    for text in _texts(kind, target, make, seed, count):
         mine, theirs = both(buildkit, text)
         total += 1
         refused += "error" in mine

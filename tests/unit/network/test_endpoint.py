@@ -75,12 +75,9 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
     steps = [*place.operations, place.unplugged, Reroute("fd00::1")]
     assert [decode(json.loads(json.dumps(encode(step)))) for step in steps] == steps
     assert [(step.stage, step.shell()) for step in steps[2:]] == [
-        (
-            INIT,
-            " && ".join(
-                f"echo 0 > /proc/sys/net/ipv6/conf/eth0/{name}" for name in ("accept_ra", "accept_dad", "disable_ipv6")
-            ),
-        ),
+        (INIT, " && ".join(
+            f"echo 0 > /proc/sys/net/ipv6/conf/eth0/{name}" for name in ("accept_ra", "accept_dad", "disable_ipv6")
+        )),
         (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
         (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
         (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
@@ -96,7 +93,8 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
 def test_a_link_without_a_bridge() -> None:
     place = dataclasses.replace(ENDPOINT, driver="macvlan", mode="bridge", bridge="eth9", host_interface="")
     assert place.operations[1].shell() == (
-        'ip link add link eth9 name eth0 address 02:42:ac:11:00:02 mtu 1500 netns "$PID" type macvlan mode bridge'
+        "ip link add link eth9 name eth0 address 02:42:ac:11:00:02 mtu 1500 "
+        'netns "$PID" type macvlan mode bridge'
     )
     assert (place.unplugged.stage, place.unplugged.shell()) == (INIT, "ip link delete eth0")
 

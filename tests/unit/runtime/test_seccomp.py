@@ -201,7 +201,9 @@ def test_conditions_decide_as_the_specification_says(rules: list[dict[str, Any]]
 
 def _expected(rules: list[dict[str, Any]], arguments: list[int]) -> int:
     for one in rules:
-        results = [COMPARE[arg["op"]](arguments[arg["index"]], arg["value"], arg["valueTwo"]) for arg in one["args"]]
+        results = [
+            COMPARE[arg["op"]](arguments[arg["index"]], arg["value"], arg["valueTwo"]) for arg in one["args"]
+        ]
         twice = len({arg["index"] for arg in one["args"]}) < len(one["args"])
         if any(results) if twice else all(results):
             return refused(one["errnoRet"])
