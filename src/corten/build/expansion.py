@@ -8,6 +8,7 @@ of the shell's special parameters, which are never set: ``$$`` is empty. Time is
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from corten.build import wildcards
@@ -15,6 +16,7 @@ from corten.errors import InvalidInput
 
 # What Go's unicode.IsSpace calls a space; str.isspace() also counts U+001C to U+001F.
 SPACES = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | {chr(c) for c in range(0x2000, 0x200B)}
+_SPACE = re.compile(f"[{''.join(SPACES)}]+")
 _SPECIAL = frozenset("@*#?-$!0")
 _MISSING = {"}": "'}'", "/": "'/' in ${}"}
 _LACKING = {None: "is not allowed to be unset", "": "is not allowed to be empty"}
@@ -87,11 +89,11 @@ class _Words:
 
     def split(self, text: str) -> None:
         """What an unquoted text, or the value of an unquoted variable, adds."""
-        for char in text:
-            if char not in SPACES:
-                self._now.append(char)
-            else:
-                self._close()
+        first, *more = _SPACE.split(text) if len(text) > 1 or text in SPACES else (text,)
+        self._now.append(first)
+        for part in more:
+            self._close()
+            self._now.append(part)
 
     def whole(self, text: str) -> None:
         """What was quoted or escaped: its spaces split nothing."""
