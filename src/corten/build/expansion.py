@@ -110,6 +110,21 @@ class _Words:
         self._now.clear()
 
 
+class _NoWords(_Words):
+    """Where only the text counts: inside a substitution."""
+
+    __slots__ = ()
+
+    def split(self, text: str) -> None:
+        """Nothing."""
+
+    def whole(self, text: str) -> None:
+        """Nothing."""
+
+
+_NO_WORDS = _NoWords()
+
+
 class _Lexer:
     __slots__ = ("at", "depth", "rules", "size", "text", "unset", "used", "variables")
 
@@ -231,9 +246,16 @@ class _Lexer:
             raise InvalidInput(f"syntax error: more than {_DEEPEST} substitutions within each other")
         self.depth += 1
         try:
-            return self.braced()
+            return self.grown(self.braced())
         finally:
             self.depth -= 1
+
+    def grown(self, text: str) -> str:
+        """A value, or what a substitution made of one: all of them together have a limit, at whatever depth."""
+        self.size += len(text)
+        if self.size > _LARGEST:
+            raise InvalidInput(f"variables make this longer than {_LARGEST} characters")
+        return text
 
     def braced(self) -> str:
         """What stands behind ``${``, and the brace that closes it."""
@@ -264,7 +286,7 @@ class _Lexer:
                 raise InvalidInput(f"unsupported modifier (:{modifier}) in substitution")
         shown = ":" * empty_is_unset + modifier
         pattern = modifier != "" and modifier in "#%"
-        word = self.until("}", pattern, pattern, _Words())
+        word = self.until("}", pattern, pattern, _NO_WORDS)
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}{shown}{word}}}"
@@ -285,8 +307,8 @@ class _Lexer:
         """``${name/pattern/replacement}``, ``${name//pattern/replacement}``."""
         every = self.peek() == "/"
         self.at += every
-        pattern = self.until("/", True, True, _Words())
-        replacement = self.until("}", True, False, _Words())
+        pattern = self.until("/", True, True, _NO_WORDS)
+        replacement = self.until("}", True, False, _NO_WORDS)
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}/{pattern}/{replacement}}}"
@@ -309,9 +331,7 @@ class _Lexer:
 
     def value(self, name: str) -> str | None:
         value = self.variables.get(name)
-        self.size += len(value or "")
-        if self.size > _LARGEST:
-            raise InvalidInput(f"variables make this longer than {_LARGEST} characters")
+        self.grown(value or "")
         (self.unset if value is None else self.used).add(name)
         return value
 
