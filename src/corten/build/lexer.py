@@ -11,7 +11,7 @@ import re
 from corten.build import words
 from corten.build.expansion import SPACES, Rules, expand
 from corten.build.failure import Source
-from corten.build.instructions import Directive, Finding, HereDocument, Location
+from corten.build.instructions import CommandLine, Directive, Finding, HereDocument, Location
 from corten.errors import InvalidInput
 
 _SPACES = "".join(SPACES)
@@ -62,6 +62,17 @@ def here_document(word: str) -> HereDocument | None:
     quotes = [sum(name.count(quote) for quote in "'\"") for name in (plain[0], kept[0])]
     descriptor = int(found[1]) if found[1] and len(found[1]) < 10 else 0
     return HereDocument(plain[0], "", quotes[0] == quotes[1], bool(found[2]), descriptor)
+
+
+def sole_document(command: CommandLine) -> HereDocument | None:
+    """The here-document that is all there is of a RUN: the shell gets its content, and whoever its first line names
+    after ``#!`` gets it as a file. None where the mark is part of a command, which the shell is to read with it."""
+    if not command.in_shell or not command.files:
+        return None
+    try:
+        return command.files[0] if here_document(command.words[0]) else None
+    except InvalidInput:
+        return None
 
 
 def directive(text: str, name: str) -> Directive | None:
