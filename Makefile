@@ -1,7 +1,7 @@
 # The project's doors. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench interop test-vm clean
+.PHONY: help demo test check bench interop fuzz test-vm clean
 
 # Two environments: what a user gets (an ordinary installation), and what a contributor works in (editable).
 VENV := .venv
@@ -32,6 +32,11 @@ interop: $(DEV)/.installed ## Run other projects' test suites against dockerd an
 	@scripts/test-deps
 	$(DEV)/bin/python -m tests.interop $(ARGS)
 	$(DEV)/bin/python -m tests.interop.compose
+	$(DEV)/bin/python -m tests.interop.dockerfiles
+
+fuzz: $(DEV)/.installed ## Fuzz what reads a stranger's bytes, a minute each (ARGS='dockerfile --seconds 600')
+	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(DEV)/bin/python -m tests.fuzz $(ARGS)
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
-from types import MappingProxyType
 
 from corten.build.expansion import Rules, expand
 from corten.build.failure import Source
@@ -74,7 +73,7 @@ class Globals:
 
 def global_arguments(dockerfile: Dockerfile, given: Given) -> Globals:
     """The variables for FROM: each default may use those above it. Raises DockerfileError."""
-    values, declared = given.predefined(), set[str]()
+    values, declared = _Values(given.predefined()), set[str]()
     source, rules = Source(dockerfile.source, dockerfile.text), Rules(dockerfile.escape)
     for argument in dockerfile.arguments:
         for one in argument.definitions:
@@ -82,60 +81,64 @@ def global_arguments(dockerfile: Dockerfile, given: Given) -> Globals:
             value = given.arguments.get(one.name)
             try:
                 if value is None and one.default is not None:
-                    value = expand(one.default, values, rules).text
+                    value = expand(one.default, values.known, rules).text
                 if value is not None:
-                    _check(one.name, value, values)
+                    values.set(one.name, value)
             except InvalidInput as error:
                 raise source.error(error.message, argument.location, "ARG") from None
-            if value is not None:
-                values[one.name] = value
-    return Globals(MappingProxyType(values), frozenset(declared))
+    return Globals(values.known, frozenset(declared))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scope:
-    """The variables at one point of a stage. ``variables`` is what expansion sees and commands get; ``environment``
-    the image's; ``arguments`` the ARGs declared so far, with their values, of which None is none."""
+    """The variables at one point of a stage.
+
+    ``variables`` is what expansion sees and commands get, ``size`` their characters; ``environment`` the image's;
+    ``arguments`` the ARGs so far, with their values, of which None is none, and ``declared`` their names.
+    """
 
     variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
     environment: Mapping[str, str] = dataclasses.field(default_factory=dict)
     arguments: tuple[Definition, ...] = ()
+    declared: frozenset[str] = frozenset()
+    size: int = 0
 
     @classmethod
     def of_image(cls, environment: Iterable[str]) -> Scope:
         """The beginning of a stage on an image's ``NAME=VALUE``; PATH is always set."""
         values = {name: value for name, _, value in (one.partition("=") for one in environment)}
         values.setdefault("PATH", DEFAULT_PATH)
-        frozen = MappingProxyType(values)
-        return cls(frozen, frozen)
+        return cls(values, values, size=_Values(values).size)
 
     def with_env(self, pairs: Iterable[Pair]) -> Scope:
         """After an ENV, whose words are expanded. Raises InvalidInput if a variable is too long to be passed on."""
-        variables, environment = dict(self.variables), dict(self.environment)
+        values, environment = _Values(self.variables, self.size), dict(self.environment)
         for pair in pairs:
-            _check(pair.key, pair.value, variables)
-            variables[pair.key] = environment[pair.key] = pair.value
-        return Scope(MappingProxyType(variables), MappingProxyType(environment), self.arguments)
+            values.set(pair.key, pair.value)
+            environment[pair.key] = pair.value
+        return Scope(values.known, environment, self.arguments, self.declared, values.size)
 
     def with_arg(self, argument: Arg, given: Given, above: Globals, rules: Rules) -> tuple[Scope, frozenset[str]]:
         """After an ARG, and the names that its defaults used though they have no value. Raises InvalidInput.
 
         The value is the user's, else the default, else the one that the file's ARGs or the platforms give.
         """
-        variables, declared, unset = dict(self.variables), list(self.arguments), set[str]()
+        values, declared, unset = _Values(self.variables, self.size), list(self.arguments), set[str]()
+        names = set(self.declared)
         for one in argument.definitions:
             value = given.arguments.get(one.name)
             if value is None and one.default is None:
                 value = above.values.get(one.name)
             elif value is None and one.default is not None:
-                expansion = expand(one.default, variables, rules)
+                expansion = expand(one.default, values.known, rules)
                 value = expansion.text
-                unset |= expansion.unset - {known.name for known in declared}
+                unset |= expansion.unset - names
             if value is not None:
-                _check(one.name, value, variables)
-                variables[one.name] = value
+                values.set(one.name, value)
             declared.append(Definition(one.name, value))
-        return Scope(MappingProxyType(variables), self.environment, tuple(declared)), frozenset(unset)
+            names.add(one.name)
+        scope = Scope(values.known, self.environment, tuple(declared), frozenset(names), values.size)
+        return scope, frozenset(unset)
 
     def in_history(self) -> tuple[str, ...]:
         """``|2 a=1 b=2``: what stands before a command in an image's history if the stage has ARGs."""
@@ -163,8 +166,18 @@ def _all_arguments(dockerfile: Dockerfile) -> Iterator[Arg]:
         yield from (one for one in stage.instructions if isinstance(one, Arg))
 
 
-def _check(name: str, value: str, others: Mapping[str, str]) -> None:
-    if len(f"{name}={value}".encode("utf-8", "surrogatepass")) > _LONGEST:
-        raise InvalidInput(f"the value of {name} is longer than a command can be given ({_LONGEST} bytes)")
-    if sum(map(len, others)) + sum(map(len, others.values())) + len(name) + len(value) > _LARGEST:
-        raise InvalidInput(f"all variables together are longer than a command can be given ({_LARGEST} bytes)")
+class _Values:
+    """Variables that are being set, and the characters of all of them: a command cannot have any number."""
+
+    def __init__(self, known: Mapping[str, str], size: int | None = None) -> None:
+        self.known = dict(known)
+        self.size = sum(map(len, known)) + sum(map(len, known.values())) if size is None else size
+
+    def set(self, name: str, value: str) -> None:
+        """Give a name a value. Raises InvalidInput if a command could not be given that."""
+        if len(f"{name}={value}".encode("utf-8", "surrogatepass")) > _LONGEST:
+            raise InvalidInput(f"the value of {name} is longer than a command can be given ({_LONGEST} bytes)")
+        self.size += len(value) - len(self.known[name]) if name in self.known else len(name) + len(value)
+        if self.size > _LARGEST:
+            raise InvalidInput(f"all variables together are longer than a command can be given ({_LARGEST} bytes)")
+        self.known[name] = value

@@ -8,6 +8,7 @@ of the shell's special parameters, which are never set: ``$$`` is empty. Time is
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from corten.build import wildcards
@@ -15,6 +16,7 @@ from corten.errors import InvalidInput
 
 # What Go's unicode.IsSpace calls a space; str.isspace() also counts U+001C to U+001F.
 SPACES = frozenset("\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | {chr(c) for c in range(0x2000, 0x200B)}
+_SPACE = re.compile(f"[{''.join(SPACES)}]+")
 _SPECIAL = frozenset("@*#?-$!0")
 _MISSING = {"}": "'}'", "/": "'/' in ${}"}
 _LACKING = {None: "is not allowed to be unset", "": "is not allowed to be empty"}
@@ -65,6 +67,13 @@ def quoted(text: str) -> str:
     return '"' + "".join(char if char.isprintable() else _escaped(char) for char in plain) + '"'
 
 
+def printable(text: str) -> str:
+    """A text as a terminal may show it: what a stranger wrote gives no orders to it."""
+    return (
+        text if text.isprintable() else "".join(c if c.isprintable() else " " if c == "\t" else "\ufffd" for c in text)
+    )
+
+
 def _escaped(char: str) -> str:
     return char.encode("unicode_escape", "surrogatepass").decode("ascii")
 
@@ -80,11 +89,11 @@ class _Words:
 
     def split(self, text: str) -> None:
         """What an unquoted text, or the value of an unquoted variable, adds."""
-        for char in text:
-            if char not in SPACES:
-                self._now.append(char)
-            else:
-                self._close()
+        first, *more = _SPACE.split(text) if len(text) > 1 or text in SPACES else (text,)
+        self._now.append(first)
+        for part in more:
+            self._close()
+            self._now.append(part)
 
     def whole(self, text: str) -> None:
         """What was quoted or escaped: its spaces split nothing."""
@@ -99,6 +108,21 @@ class _Words:
         if word := "".join(self._now):
             self._found.append(word)
         self._now.clear()
+
+
+class _NoWords(_Words):
+    """Where only the text counts: inside a substitution."""
+
+    __slots__ = ()
+
+    def split(self, text: str) -> None:
+        """Nothing."""
+
+    def whole(self, text: str) -> None:
+        """Nothing."""
+
+
+_NO_WORDS = _NoWords()
 
 
 class _Lexer:
@@ -222,9 +246,16 @@ class _Lexer:
             raise InvalidInput(f"syntax error: more than {_DEEPEST} substitutions within each other")
         self.depth += 1
         try:
-            return self.braced()
+            return self.grown(self.braced())
         finally:
             self.depth -= 1
+
+    def grown(self, text: str) -> str:
+        """A value, or what a substitution made of one: all of them together have a limit, at whatever depth."""
+        self.size += len(text)
+        if self.size > _LARGEST:
+            raise InvalidInput(f"variables make this longer than {_LARGEST} characters")
+        return text
 
     def braced(self) -> str:
         """What stands behind ``${``, and the brace that closes it."""
@@ -255,7 +286,7 @@ class _Lexer:
                 raise InvalidInput(f"unsupported modifier (:{modifier}) in substitution")
         shown = ":" * empty_is_unset + modifier
         pattern = modifier != "" and modifier in "#%"
-        word = self.until("}", pattern, pattern, _Words())
+        word = self.until("}", pattern, pattern, _NO_WORDS)
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}{shown}{word}}}"
@@ -276,8 +307,8 @@ class _Lexer:
         """``${name/pattern/replacement}``, ``${name//pattern/replacement}``."""
         every = self.peek() == "/"
         self.at += every
-        pattern = self.until("/", True, True, _Words())
-        replacement = self.until("}", True, False, _Words())
+        pattern = self.until("/", True, True, _NO_WORDS)
+        replacement = self.until("}", True, False, _NO_WORDS)
         value = self.value(name)
         if value is None and self.rules.keep_unset:
             return f"${{{name}/{pattern}/{replacement}}}"
@@ -300,9 +331,7 @@ class _Lexer:
 
     def value(self, name: str) -> str | None:
         value = self.variables.get(name)
-        self.size += len(value or "")
-        if self.size > _LARGEST:
-            raise InvalidInput(f"variables make this longer than {_LARGEST} characters")
+        self.grown(value or "")
         (self.unset if value is None else self.used).add(name)
         return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from corten.build.expansion import printable
 from corten.build.instructions import Location
 from corten.errors import DockerfileError
 
@@ -21,27 +22,22 @@ class Source:
     def error(self, cause: str, where: Location | None, instruction: str = "", expected: str = "") -> DockerfileError:
         """The error for such lines, None for the file as a whole."""
         return DockerfileError(
-            cause,
+            printable(cause),
             source=self.name,
             line=where.first if where else 0,
             last_line=where.last if where else 0,
-            instruction=instruction,
+            instruction=printable(instruction),
             expected=expected,
             excerpt=self.excerpt(where) if where else "",
         )
 
     def excerpt(self, where: Location) -> str:
         """The lines with two around them, ``>>>`` before each that is meant; a long instruction is cut."""
-        lines = self.text.split("\n")
+        lines = [line.rstrip("\r") for line in self.text.split("\n")]
         last = min(where.last, where.first + _MOST - 1, len(lines))
         shown = range(max(1, where.first - _AROUND), min(len(lines), last + _AROUND) + 1)
         rows = [
-            f"{number:4} | {'>>>' if where.first <= number <= last else '   '} {_printable(lines[number - 1])}".rstrip()
+            f"{number:4} | {'>>>' if where.first <= number <= last else '   '} {printable(lines[number - 1])}".rstrip()
             for number in shown
         ]
         return "\n".join([f"{self.name}:{where.first}", "-" * 20, *rows, "-" * 20])
-
-
-def _printable(line: str) -> str:
-    """The line as a terminal may show it: an escape sequence of a stranger's is not obeyed."""
-    return "".join(char if char.isprintable() else " " if char == "\t" else "\ufffd" for char in line.rstrip("\r"))

@@ -87,7 +87,11 @@ class Ignore:
 
     def below(self, path: str, above: tuple[bool, ...] = ()) -> tuple[bool, tuple[bool, ...]]:
         """The same for a path whose directory's result is known, with this one's result for what is in it: what a
-        walk from the root asks. The root's is ``()``."""
+        walk from the root asks, as Docker does to make a context. The root's is ``()``.
+
+        As in moby, a rule that did not count for a directory is held against what is in it anew, but not against the
+        directory again: of ``a``, ``!a/b``, ``a`` the last does not exclude ``a/b``, as it does for :meth:`matches`.
+        """
         matched, found = False, []
         for place, rule in enumerate(self.rules):
             hit = bool(above) and above[place]
@@ -139,7 +143,7 @@ def _normalized(pattern: str) -> str:
     if pattern:
         pattern = patterns.clean(pattern)
         pattern = pattern[1:] if len(pattern) > 1 and pattern.startswith("/") else pattern
-    return "!" * takes_back + pattern
+    return words.trim("!" * takes_back + pattern)  # once more: "/ a" is " a" by now
 
 
 def _tokens(text: str) -> list[Token]:

@@ -11,7 +11,7 @@ import re
 from corten.build import words
 from corten.build.expansion import SPACES, Rules, expand
 from corten.build.failure import Source
-from corten.build.instructions import Directive, Finding, HereDocument, Location
+from corten.build.instructions import CommandLine, Directive, Finding, HereDocument, Location
 from corten.errors import InvalidInput
 
 _SPACES = "".join(SPACES)
@@ -62,6 +62,36 @@ def here_document(word: str) -> HereDocument | None:
     quotes = [sum(name.count(quote) for quote in "'\"") for name in (plain[0], kept[0])]
     descriptor = int(found[1]) if found[1] and len(found[1]) < 10 else 0
     return HereDocument(plain[0], "", quotes[0] == quotes[1], bool(found[2]), descriptor)
+
+
+def sole_document(command: CommandLine) -> HereDocument | None:
+    """The here-document that is all there is of a RUN: the shell gets its content, and whoever its first line names
+    after ``#!`` gets it as a file. None where the mark is part of a command, which the shell is to read with it."""
+    if not command.in_shell or not command.files:
+        return None
+    try:
+        return command.files[0] if here_document(command.words[0]) else None
+    except InvalidInput:
+        return None
+
+
+def directive(text: str, name: str) -> Directive | None:
+    """The parser directive of that name, which a first line ``#!`` may precede."""
+    for number, row in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
+        if number == 1 and row.startswith("#!"):
+            continue
+        found = _directive(row.rstrip("\r"))
+        if not found or found[0] == name:
+            return Directive(name, found[1], number) if found else None
+    return None
+
+
+def _directive(row: str) -> tuple[str, str] | None:
+    """Name and value of the directive that a row is."""
+    found = _DIRECTIVE.fullmatch(row[1:].lstrip(_SPACES)) if row.startswith("#") else None
+    if not found or found[1].lower() not in _DIRECTIVES:
+        return None
+    return found[1].lower(), found[2].strip(_BLANKS) or found[2][-1]
 
 
 class _Reader:
@@ -123,11 +153,11 @@ class _Reader:
         return True
 
     def directive(self, row: str) -> bool:
-        found = _DIRECTIVE.fullmatch(row[1:].lstrip(_SPACES))
-        name = found[1].lower() if found else ""
-        if not found or name not in _DIRECTIVES:
+        found = _directive(row)
+        if not found:
             return False
-        here, value = Location(self.at, self.at), found[2].strip(_BLANKS) or found[2][-1]
+        name, value = found
+        here = Location(self.at, self.at)
         if any(one.name == name for one in self.directives):
             raise self.source.error(f"only one {name} parser directive can be used", here)
         if name == "escape":

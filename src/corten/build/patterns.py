@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 
 from corten.build.automaton import Automaton, Token, anything_but, literal
+from corten.build.expansion import printable
 from corten.errors import InvalidInput
 
 STAR, ANY = anything_but("/", run=True), anything_but("/")
@@ -104,4 +105,4 @@ def _end_of_range(text: str, at: int) -> tuple[str, int]:
 
 def malformed(text: str) -> InvalidInput:
     """The error for a pattern that is none."""
-    return InvalidInput(f"{text}: syntax error in pattern")
+    return InvalidInput(f"{printable(text)}: syntax error in pattern")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from corten.build.automaton import Automaton, Token, anything_but, literal
+from corten.build.automaton import LONGEST, Automaton, Token, anything_but, literal
 from corten.errors import InvalidInput
 
 _STAR, _ANY = anything_but("\n", run=True), anything_but("\n")
@@ -25,7 +25,7 @@ def trim_prefix(pattern: str, value: str, *, longest: bool) -> str:
 
 def trim_suffix(pattern: str, value: str, *, longest: bool) -> str:
     """The value without the shortest or longest end that the pattern matches. Raises InvalidInput."""
-    turned = "".join(reversed(_ESCAPED.findall(pattern)))
+    turned = "".join(reversed(_ESCAPED.findall(pattern[: LONGEST + 1])))
     return trim_prefix(turned, value[::-1], longest=longest)[::-1]
 
 
@@ -62,6 +62,8 @@ def replace_all(pattern: str, value: str, replacement: str) -> str:
 
 
 def _tokens(pattern: str) -> list[Token]:
+    if len(pattern) > LONGEST:
+        raise InvalidInput(f"a pattern is longer than {LONGEST} characters")
     found: list[Token] = []
     at = 0
     while at < len(pattern):

@@ -43,9 +43,7 @@ def json_words(rest: str) -> tuple[str, ...] | None:
         return None
     try:
         found = json.loads(text, parse_constant=_refused, parse_int=_number, parse_float=_number)
-    except RecursionError:
-        found = [None]
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not all(isinstance(word, str) for word in found):
         raise InvalidInput("when using JSON array syntax, arrays must be comprised of strings only")

@@ -18,6 +18,7 @@ EXCLUDED = [
     (" a \r", "a"),
     ("/a", "a"),
     ("./a/", "a"),
+    ("/ a /", "a"),
     ("x/../a", "a"),
     ("b", "b/a b/a.txt b/c/a.txt b/c/d"),
     ("b/", "b/a b/a.txt b/c/a.txt b/c/d"),
@@ -97,6 +98,12 @@ def test_a_directory_that_holds_nothing_need_not_be_looked_into() -> None:
     }  # fmt: skip
     assert rules.takes_back
     assert not ignore.parse("a").takes_back
+
+
+def test_a_rule_that_did_not_count_for_a_directory_is_not_asked_again() -> None:
+    rules = ignore.parse("a\n!a/b\na")
+    assert rules.matches("a/b")
+    assert not walked(rules, "a/b")
 
 
 def test_what_the_builder_reads_is_kept() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from corten.build.failure import Source
-from corten.build.instructions import Directive, HereDocument, Location
-from corten.build.lexer import here_document, lex
+from corten.build.instructions import Directive, HereDocument, Location, Run
+from corten.build.lexer import here_document, lex, sole_document
+from corten.build.parser import parse
 from corten.errors import DockerfileError
 
 LINES = [
@@ -112,3 +113,24 @@ def test_here_documents_of(text: str, expected: list[HereDocument]) -> None:
 @pytest.mark.parametrize("word", ["", "a", "<<", "<<-", "a<<b", "<<a<", "x<<'a'", "<< "])
 def test_a_word_that_is_no_mark(word: str) -> None:
     assert here_document(word) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("RUN <<A\n1\nA", "1\n"),
+        ("RUN << A\n1\nA", "1\n"),
+        ("RUN <<-'A b'\n\t1\n\tA b", "1\n"),
+        ("RUN 3<<A\n1\nA", "1\n"),
+        ("RUN <<A <<B\n1\nA\n2\nB", None),
+        ("RUN <<A cat\n1\nA", None),
+        ("RUN cat <<A\n1\nA", None),
+        ("RUN a", None),
+        ('RUN ["<<A"]', None),
+    ],
+)
+def test_a_here_document_that_is_all_there_is(text: str, expected: str | None) -> None:
+    (run,) = parse(f"FROM a\n{text}").stages[0].instructions
+    assert isinstance(run, Run)
+    found = sole_document(run.command)
+    assert (found.data if found else None) == expected

@@ -74,6 +74,7 @@ INSTRUCTIONS = [
     ("RUN ['a']", Run(command=line("['a']"), **HERE)),
     ('RUN ["a"', Run(command=line('["a"'), **HERE)),
     ('RUN ["a"] b', Run(command=line('["a"] b'), **HERE)),
+    ("CMD " + "[" * 5000, Cmd(command=line("[" * 5000), **HERE)),
     ("RUN []", Run(command=exact(), **HERE)),
     ("RUN [NaN]", Run(command=line("[NaN]"), **HERE)),
     ("RUN --network=none x", Run(command=line("x"), network="none", **HERE)),
@@ -159,7 +160,7 @@ INSTRUCTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "expected"), INSTRUCTIONS, ids=[text for text, _ in INSTRUCTIONS])
+@pytest.mark.parametrize(("text", "expected"), INSTRUCTIONS, ids=[text[:40] for text, _ in INSTRUCTIONS])
 def test_an_instruction(text: str, expected: Instruction) -> None:
     assert only(text) == expected
 
