@@ -66,6 +66,13 @@ _IMAGE = {
     "save": "transfer:SAVE",
     "tag": "images:TAG",
 }
+_MANIFEST = {
+    "annotate": "manifest:ANNOTATE",
+    "create": "manifest:CREATE",
+    "inspect": "manifest:INSPECT",
+    "push": "manifest:PUSH",
+    "rm": "manifest:REMOVE",
+}
 _NETWORK = {
     "connect": "network:CONNECT",
     "create": "network:CREATE",
@@ -97,6 +104,7 @@ _VOLUME = {
 GROUPS = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
+    "manifest": ("Manage manifests and manifest lists of registries", _MANIFEST),
     "network": ("Manage networks", _NETWORK),
     "system": ("Manage Corten", _SYSTEM),
     "volume": ("Manage volumes", _VOLUME),
