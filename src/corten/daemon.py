@@ -63,9 +63,9 @@ from corten.engine.stopping import Stopping
 from corten.engine.system import System
 from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
-from corten.engine.volume_mounts import HostMounts
+from corten.engine.volume_mounts import HostMounts, images_of
 from corten.engine.volumes import Volumes
-from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
 from corten.launcher.enter import enter
 from corten.launcher.operations import steps_of
 from corten.network.pool import DEFAULT_POOLS, Pool
@@ -97,6 +97,8 @@ class Settings:
     ipv6: bool
     security: Security
     log: LogConfig
+    store_limit: int = 0
+    """Bytes of images that the store is kept under, where that can be; 0: any."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -125,6 +127,8 @@ class Settings:
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
         )  # fmt: skip
+        parser.add_argument("--store-limit", type=_bytes, default=0, metavar="SIZE",
+                            help="keep images under a size, e.g. 20g: those used longest ago go first")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -138,8 +142,16 @@ class Settings:
             ipv6=found.ipv6,
             security=listeners.security(found),
             log=log_config.of_daemon(found.log_driver, found.log_opt),
+            store_limit=found.store_limit,
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
+
+
+def _bytes(text: str) -> int:
+    """An option like ``20g``. Raises ValueError."""
+    unit = text[-1:].lower()
+    scale = 1 << (10 * ("bkmgt".index(unit) if unit in "bkmgt" and unit else 0))
+    return int(float(text.rstrip("bBkKmMgGtT")) * scale)
 
 
 @contextlib.contextmanager
@@ -239,6 +251,8 @@ class Engine:
         standbys.clear_group = life.clear_group
         events.listeners += [self._heard, resolution.heard]
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
+        images.upkeep.limit = settings.store_limit
+        images.upkeep.in_use = lambda: {image for one in records for image in images_of(one)}
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial)
         archives = Archives(life, self._spawner, paths, means.standing, standbys)
@@ -262,6 +276,7 @@ class Engine:
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
             self.leave, settings.log.type,
         )  # fmt: skip
+        self._images = images
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         self._server = Server(
@@ -272,6 +287,9 @@ class Engine:
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":
             self._standbys.images_changed()
+        elif self._settings.store_limit and event.type == "container" and event.action in ("create", "start"):
+            with contextlib.suppress(NotFound):
+                self._images.upkeep.used(self._records.get(event.actor).image)
 
     def leave(self, stop_containers: bool) -> None:
         """End :meth:`run`; with ``stop_containers`` every container is stopped first."""
@@ -292,6 +310,7 @@ class Engine:
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
+            self._life.spawn(self._images.upkeep.clear_abandoned())
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")
             if self._settings.idle:
@@ -328,6 +347,7 @@ class Engine:
         await self._server.close()
         await self._standbys.close()
         await self._graveyard.settle()
+        await self._images.upkeep.settle()
         self._watch.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)

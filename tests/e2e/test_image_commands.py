@@ -157,3 +157,23 @@ def test_a_list_that_docker_began_is_pushed_by_corten(
     shown = json.loads(shared_engine.cli("manifest", "inspect", target).check().out)
     assert [one["platform"]["architecture"] for one in shown["manifests"]] == [make.ARCHITECTURE, "s390x"]
     assert shared_engine.cli("manifest", "rm", target).code == 1
+
+
+def test_pinned_images_outlive_a_prune_and_are_listed(shared_engine: Engine) -> None:
+    shared_engine.cli("run", "--name", "work", "busybox", "touch", "/new").check()
+    shared_engine.cli("commit", "work", "pinned:one").check()
+    shared_engine.cli("commit", "work", "loose:one").check()
+    shared_engine.cli("rm", "work").check()
+    assert shared_engine.cli("image", "pin", "pinned:one", "busybox").check().out == "pinned:one\nbusybox\n"
+    assert set(shared_engine.cli("image", "pin").check().lines) == {"pinned:one", "busybox:latest"}
+    told = shared_engine.cli("image", "prune", "-a", "-f").check().out
+    assert ("untagged: loose:one" in told, "pinned:one" in told) == (True, False)
+    used = shared_engine.cli("system", "df", "-v").check().lines
+    (row,) = [line.split() for line in used if line.startswith("pinned ")]
+    sizes = shared_engine.api("GET", "/system/df?type=image").check().json
+    assert sum(one["Size"] for one in sizes["Images"]) > sizes["LayersSize"] > 0
+    assert row[-2:] == ["0B", "0"]  # unique, and containers
+    assert shared_engine.cli("image", "unpin", "pinned:one", "no-such").code == 1
+    shared_engine.cli("image", "unpin", "busybox").check()
+    assert shared_engine.cli("image", "pin").check().out == ""
+    shared_engine.cli("rmi", "pinned:one").check()

@@ -210,6 +210,19 @@ async def tag(request: Request) -> Response:
     return Response(201)
 
 
+@_route("GET", "/corten/images/pinned")
+async def pinned(request: Request) -> Response:
+    found = request.services.images.upkeep.pinned()
+    return reply([{"Id": image.id, "RepoTags": image.repo_tags} for image in found])
+
+
+@_route("POST", "/corten/images/{name:path}/pin")
+async def pin(request: Request) -> Response:
+    """``pinned=0`` lets it go."""
+    image = request.services.images.upkeep.pin(request.params["name"], request.flag("pinned", True))
+    return reply({"Id": image.id})
+
+
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
     images, name, tag = request.services.images, request.params["name"], request.text("tag")

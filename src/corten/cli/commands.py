@@ -58,6 +58,7 @@ _IMAGE = {
     "load": "transfer:LOAD",
     "ls": "images:LIST",
     "list": "images:LIST",
+    "pin": "pin:PIN",
     "prune": "prune:IMAGES",
     "pull": "pull:PULL",
     "push": "push:PUSH",
@@ -65,6 +66,7 @@ _IMAGE = {
     "remove": "images:REMOVE",
     "save": "transfer:SAVE",
     "tag": "images:TAG",
+    "unpin": "pin:UNPIN",
 }
 _MANIFEST = {
     "annotate": "manifest:ANNOTATE",
@@ -123,6 +125,7 @@ _FURTHER = {
     "rmi": "images:REMOVE",
     "save": "transfer:SAVE",
     "tag": "images:TAG",
+    "unpin": "pin:UNPIN",
 }
 TOP = {**COMMON, **{name: place for name, place in sorted(_FURTHER.items()) if name not in COMMON}}
 """Commands without a group."""
