@@ -68,9 +68,9 @@ from corten.engine.stopping import Stopping
 from corten.engine.system import System
 from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
-from corten.engine.volume_mounts import HostMounts
+from corten.engine.volume_mounts import HostMounts, images_of
 from corten.engine.volumes import Volumes
-from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput
+from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
 from corten.launcher.enter import enter
 from corten.launcher.operations import steps_of
 from corten.network.barrier import MODES
@@ -116,6 +116,8 @@ class Settings:
     """Bytes that a layer's archive may have, decompressed."""
     keep_blobs: bool = True
     """Whether layers are kept compressed, too."""
+    store_limit: int = 0
+    """Bytes of images that the store is kept under, where that can be; 0: any."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -152,6 +154,8 @@ class Settings:
                             help="keep layers compressed, too: a push needs not make them anew")  # fmt: skip
         parser.add_argument("--max-layer-size", type=_gibibytes, default=MAX_BYTES, metavar="GIB",
                             help="most that a layer may have, decompressed (256)")  # fmt: skip
+        parser.add_argument("--store-limit", type=_bytes, default=0, metavar="SIZE",
+                            help="keep images under a size, e.g. 20g: those used longest ago go first")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -169,6 +173,7 @@ class Settings:
             max_layer=found.max_layer_size,
             keep_blobs=found.keep_blobs,
             log=log_config.of_daemon(found.log_driver, found.log_opt),
+            store_limit=found.store_limit,
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
 
@@ -179,6 +184,13 @@ def _gibibytes(text: str) -> int:
     if value <= 0:
         raise ValueError(text)
     return value
+
+
+def _bytes(text: str) -> int:
+    """An option like ``20g``. Raises ValueError."""
+    unit = text[-1:].lower()
+    scale = 1 << (10 * ("bkmgt".index(unit) if unit in "bkmgt" and unit else 0))
+    return int(float(text.rstrip("bBkKmMgGtT")) * scale)
 
 
 @contextlib.contextmanager
@@ -289,6 +301,8 @@ class Engine:
         store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
         store.blobs.expire()
         images = Images(store, events, paths.staging)
+        images.upkeep.limit = settings.store_limit
+        images.upkeep.in_use = lambda: {image for one in records for image in images_of(one)}
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
         archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
@@ -313,10 +327,11 @@ class Engine:
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
             self.leave, settings.log.type, layers, lambda: networks.lacking,
         )  # fmt: skip
+        self._images = images
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         builds = functools.cache(functools.partial(self._builds, store, images, archives, homes))
-        images.pins = lambda: builds().pins()
+        images.upkeep.needed = lambda: builds().pins()
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries(), builds),
@@ -338,6 +353,9 @@ class Engine:
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":
             self._standbys.images_changed()
+        elif self._settings.store_limit and event.type == "container" and event.action in ("create", "start"):
+            with contextlib.suppress(NotFound):
+                self._images.upkeep.used(self._records.get(event.actor).image)
 
     def leave(self, stop_containers: bool) -> None:
         """End :meth:`run`; with ``stop_containers`` every container is stopped first."""
@@ -360,6 +378,7 @@ class Engine:
             await self._recovery.resume()
             await self._containers.removal.clear_builds()
             self._healths.resume()
+            self._life.spawn(self._images.upkeep.clear_abandoned())
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")
             if self._settings.idle:
@@ -397,6 +416,7 @@ class Engine:
         await self._standbys.close()
         await self._graveyard.settle()
         await self._shelf.settle()
+        await self._images.upkeep.settle()
         self._watch.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)

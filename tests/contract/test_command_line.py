@@ -33,7 +33,7 @@ def _commands(text: str) -> list[str]:
     return re.findall(r"^  ([a-z-]+) ", text.partition("Commands:")[2], re.M)
 
 
-@pytest.mark.parametrize("group", ["container", "image", "network", "system", "volume"])
+@pytest.mark.parametrize("group", ["container", "image", "manifest", "network", "system", "volume"])
 def test_groups_are_dockers(group: str) -> None:
     if not shutil.which("docker"):
         pytest.skip("the docker command line is not installed")

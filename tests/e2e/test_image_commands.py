@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from collections.abc import Iterator
@@ -10,8 +11,9 @@ from threading import Thread
 
 import pytest
 
+from tests.support import images as make
 from tests.support.engine import Engine
-from tests.support.registry import Registry
+from tests.support.registry import DOCKER_CONFIG, DOCKER_LAYER_GZIP, DOCKER_MANIFEST, Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -101,3 +103,77 @@ def test_search_shows_dockers_table(shared_engine: Engine, hub: str) -> None:
         ours = shared_engine.cli("search", *options, f"{hub}/busybox").check().out
         assert ours == shared_engine.docker("search", *options, f"{hub}/busybox").check().out
         assert "busybox" in ours
+
+
+@pytest.fixture(scope="module")
+def parts(shared_engine: Engine, registry: Registry) -> tuple[str, str]:
+    """Two images of a registry: an OCI one and one of Docker's."""
+    layer = make.layer({"file": b"content"})
+    registry.put_image("parts/one", [layer])
+    registry.put_image("parts/two", [layer], packed=[gzip.compress(layer, mtime=0)], manifest=DOCKER_MANIFEST,
+                       config_type=DOCKER_CONFIG, layer_type=DOCKER_LAYER_GZIP)  # fmt: skip
+    return f"{registry.host}/parts/one", f"{registry.host}/parts/two"
+
+
+@pytest.mark.registry
+def test_manifest_lists_are_put_together_as_docker_does(
+    shared_engine: Engine, registry: Registry, parts: tuple[str, str]
+) -> None:
+    one, two = parts
+    target = f"{registry.host}/parts/list"
+    homes = {
+        name: {"DOCKER_CONFIG": str(shared_engine.home / name)} for name in ("by-corten", "by-docker")
+    }
+    lines = [
+        ["inspect", one], ["inspect", two], ["inspect", "-v", one], ["inspect", "-v", two],
+        ["inspect", f"{registry.host}/parts/nothing"], ["create", target, one, two], ["create", target, one],
+        ["create", "--amend", target, one], ["inspect", target], ["inspect", "-v", target], ["inspect", target, two],
+        ["inspect", target, target],
+        ["annotate", "--arch", "arm64", "--variant", "v8", "--os-features", "a,b", target, two],
+        ["annotate", "--arch", "bogus", target, two], ["annotate", "--arch", "arm64", target, target],
+        ["annotate", "--arch", "arm64", one, two], ["inspect", target], ["push", target], ["inspect", target],
+        ["push", "--purge", target], ["inspect", target], ["inspect", "-v", target],
+        ["create", f"{target}2", target], ["rm", target, one], ["push", target], ["create", "bad name", one],
+        ["annotate", "bad name", one], ["annotate", one, "bad name"], ["inspect", "bad name"], ["rm", "bad name"],
+    ]  # fmt: skip
+    for line in lines:
+        # Docker must be told that a registry on loopback may speak plain HTTP.
+        insecure = ["--insecure"] if line[0] in ("inspect", "create", "push") else []
+        ours = shared_engine.cli("manifest", *line, env=homes["by-corten"])
+        theirs = shared_engine.docker("manifest", line[0], *insecure, *line[1:], env=homes["by-docker"])
+        assert (ours.code, ours.out, ours.err) == (theirs.code, theirs.out, theirs.err), line
+    shared_engine.cli("pull", target).check()
+    shared_engine.cli("rmi", target).check()
+
+
+@pytest.mark.registry
+def test_a_list_that_docker_began_is_pushed_by_corten(
+    shared_engine: Engine, registry: Registry, parts: tuple[str, str]
+) -> None:
+    target = f"{registry.host}/parts/begun"
+    shared_engine.docker("manifest", "create", "--insecure", target, *parts).check()
+    shared_engine.docker("manifest", "annotate", "--arch", "s390x", target, parts[1]).check()
+    assert shared_engine.cli("manifest", "push", "-p", target).check().out.count("Pushed ref") == 2
+    shown = json.loads(shared_engine.cli("manifest", "inspect", target).check().out)
+    assert [one["platform"]["architecture"] for one in shown["manifests"]] == [make.ARCHITECTURE, "s390x"]
+    assert shared_engine.cli("manifest", "rm", target).code == 1
+
+
+def test_pinned_images_outlive_a_prune_and_are_listed(shared_engine: Engine) -> None:
+    shared_engine.cli("run", "--name", "work", "busybox", "touch", "/new").check()
+    shared_engine.cli("commit", "work", "pinned:one").check()
+    shared_engine.cli("commit", "work", "loose:one").check()
+    shared_engine.cli("rm", "work").check()
+    assert shared_engine.cli("image", "pin", "pinned:one", "busybox").check().out == "pinned:one\nbusybox\n"
+    assert set(shared_engine.cli("image", "pin").check().lines) == {"pinned:one", "busybox:latest"}
+    told = shared_engine.cli("image", "prune", "-a", "-f").check().out
+    assert ("untagged: loose:one" in told, "pinned:one" in told) == (True, False)
+    used = shared_engine.cli("system", "df", "-v").check().lines
+    (row,) = [line.split() for line in used if line.startswith("pinned ")]
+    sizes = shared_engine.api("GET", "/system/df?type=image").check().json
+    assert sum(one["Size"] for one in sizes["Images"]) > sizes["LayersSize"] > 0
+    assert row[-2:] == ["0B", "0"]  # unique, and containers
+    assert shared_engine.cli("image", "unpin", "pinned:one", "no-such").code == 1
+    shared_engine.cli("image", "unpin", "busybox").check()
+    assert shared_engine.cli("image", "pin").check().out == ""
+    shared_engine.cli("rmi", "pinned:one").check()

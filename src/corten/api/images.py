@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 
 from corten.api.message import Request, Response, reply
 from corten.api.progress import Report, Told, progress, pruned
+from corten.api.registry_auth import credentials
 from corten.api.router import Router
 from corten.api.shapes.descriptors import platform_shape
 from corten.api.shapes.images import history_shape, image_inspect, image_summary
@@ -26,19 +26,6 @@ from corten.spec.reference import Reference
 ROUTES = Router()
 _route = ROUTES.route
 _TAR = "application/x-tar"
-
-
-def _auth(request: Request) -> dict[str, str] | None:
-    """X-Registry-Auth: base64 of JSON. Never logged, never in an error."""
-    header = request.headers.get("x-registry-auth", "")
-    if not header:
-        return None
-    try:
-        padded = header + "=" * (-len(header) % 4)
-        value = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=dict[str, str] | None)
-    except (ValueError, msgspec.DecodeError):
-        raise InvalidInput("invalid X-Registry-Auth header") from None
-    return value or None
 
 
 @_route("GET", "/images/json")
@@ -77,7 +64,7 @@ async def create(request: Request) -> Response:
         if not name:
             raise InvalidInput("invalid reference format: no image is named")
         reference = f"{name}@{tag}" if ":" in tag else f"{name}:{tag}" if tag else name
-        auth = _auth(request)
+        auth = credentials(request)
 
         async def work(report: Report) -> None:
             await images.pull(reference, platform, auth, report)
@@ -223,13 +210,26 @@ async def tag(request: Request) -> Response:
     return Response(201)
 
 
+@_route("GET", "/corten/images/pinned")
+async def pinned(request: Request) -> Response:
+    found = request.services.images.upkeep.pinned()
+    return reply([{"Id": image.id, "RepoTags": image.repo_tags} for image in found])
+
+
+@_route("POST", "/corten/images/{name:path}/pin")
+async def pin(request: Request) -> Response:
+    """``pinned=0`` lets it go."""
+    image = request.services.images.upkeep.pin(request.params["name"], request.flag("pinned", True))
+    return reply({"Id": image.id})
+
+
 @_route("POST", "/images/{name:path}/push")
 async def push(request: Request) -> Response:
     images, name, tag = request.services.images, request.params["name"], request.text("tag")
     alone = bool(request.text("platform"))
     if alone:
         _check_platform(request, await images.inspect(f"{name}:{tag}" if tag else name), since=(1, 46))
-    auth = _auth(request)
+    auth = credentials(request)
 
     async def work(report: Report) -> None:
         await images.push(name, tag, auth, report, alone=alone)
@@ -239,7 +239,7 @@ async def push(request: Request) -> Response:
 
 @_route("GET", "/distribution/{name:path}/json")
 async def distribution(request: Request) -> Response:
-    found = await request.services.registries.look(request.params["name"], _auth(request))
+    found = await request.services.registries.look(request.params["name"], credentials(request))
     descriptor = found.descriptor
     return reply({
         "Descriptor": {

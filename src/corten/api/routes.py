@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from corten.api import absent, archives, builds, containers, exec, images, networks, system, volumes, websocket
+from corten.api import (
+    absent,
+    archives,
+    builds,
+    containers,
+    exec,
+    images,
+    manifests,
+    networks,
+    system,
+    volumes,
+    websocket,
+)
 from corten.api.router import Router
 
 
 def router() -> Router:
     """The router of the whole API."""
     whole = Router()
-    for noun in (containers, archives, exec, images, builds, volumes, networks, system, websocket, absent):
+    nouns = (containers, archives, exec, images, manifests, builds, volumes, networks, system, websocket, absent)
+    for noun in nouns:
         whole.include(noun.ROUTES)
     return whole

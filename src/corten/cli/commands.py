@@ -58,6 +58,7 @@ _IMAGE = {
     "load": "transfer:LOAD",
     "ls": "images:LIST",
     "list": "images:LIST",
+    "pin": "pin:PIN",
     "prune": "prune:IMAGES",
     "pull": "pull:PULL",
     "push": "push:PUSH",
@@ -65,6 +66,14 @@ _IMAGE = {
     "remove": "images:REMOVE",
     "save": "transfer:SAVE",
     "tag": "images:TAG",
+    "unpin": "pin:UNPIN",
+}
+_MANIFEST = {
+    "annotate": "manifest:ANNOTATE",
+    "create": "manifest:CREATE",
+    "inspect": "manifest:INSPECT",
+    "push": "manifest:PUSH",
+    "rm": "manifest:REMOVE",
 }
 _NETWORK = {
     "connect": "network:CONNECT",
@@ -97,6 +106,7 @@ _VOLUME = {
 GROUPS = {
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
+    "manifest": ("Manage manifests and manifest lists of registries", _MANIFEST),
     "network": ("Manage networks", _NETWORK),
     "system": ("Manage Corten", _SYSTEM),
     "volume": ("Manage volumes", _VOLUME),
@@ -115,6 +125,7 @@ _FURTHER = {
     "rmi": "images:REMOVE",
     "save": "transfer:SAVE",
     "tag": "images:TAG",
+    "unpin": "pin:UNPIN",
 }
 TOP = {**COMMON, **{name: place for name, place in sorted(_FURTHER.items()) if name not in COMMON}}
 """Commands without a group."""

@@ -68,7 +68,7 @@ class BuildLayers:
         hold.layers |= shorts
         hold.blobs |= blobs
         if shorts or blobs:
-            await self._images.settled()
+            await self._images.upkeep.settled()
 
     def of_image(self, image: Image) -> tuple[Layer, ...]:
         """The layers of an image that is here."""

@@ -24,6 +24,7 @@ from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
 from corten.engine.pull import Puller
 from corten.engine.timestamps import parse_timestamp
+from corten.engine.upkeep import Upkeep
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
 from corten.spec import digest as digests
 from corten.spec import platform as platforms
@@ -35,7 +36,6 @@ from corten.spec.platform import Platform
 from corten.spec.reference import DOCKER_HUB, Reference
 from corten.store import compression
 from corten.store.images import ImageStore
-from corten.store.layers import LayerStore
 
 Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
@@ -50,7 +50,6 @@ Shared = list[tuple[Image, int]]
 Archived = list[image_archive.Loaded]
 Layers = Mapping[Digest, Descriptor]
 """Layers of the store as blobs, by diff ID."""
-Pins = tuple[set[str], set[Digest]]
 User = tuple[str, str, bool]
 """A container that stands on an image: (image ID, container ID, whether it runs)."""
 
@@ -64,11 +63,7 @@ class Images:
         self._puller = Puller(store)
         self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
-        self._changing = asyncio.Lock()
-        """Held while content is added or collected: garbage is what nobody is just about to need."""
-        self._collecting = asyncio.Lock()
-        self.pins: Callable[[], Pins] = lambda: (set(), set())
-        """Layers (short names) and blobs that are needed, though no image has them; set by the composition."""
+        self.upkeep = Upkeep(store, self._evict)
 
     # --- asking
 
@@ -135,13 +130,14 @@ class Images:
         registry answers. Raises NotFound, AccessDenied, Unavailable, DataCorrupt, InvalidInput."""
         reference = references.parse(name).tagged()
         wanted = platforms.parse(platform, self._platform) if platform else self._platform
-        async with self._changing:
+        async with self.upkeep.adding() as added:
             try:
                 image = await self._puller.pull(reference, wanted, auth, report)
             except Unavailable as error:
                 if not _is_shipped(reference):
                     raise
                 image = await self._load_shipped(reference, wanted, error, report)
+            added.append(image)
         self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
         return image
 
@@ -158,10 +154,9 @@ class Images:
     async def load(self, chunks: AsyncIterator[bytes], report: Report, platform: Platform | None = None) -> Found:
         """Take the images of an archive, compressed or not; of an index those for ``platform``, or for this machine.
         Raises DataCorrupt, InvalidInput, NotFound; of a bad archive nothing is kept."""
-        images = []
         with self._spooled() as file:
             await self._spool(chunks, file)
-            async with self._changing:
+            async with self.upkeep.adding(whole=True) as images:
                 known = {
                     diff_id: layer
                     for image in self._store.images()
@@ -207,10 +202,11 @@ class Images:
         name = [references.parse_tagged(f"{repo}:{tag}" if tag else repo)] if repo else []
         with self._spooled() as file:
             await self._spool(chunks, file)
-            async with self._changing:
+            async with self.upkeep.adding(whole=True) as added:
                 blob, diff_id = await asyncio.to_thread(self._import_layer, file)
                 document = _imported(config, diff_id, message, made_for)
                 image = await self._ingest.image(document, [blob], name, lambda _: None)
+                added.append(image)
         self._events.publish("image", "import", image.id, {"name": name[0].familiar if name else image.id})
         return image
 
@@ -233,7 +229,7 @@ class Images:
         name: Reference | None,
     ) -> Image:  # fmt: skip
         """An image made from another here: with one more layer, or none. ``document`` makes its configuration."""
-        async with self._changing:
+        async with self.upkeep.adding(whole=True) as images:
             added: list[Descriptor] = []
             diff_id = None
             if layer is not None:
@@ -245,6 +241,7 @@ class Images:
             image = await self._ingest.image(
                 document(diff_id), [*base.layers, *added], names, lambda _: None, parent_image=base.id
             )
+            images.append(image)
         if name is not None:
             self._events.publish("image", "tag", image.id, {"name": name.familiar})
         return image
@@ -302,7 +299,8 @@ class Images:
         if not wanted:
             raise NotFound(f"An image does not exist locally with the tag: {reference.familiar_name}")
         for one, image in wanted:
-            by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
+            async with self.upkeep.adding():
+                by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
             if by_digest not in image.references:
                 self._store.add_reference(image.id, by_digest)
             self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})
@@ -406,7 +404,7 @@ class Images:
         while above and not (above.references or above.id in in_use or self._store.children(above.id)):
             rows += self._forget(above)
             above = self._store.by_id(above.parent)
-        await self._collect(id for id, _, _ in users)
+        await self.upkeep.collect(id for id, _, _ in users)
         return rows
 
     def _forget(self, image: Image) -> Rows:
@@ -414,33 +412,22 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def _collect(self, used: Iterator[str]) -> int:
-        """Delete content that no image and no container needs; the bytes of its blobs."""
-        pinned = set()
-        for id in used:
-            with contextlib.suppress(NotFound):
-                pinned |= {LayerStore.short(chain_id) for chain_id in self._store.get(id).chain_ids}
-        async with self._changing, self._collecting:
-            layers, blobs = self.pins()
-            garbage = self._store.garbage(pinned | layers, blobs)
-            return await asyncio.to_thread(self._store.collect, *garbage)
-
-    async def settled(self) -> None:
-        """Return when what was being collected is gone: what is pinned by now stays."""
-        async with self._collecting:
-            return
-
     async def add_built(
         self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str
     ) -> Image:
         """Record an image whose layers are here, and name it."""
-        async with self._changing:
+        async with self.upkeep.adding() as added:
             image = await self._ingest.image(config, blobs, (), lambda _: None, parent_image=parent)
             for name in names:
                 image = self._store.tag(image.id, name)
+            added.append(image)
         for name in names:
             self._events.publish("image", "tag", image.id, {"name": name.familiar})
         return image
+
+    def _evict(self, image: Image) -> None:
+        self._untag(image, image.references)
+        self._forget(image)
 
     async def prune(
         self, filters: Filters | None = None, used: Collection[str] = (), told: Told = lambda _: None
@@ -451,14 +438,15 @@ class Images:
         every = not is_true(wanted, "dangling", default=True)
         before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=None)
         rows: Rows = []
+        kept = {*used, *(image.id for image in self.upkeep.pinned())}
         for image in self._store.images():
             old = before is None or image.created_ns < before
             chosen = old and has_labels(image.config.labels, wanted) and (every or not image.repo_tags)
-            if chosen and image.id not in used and not self._store.children(image.id):
+            if chosen and image.id not in kept and not self._store.children(image.id):
                 rows += self._untag(image, image.references)
                 rows += self._forget(image)
                 told(image.id)
-        reclaimed = await self._collect(iter(used))
+        reclaimed = await self.upkeep.collect(used)
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return rows, reclaimed
 

@@ -20,7 +20,7 @@ from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
 from corten.spec import reference as references
-from corten.spec.descriptor import MAX_CONFIG, Descriptor, Index
+from corten.spec.descriptor import MAX_CONFIG, Descriptor, Index, Manifest
 from corten.spec.platform import Platform
 from corten.spec.reference import DOCKER_HUB, Reference
 
@@ -104,6 +104,11 @@ def _look(reference: Reference, auth: Mapping[str, str] | None) -> Remote:
         descriptor = Descriptor(value.media_type, found.digest, len(found.content))
         if isinstance(value, Index):
             return Remote(descriptor, tuple(one.platform for one in value.manifests if one.platform))
-        sink = _Memory(value.config)
-        repository.blob(value.config, sink, lambda _: None)
-        return Remote(descriptor, (image_spec.decode(sink.verified()).platform,))
+        return Remote(descriptor, (platform_of(repository, value),))
+
+
+def platform_of(repository: Repository, manifest: Manifest) -> Platform:
+    """What an image of a registry runs on, by its configuration. Raises NotFound, Unavailable, DataCorrupt."""
+    sink = _Memory(manifest.config)
+    repository.blob(manifest.config, sink, lambda _: None)
+    return image_spec.decode(sink.verified()).platform

@@ -63,6 +63,11 @@ class Uploads(Session):
         self._upload(blob, place or self._begin(blob), opened, progress)
         return ""
 
+    def mount(self, blob: Descriptor, source: str) -> bool:
+        """Whether the registry takes a blob over from another of its repositories. Raises AccessDenied,
+        Unavailable."""
+        return not self._begin(blob, source)
+
     def _begin(self, blob: Descriptor, source: str = "") -> str:
         """Where a new upload goes on; '' when the blob was mounted from ``source`` instead."""
         query = urllib.parse.urlencode({"mount": blob.digest, "from": source}) if source else ""

@@ -22,6 +22,7 @@ from typing import IO, BinaryIO
 from corten.errors import CortenError, DataCorrupt, NotFound
 from corten.spec import digest as digests
 from corten.spec.digest import Digest
+from corten.store.leases import Leases
 
 _CHUNK = 1 << 18
 _LONGEST_WAIT = 24 * 3600.0
@@ -114,6 +115,7 @@ class BlobStore:
 
     def __init__(self, root: Path) -> None:
         self._blobs = root / "blobs"
+        self.leases = Leases()
         self._staging = root / "staging"
         self._partial = root / "partial"
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,7 +125,8 @@ class BlobStore:
         return self._blobs.joinpath(*digests.split(digest))
 
     def has(self, digest: Digest) -> bool:
-        """Whether the blob is here."""
+        """Whether the blob is here; while content is brought in, it stays then."""
+        self.leases.touch(digest)
         return self.path(digest).exists()
 
     def size(self, digest: Digest) -> int:
@@ -224,20 +227,30 @@ class BlobStore:
 
     def publish(self, staged: Path, digest: Digest) -> None:
         """Give a verified, synced file its name."""
+        self.leases.touch(digest)
         target = self.path(digest)
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.rename(staged, target)
         _sync_directory(target.parent)
 
     def remove(self, digest: Digest) -> int:
-        """Forget a blob; its size, 0 when it was not there."""
+        """Forget a blob; its size, 0 when it was not there, or is being brought in."""
         path = self.path(digest)
-        try:
-            size = path.stat().st_size
-            path.unlink()
-        except FileNotFoundError:
-            return 0
+        with self.leases.unless_kept(digest) as free:
+            try:
+                size = path.stat().st_size if free else 0
+                if free:
+                    path.unlink()
+            except FileNotFoundError:
+                return 0
         return size
+
+    def age(self, digest: Digest) -> float:
+        """Seconds since a blob came; 0 for one that is not here."""
+        try:
+            return max(0.0, time.time() - self.path(digest).stat().st_mtime)
+        except FileNotFoundError:
+            return 0.0
 
     def all(self) -> Iterator[Digest]:
         """Every blob that is here."""

@@ -26,6 +26,7 @@ from corten.spec.document import Document
 from corten.spec.image import Image
 from corten.spec.reference import Reference
 from corten.store import indexes
+from corten.store.attention import Attention
 from corten.store.blobs import BlobStore
 from corten.store.layers import Coming, Layer, LayerStore
 
@@ -80,6 +81,7 @@ class ImageStore:
         with self._durable():
             for statement in _TABLES.split(";"):
                 db.execute(statement)
+            self.attention = Attention(db)
         self._load()
 
     def keeps(self, coming: Coming | None) -> bool:
@@ -170,6 +172,7 @@ class ImageStore:
                 self._write_reference(name, image_id)
             if parent:
                 db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
+            self.attention.used(image_id)
         self._load()
         return self._images[image_id]
 
@@ -195,6 +198,7 @@ class ImageStore:
         with self._durable() as db:
             self._write_reference(reference, image.id)
             db.execute("UPDATE images SET tagged_at = ? WHERE id = ?", (now, image.id))
+            self.attention.used(image.id)
         self._load()
         return self._images[image.id]
 
@@ -228,6 +232,7 @@ class ImageStore:
                 ("images", "id"),
             ):  # fmt: skip
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (image.id,))  # noqa: S608
+            self.attention.forget(image.id)
         self._load()
         kept = {chain_id for other in self._images.values() for chain_id in other.chain_ids}
         return [chain_id for chain_id in reversed(image.chain_ids) if chain_id not in kept]
@@ -253,6 +258,15 @@ class ImageStore:
         """Delete garbage; the bytes that came free. May run in any thread; nothing may be added meanwhile."""
         unpacked = sum(self.layers.remove(short) for short in layers)
         return unpacked + sum(self.blobs.remove(digest) for digest in blobs)
+
+    def size(self) -> int:
+        """Bytes of all layers and blobs that are here. May run in any thread."""
+        layers = {
+            chain_id: size
+            for image in list(self._images.values())
+            for chain_id, size in zip(image.chain_ids, image.layer_sizes, strict=True)
+        }
+        return sum(layers.values()) + sum(self.blobs.size(digest) for digest in self.blobs.all())
 
     # --- inside
 
