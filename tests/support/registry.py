@@ -44,6 +44,8 @@ class Registry:
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._auth = auth
+        self.within: tuple[str, ...] = ()
+        """A command that becomes the registry's, such as ``nsenter``; whether it listens is not looked at then."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Registry:
@@ -66,8 +68,10 @@ class Registry:
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["docker-registry", "serve", str(config)], stdout=log, stderr=log
+                [*self.within, "docker-registry", "serve", str(config)], stdout=log, stderr=log
             )
+        if self.within:
+            return self
         wait_until(self._listens, "docker-registry", pid=self._process.pid)
         return self
 
@@ -75,10 +79,15 @@ class Registry:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def remove(self) -> None:
-        """End it and remove what it stored."""
+    def end(self) -> None:
+        """End it; what it stored stays."""
         if self._process is not None:
             end(self._process)
+            self._process = None
+
+    def remove(self) -> None:
+        """End it and remove what it stored."""
+        self.end()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def blob_path(self, digest: str) -> Path:
