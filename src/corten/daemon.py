@@ -52,6 +52,7 @@ from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
 from corten.engine.proxying import Proxying
+from corten.engine.pull import Mirrors, mirrors
 from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
@@ -72,6 +73,7 @@ from corten.launcher.operations import steps_of
 from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
 from corten.spec.places import make_run_directory, standard_root
+from corten.spec.reference import DOCKER_HUB
 from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO, NAMES
@@ -107,6 +109,8 @@ class Settings:
     """Bytes that a layer's archive may have, decompressed."""
     keep_blobs: bool = True
     """Whether layers are kept compressed, too."""
+    mirrors: Mirrors = dataclasses.field(default_factory=dict)
+    """Who is asked before a registry."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -135,6 +139,8 @@ class Settings:
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
         )  # fmt: skip
+        parser.add_argument("--registry-mirror", action="append", default=[], metavar="[HOST=]URL",
+                            help="a registry to ask before Docker's hub, or before HOST")  # fmt: skip
         parser.add_argument("--snapshotter", choices=NAMES, default=AUTO,
                             help="how new layers are kept (auto: the best that works here)")  # fmt: skip
         parser.add_argument("--keep-blobs", action=argparse.BooleanOptionalAction, default=True,
@@ -156,6 +162,7 @@ class Settings:
             snapshotter=found.snapshotter,
             max_layer=found.max_layer_size,
             keep_blobs=found.keep_blobs,
+            mirrors=mirrors(found.registry_mirror),
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
@@ -272,7 +279,7 @@ class Engine:
         life.shelf = shelf
         store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
         store.blobs.expire()
-        images = Images(store, events, paths.staging)
+        images = Images(store, events, paths.staging, settings.mirrors)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
         archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
@@ -294,7 +301,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type, layers,
+            self.leave, settings.log.type, layers, settings.mirrors.get(DOCKER_HUB, ()),
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution

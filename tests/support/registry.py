@@ -44,6 +44,8 @@ class Registry:
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._auth = auth
+        self.tls: dict[str, Any] = {}
+        """Its certificate and the authorities of its clients, as its configuration has them."""
         self.within: tuple[str, ...] = ()
         """A command that becomes the registry's, such as ``nsenter``; whether it listens is not looked at then."""
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +59,7 @@ class Registry:
                 {
                     "version": "0.1",
                     "log": {"level": "warn"},
-                    "http": {"addr": self.host},
+                    "http": {"addr": self.host, **({"tls": self.tls} if self.tls else {})},
                     "storage": {
                         "filesystem": {"rootdirectory": str(self.directory / "data")},
                         "delete": {"enabled": True},

@@ -18,10 +18,12 @@ class Session:
     several threads."""
 
     def __init__(
-        self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None
-    ) -> None:
+        self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None,
+        mirror: str = "",
+    ) -> None:  # fmt: skip
+        """``mirror`` is the base URL of another registry that has the same."""
         self._reference = reference
-        self._transport = Transport(hub_host(reference), wait)
+        self._transport = Transport(mirror or hub_host(reference), wait)
         self._authorizer = Authorizer(self._transport, f"repository:{reference.path}:{actions}", credentials)
 
     def __enter__(self) -> Self:
