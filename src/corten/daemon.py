@@ -55,6 +55,7 @@ from corten.engine.observing import Observing
 from corten.engine.paths import Paths, derived_name
 from corten.engine.planning import Planner
 from corten.engine.proxying import Proxying
+from corten.engine.pull import Mirrors, mirrors
 from corten.engine.records import Records
 from corten.engine.recovery import Recovery, end_abandoned
 from corten.engine.registries import Registries
@@ -77,6 +78,7 @@ from corten.network.barrier import MODES
 from corten.network.pool import DEFAULT_POOLS, Pool
 from corten.runtime.cgroups import CgroupManager, detect
 from corten.spec.places import make_run_directory, standard_root
+from corten.spec.reference import DOCKER_HUB
 from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO, NAMES
@@ -118,6 +120,8 @@ class Settings:
     """Whether layers are kept compressed, too."""
     store_limit: int = 0
     """Bytes of images that the store is kept under, where that can be; 0: any."""
+    mirrors: Mirrors = dataclasses.field(default_factory=dict)
+    """Who is asked before a registry."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -148,6 +152,8 @@ class Settings:
             "--idle-exit", type=float, default=_IDLE, metavar="SECONDS",
             help="under socket activation, leave when so long nobody asked and nothing ran (0: never)",
         )  # fmt: skip
+        parser.add_argument("--registry-mirror", action="append", default=[], metavar="[HOST=]URL",
+                            help="a registry to ask before Docker's hub, or before HOST")  # fmt: skip
         parser.add_argument("--snapshotter", choices=NAMES, default=AUTO,
                             help="how new layers are kept (auto: the best that works here)")  # fmt: skip
         parser.add_argument("--keep-blobs", action=argparse.BooleanOptionalAction, default=True,
@@ -172,6 +178,7 @@ class Settings:
             snapshotter=found.snapshotter,
             max_layer=found.max_layer_size,
             keep_blobs=found.keep_blobs,
+            mirrors=mirrors(found.registry_mirror),
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             store_limit=found.store_limit,
             idle=found.idle_exit if listeners.is_activated() else 0.0,
@@ -300,7 +307,7 @@ class Engine:
         life.shelf = shelf
         store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
         store.blobs.expire()
-        images = Images(store, events, paths.staging)
+        images = Images(store, events, paths.staging, settings.mirrors)
         images.upkeep.limit = settings.store_limit
         images.upkeep.in_use = lambda: {image for one in records for image in images_of(one)}
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
@@ -325,7 +332,7 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type, layers, lambda: networks.lacking,
+            self.leave, settings.log.type, layers, lambda: networks.lacking, settings.mirrors.get(DOCKER_HUB, ()),
         )  # fmt: skip
         self._images = images
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation

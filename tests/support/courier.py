@@ -15,6 +15,13 @@ _CHUNK = 1 << 16
 _OWN = {"connection", "transfer-encoding", "content-length", "date", "server", "host"}
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes is no error here."""
+
+
 class Courier:
     """Listens on ``address`` (loopback), and hands on to a registry ``upstream``, ``host:port``."""
 
@@ -43,8 +50,7 @@ class Courier:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer((address, 0), Handler)
-        self._server.daemon_threads = True
+        self._server = _Server((address, 0), Handler)
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.host = f"{address}:{self._server.server_address[1]}"

@@ -44,10 +44,12 @@ class Registry:
     def __init__(self, directory: Path, *, within: Sequence[str] = (), **auth: Any) -> None:
         """``within`` is a command that becomes the registry's, such as ``nsenter``."""
         self.directory = directory
-        self._within = tuple(within)
+        self.within = tuple(within)
         self.port = free_port()
         self.host = f"127.0.0.1:{self.port}"
         self._auth = auth
+        self.tls: dict[str, Any] = {}
+        """Its certificate and the authorities of its clients, as its configuration has them."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Registry:
@@ -59,7 +61,7 @@ class Registry:
                 {
                     "version": "0.1",
                     "log": {"level": "warn"},
-                    "http": {"addr": self.host},
+                    "http": {"addr": self.host, **({"tls": self.tls} if self.tls else {})},
                     "storage": {
                         "filesystem": {"rootdirectory": str(self.directory / "data")},
                         "delete": {"enabled": True},
@@ -70,14 +72,14 @@ class Registry:
         )
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._within, "docker-registry", "serve", str(config)], stdout=log, stderr=log
+                [*self.within, "docker-registry", "serve", str(config)], stdout=log, stderr=log
             )
         wait_until(self._listens, "docker-registry", pid=self._process.pid)
         return self
 
     def _listens(self) -> bool:
-        if self._within:
-            return run([*self._within, "bash", "-c", f": </dev/tcp/127.0.0.1/{self.port}"]).code == 0
+        if self.within:
+            return run([*self.within, "bash", "-c", f": </dev/tcp/127.0.0.1/{self.port}"]).code == 0
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
@@ -85,6 +87,7 @@ class Registry:
         """End it; what it stored stays."""
         if self._process is not None:
             end(self._process)
+            self._process = None
 
     def remove(self) -> None:
         """End it and remove what it stored."""

@@ -22,7 +22,7 @@ from corten.engine.archive_writer import ArchiveWriter
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
-from corten.engine.pull import Puller
+from corten.engine.pull import Mirrors, Puller
 from corten.engine.timestamps import parse_timestamp
 from corten.engine.upkeep import Upkeep
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
@@ -57,10 +57,10 @@ User = tuple[str, str, bool]
 class Images:
     """The images of one engine. A ``ref`` is a reference, an ID or the beginning of one."""
 
-    def __init__(self, store: ImageStore, events: Events, staging: Path) -> None:
+    def __init__(self, store: ImageStore, events: Events, staging: Path, mirrors: Mirrors | None = None) -> None:
         self._store, self._events, self._staging = store, events, staging
         self._ingest = Ingest(store)
-        self._puller = Puller(store)
+        self._puller = Puller(store, mirrors)
         self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
         self.upkeep = Upkeep(store, self._evict)

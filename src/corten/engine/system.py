@@ -59,12 +59,14 @@ class System:
         log_driver: str,
         layers: LayerStore,
         no_firewall: Callable[[], str],
+        mirrors: Sequence[str] = (),
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
         self._log_driver, self._layers, self._no_firewall = log_driver, layers, no_firewall
+        self._mirrors = list(mirrors)
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -152,7 +154,8 @@ class System:
             "Plugins": {"Volume": ["local"], "Network": sorted([*made, "host", "null"]), "Authorization": None,
                         "Log": list(DRIVERS)},
             "RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8", "::1/128"], "IndexConfigs": {
-                "docker.io": {"Name": "docker.io", "Mirrors": [], "Secure": True, "Official": True}}, "Mirrors": []},
+                "docker.io": {"Name": "docker.io", "Mirrors": self._mirrors, "Secure": True, "Official": True}},
+                "Mirrors": self._mirrors},
         }  # fmt: skip
 
     def _limits(self) -> dict[str, Any]:

@@ -52,9 +52,9 @@ class Repository(Session):
     """One repository of a registry. Methods may be called from several threads."""
 
     def __init__(
-        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None
+        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None, mirror: str = ""
     ) -> None:
-        super().__init__(reference, "pull", credentials, wait)
+        super().__init__(reference, "pull", credentials, wait, mirror)
 
     def manifest(self, identifier: str) -> Fetched:
         """The manifest of a tag or digest, verified. Raises NotFound in Docker's words, DataCorrupt."""

@@ -20,11 +20,12 @@ class Session:
 
     def __init__(
         self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None,
-        further: Collection[str] = (),
+        further: Collection[str] = (), mirror: str = "",
     ) -> None:  # fmt: skip
-        """``further`` are repositories of the same registry that are to be read as well."""
+        """``further`` are repositories of the same registry that are to be read as well; ``mirror`` is the base URL of
+        another registry that has the same."""
         self._reference = reference
-        self._transport = Transport(hub_host(reference), wait)
+        self._transport = Transport(mirror or hub_host(reference), wait)
         scopes = [f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in further)]
         self._authorizer = Authorizer(self._transport, " ".join(scopes), credentials)
 

@@ -29,6 +29,7 @@ from urllib3.exceptions import (
 
 from corten import __version__
 from corten.errors import CortenError, Unavailable
+from corten.registry import certificates
 
 Response = urllib3.BaseHTTPResponse
 Wait = Callable[[float], None]
@@ -54,14 +55,17 @@ class Readable(Protocol):
 
 
 class Transport:
-    """Requests with patience, for a host that :func:`urllib.parse` understands: ``name[:port]``."""
+    """Requests with patience, for a host that :func:`urllib.parse` understands: ``name[:port]``; or for a base URL,
+    whose scheme is then the one to be spoken."""
 
     def __init__(self, host: str, wait: Wait | None = None) -> None:
+        scheme, told, host = host.rpartition("://")
         self.host = host
-        self.insecure = is_loopback(host)
-        self.base = f"https://{host}"
+        self.insecure = not told and is_loopback(host) and certificates.context_for(host) is None
+        self.base = f"{scheme or 'https'}://{host}"
         self._wait = wait or threading.Event().wait
         self._pools: dict[str, urllib3.PoolManager] = {}
+        self._contexts: dict[str, ssl.SSLContext | None] = {}
         self._lock = threading.Lock()
 
     def close(self) -> None:
@@ -161,11 +165,14 @@ class Transport:
         proxy = urllib.request.getproxies().get(parts.scheme, "")
         if is_loopback(parts.netloc) or urllib.request.proxy_bypass(parts.netloc):
             proxy = ""
-        unsigned = self.insecure and is_loopback(parts.netloc)
-        key = f"{proxy} {unsigned}"
         with self._lock:
+            if parts.netloc not in self._contexts:
+                self._contexts[parts.netloc] = certificates.context_for(parts.netloc)
+            own = self._contexts[parts.netloc]
+            unsigned = own is None and self.insecure and is_loopback(parts.netloc)
+            key = f"{proxy} {parts.netloc if own else unsigned}"
             if key not in self._pools:
-                context = _unverified() if unsigned else ssl.create_default_context()
+                context = own or (_unverified() if unsigned else ssl.create_default_context())
                 self._pools[key] = _make_pool(proxy, context)
             return self._pools[key]
 

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 import random
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,9 +18,11 @@ import pytest
 from corten.engine import delivery
 from corten.engine.events import Events
 from corten.engine.images import Images
-from corten.errors import AccessDenied, CortenError
+from corten.engine.pull import mirrors
+from corten.errors import AccessDenied, CortenError, InvalidInput
 from corten.store.images import ImageStore
 from tests.support import images as make
+from tests.support.certificates import Authority, openssl_problem
 from tests.support.courier import Courier
 from tests.support.registry import OCI_LAYER, Registry
 
@@ -210,3 +213,100 @@ def test_a_redirect_takes_no_credentials_along(courier: Courier, store: ImageSto
         assert len(elsewhere.asked("/blobs/")) == 4
         assert not any("Authorization" in headers for _, headers in elsewhere.seen)
     assert all("Authorization" in headers for headers in courier.asked("/blobs/"))
+
+
+# --- whom to trust, and whom to ask first
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority that no machine knows."""
+    if problem := openssl_problem():
+        pytest.skip(problem)
+    return Authority.make(tmp_path / "authority", "a test's own")
+
+
+@pytest.fixture
+def closed(registry: Registry, authority: Authority) -> Iterator[Registry]:
+    """A registry over the same store, for clients of the authority's alone."""
+    registry.put_image("three", LAYERS, packed=PACKED, layer_type=GZIP)
+    own = authority.issue("registry", "serverAuth", names="IP:127.0.0.1")
+    made = Registry(registry.directory)
+    made.tls = {
+        "certificate": str(own / "cert.pem"), "key": str(own / "key.pem"), "clientcas": [authority.certificate],
+    }  # fmt: skip
+    yield made.start()
+    made.stop()
+
+
+@pytest.fixture
+def certificates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where they are looked for."""
+    directory = tmp_path / "certs.d"
+    monkeypatch.setenv("CORTEN_CERTS_DIR", str(directory))
+    return directory
+
+
+def test_a_private_authority_and_a_client_certificate(
+    closed: Registry, authority: Authority, certificates: Path, store: ImageStore, pull: Pull
+) -> None:
+    own = certificates / closed.host
+    own.mkdir(parents=True)
+    shutil.copy(authority.certificate, own / "ca.crt")
+    with pytest.raises(CortenError, match=r"certificate|tls|closed|reset"):
+        pull(f"{closed.host}/three")
+    client = authority.issue("client", "clientAuth")
+    shutil.copy(client / "cert.pem", own / "client.cert")
+    with pytest.raises(InvalidInput, match=r"read certificate .*client\.cert"):
+        pull(f"{closed.host}/three")
+    shutil.copy(client / "key.pem", own / "client.key")
+    pull(f"{closed.host}/three")
+    assert complete(store)
+
+
+def test_another_authority_is_not_trusted(
+    closed: Registry, tmp_path: Path, certificates: Path, store: ImageStore, pull: Pull
+) -> None:
+    """Also on loopback, where nothing is verified without such a directory."""
+    own = certificates / closed.host
+    own.mkdir(parents=True)
+    shutil.copy(Authority.make(tmp_path / "other", "another").certificate, own / "ca.crt")
+    with pytest.raises(CortenError, match="certificate verify failed"):
+        pull(f"{closed.host}/three")
+
+
+def test_a_mirror_is_asked_first_and_shown_nothing(
+    courier: Courier, registry: Registry, store: ImageStore, root: Path
+) -> None:
+    with Courier(registry.host) as mirror:
+        asked = mirrors([f"{courier.host}=http://{mirror.host}"])
+        images = Images(store, Events(), root / "staging", asked)
+        auth = {"username": "alice", "password": "secret"}
+        asyncio.run(images.pull(f"{courier.host}/three", "", auth, lambda _: None))
+        assert complete(store)
+        assert courier.seen == []
+        assert not any("Authorization" in headers for _, headers in mirror.seen)
+        assert store.images()[0].repo_tags == [f"{courier.host}/three:latest"]
+
+
+def test_a_mirror_that_has_it_not_or_is_not_there_is_passed_over(
+    courier: Courier, registry: Registry, store: ImageStore, root: Path
+) -> None:
+    with Courier(registry.host) as mirror:
+        mirror.elsewhere["/manifests/"] = "http://127.0.0.1:1"
+        asked = mirrors([f"{courier.host}=http://127.0.0.1:1", f"{courier.host}=http://{mirror.host}"])
+        told: list[dict[str, Any]] = []
+        images = Images(store, Events(), root / "staging", asked)
+        asyncio.run(images.pull(f"{courier.host}/three", "", None, told.append))
+    assert complete(store)
+    assert sum(str(line.get("status")).startswith("Mirror http://127.0.0.1:") for line in told) == 2
+
+
+@pytest.mark.parametrize("text", ["mirror.example", "ftp://mirror.example", "a=https://", "https://mirror.example/path"])
+def test_mirrors_that_are_none(text: str) -> None:
+    with pytest.raises(InvalidInput, match="invalid mirror"):
+        mirrors([text])
+
+
+def test_a_mirror_without_a_host_is_the_hubs() -> None:
+    assert mirrors(["https://mirror.example/"]) == {"docker.io": ["https://mirror.example"]}
