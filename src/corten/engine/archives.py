@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import json
 import os
@@ -28,6 +29,8 @@ from corten.sys.standing import Standing
 
 _KINDS = {kind.__name__: kind for kind in (AccessDenied, Conflict, DataCorrupt, InvalidInput, NotFound)}
 
+
+_LARGE_PIPE = 1 << 20
 
 _OF_LAYERS = frozenset(("diff", "layer", "populate"))
 """Works that look at the layers one by one, or below what the container writes to."""
@@ -129,6 +132,8 @@ class Archives:
                 worker = Worker(PipeReader(report))
                 if writes:
                     data, other = _pipe(theirs, reads=False)
+                    with contextlib.suppress(OSError):  # what one user may have of it is bounded
+                        fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
                     handed.append(other)
                     ours.callback(worker.use(data, reads=False))
                 handed += descriptors

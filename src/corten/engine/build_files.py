@@ -16,14 +16,18 @@ import msgspec
 
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
+from corten.build.indexing import Indexer, Row, uncarried
 from corten.build.instructions import HereDocument
 from corten.engine.archives import Archives
 from corten.engine.clock import parse_time
 from corten.errors import CortenError, DataCorrupt, InvalidInput
+from corten.wire import tar
 
 _HEADS = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
 """What gzip, zstd, bzip2 and xz begin with."""
 _USTAR = slice(257, 262)
+_SMALL = 1 << 17
+"""Bytes of an archive that the engine reads by itself."""
 
 
 class FileSpool:
@@ -73,8 +77,12 @@ class BuildFiles:
     async def index(self, chunks: AsyncIterator[bytes]) -> Files:
         """The files of an archive, compressed or not, as it comes in. Raises DataCorrupt, InvalidInput."""
         spool = self.spool()
+        head, rest = await _beginning(chunks)
+        if rest is None and not head.startswith(_HEADS):  # not worth a process
+            return _files(_indexed(head, spool), spool)
         async with self._archives.outside("index", {"path": sys.path}, [spool.descriptor], writes=True) as worker:
-            async for chunk in chunks:
+            await worker.write(head)
+            async for chunk in rest or _none():
                 await worker.write(chunk)
             worker.end_of_input()
             found = await worker.report()
@@ -119,7 +127,32 @@ class BuildFiles:
         return Entry("file", mode, 0, 0, time, len(content), offset, digest)
 
 
-def _files(rows: list[tuple[str, list[object]]], spool: FileSpool) -> Files:
+async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """The first bytes of a stream, and the rest of it; None when that was all."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) > _SMALL:
+            return bytes(head), chunks
+    return bytes(head), None
+
+
+async def _none() -> AsyncIterator[bytes]:
+    empty: tuple[bytes, ...] = ()
+    for chunk in empty:
+        yield chunk
+
+
+def _indexed(content: bytes, spool: FileSpool) -> list[tuple[str, Row]]:
+    indexer, reader = Indexer(spool.descriptor, 0), tar.Reader()
+    for event in reader.receive(content):
+        indexer.receive(event)
+    reader.close()
+    indexer.finish()
+    return indexer.rows
+
+
+def _files(rows: list[tuple[str, Row]], spool: FileSpool) -> Files:
     try:
         entries = {uncarried(path): _entry(row) for path, row in rows}
     except msgspec.ValidationError as error:
@@ -127,18 +160,8 @@ def _files(rows: list[tuple[str, list[object]]], spool: FileSpool) -> Files:
     return Files(Tree(entries), spool)
 
 
-def _entry(row: list[object]) -> Entry:
+def _entry(row: Row) -> Entry:
     entry = msgspec.convert(row, Entry)
     if entry.link and not entry.link.isascii():
         entry = msgspec.structs.replace(entry, link=uncarried(entry.link))
     return entry
-
-
-def uncarried(text: str) -> str:
-    """Text that came as characters of Latin-1, with surrogate escapes."""
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def carried(text: str) -> str:
-    """The other way."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")

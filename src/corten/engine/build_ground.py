@@ -11,11 +11,12 @@ import msgspec
 from corten.build.copying import Found, Rows
 from corten.build.files import Entry
 from corten.build.ground import Command, Files, Output, Record, Spool
+from corten.build.indexing import carried, uncarried
 from corten.build.instructions import HereDocument
 from corten.build.state import Layer, State, of_image
 from corten.engine.archives import Archives
 from corten.engine.build_cache import BuildCache
-from corten.engine.build_files import BuildFiles, FileSpool, carried, uncarried
+from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.clock import format_time, now

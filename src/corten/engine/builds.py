@@ -91,11 +91,13 @@ class Build:
         return id
 
     async def _image(self, state: State) -> str:
-        """The image of a state: the one that it is already, or a new one."""
-        if state.image and self._means.images.find(state.image) is not None:
+        """The image of a state: one that is here already, or a new one."""
+        known = self._means.images.find(state.id)
+        if known is not None:
             for name in self._request.names:
-                await self._means.images.tag(state.image, name.familiar)
-            return state.image
+                if name not in known.references:
+                    await self._means.images.tag(known.id, name.familiar)
+            return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
         image = await self._means.images.add_built(state.document(), blobs, self._request.names, "")
         return image.id
