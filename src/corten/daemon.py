@@ -280,6 +280,7 @@ class Engine:
     def _builds(self, store: ImageStore, images: Images, archives: Archives, homes: Homes) -> Builds:
         """What builds, and what builds have left in the cache: loaded when somebody first builds, or collects."""
         from corten.engine.build_cache import BuildCache
+        from corten.engine.build_client import ContextMemory
         from corten.engine.build_ground import Means as BuildMeans
         from corten.engine.build_layers import BuildLayers
         from corten.engine.build_rooms import Rooms
@@ -288,7 +289,8 @@ class Engine:
         staging = self._paths.staging
         layers = BuildLayers(store, images, archives, staging)
         rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
-        return Builds(BuildMeans(images, layers, BuildCache(self._database), rooms, archives), staging)
+        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives)
+        return Builds(means, staging, ContextMemory(self._paths.root / "contexts"))
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":

@@ -115,6 +115,9 @@ class Ground(Protocol):
     async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool) -> tuple[Files, bool]:
         """What a URL names: one file, or a whole tree (True). Raises InvalidInput, Unavailable, DataCorrupt."""
 
+    async def digested(self, files: Files, rows: Rows) -> Rows:
+        """The rows of some files, each with its digest: a client may have to be asked for content first."""
+
     async def look(
         self, layers: Sequence[Layer], path: str, names: Sequence[str], owner: str
     ) -> tuple[Found, tuple[int, int] | None]:

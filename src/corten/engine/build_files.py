@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
 from corten.build.indexing import Indexer, Row, uncarried
@@ -46,6 +47,22 @@ class FileSpool:
             raise InvalidInput(f"read a file of the context: {entry.size} bytes are over the limit of {limit}")
         return os.pread(self.descriptor, entry.size, entry.offset)
 
+    async def digested(self, rows: Rows) -> Rows:
+        """The rows, each file with its digest: here they have one."""
+        return rows
+
+    async def filled(self, rows: Rows, place: int) -> Rows:
+        """The rows of the spool at ``place`` among several, with where their content is: here it is known."""
+        return rows
+
+    async def content(self, entry: Entry, limit: int) -> bytes:
+        """As :meth:`read`."""
+        return self.read(entry, limit)
+
+    async def located(self, entry: Entry) -> Entry:
+        """The entry, with where its content is."""
+        return entry
+
     def again(self) -> int:
         """One more descriptor, with a position of its own."""
         return os.open(f"/proc/self/fd/{self.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
@@ -70,9 +87,12 @@ class BuildFiles:
 
     def spool(self) -> FileSpool:
         """A new one."""
-        made = FileSpool(self._staging)
-        self._spools.append(made)
-        return made
+        return self.keep(FileSpool(self._staging))
+
+    def keep(self, spool: FileSpool) -> FileSpool:
+        """Close it, too, when the build is over."""
+        self._spools.append(spool)
+        return spool
 
     async def index(self, chunks: AsyncIterator[bytes]) -> Files:
         """The files of an archive, compressed or not, as it comes in. Raises DataCorrupt, InvalidInput."""
@@ -91,7 +111,7 @@ class BuildFiles:
     async def unpacked(self, files: Files, path: str) -> Files | None:
         """The files of an archive that is one of the files; None if it is none."""
         assert isinstance(files.spool, FileSpool)
-        entry = files.tree.get(path)
+        entry = await files.spool.located(files.tree.get(path))
         head = os.pread(files.spool.descriptor, min(512, entry.size), entry.offset)
         packed = head.startswith(_HEADS)
         if not packed and head[_USTAR] != b"ustar":

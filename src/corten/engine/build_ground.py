@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -53,7 +52,7 @@ class BuildGround:
     pull: bool = False
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     epoch_seconds: int | None = None
-    contexts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    secrets: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
 
     # --- images
@@ -121,6 +120,11 @@ class BuildGround:
 
         return await fetched(self.files, url, checksum, keep_git_directory=keep_git_directory)
 
+    async def digested(self, files: Files, rows: Rows) -> Rows:
+        """The rows, each with its digest."""
+        assert isinstance(files.spool, FileSpool)
+        return await files.spool.digested(rows)
+
     async def look(
         self, layers: Sequence[Layer], path: str, names: Sequence[str], owner: str
     ) -> tuple[Found, tuple[int, int] | None]:
@@ -143,6 +147,8 @@ class BuildGround:
     async def layer(self, below: Sequence[Layer], rows: Rows, spools: Sequence[Spool]) -> Layer:
         """A layer of entries."""
         own = [spool for spool in spools if isinstance(spool, FileSpool)]
+        for place, spool in enumerate(own):
+            rows = await spool.filled(rows, place)
         return await self.means.layers.composed(self.hold, below, rows, own)
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
