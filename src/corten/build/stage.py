@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -18,7 +18,7 @@ from corten.build.expansion import Rules
 from corten.build.failure import Source
 from corten.build.files import Entry, Tree
 from corten.build.globs import is_pattern
-from corten.build.ground import Attached, Command, Files, Ground, Output, Record, Spool
+from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
@@ -39,15 +39,6 @@ class Options:
     no_cache_filter: tuple[str, ...] = ()
     network: str = "default"
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """Files of one source of a COPY or ADD: what they are known by, and how to have them."""
-
-    fingerprint: str
-    keeps_owner: bool
-    load: Callable[[], Awaitable[tuple[Chosen, Spool]]]
 
 
 def _part_of(chosen: Chosen, spool: Spool, *, keeps_owner: bool) -> Part:
@@ -169,23 +160,22 @@ class StageRun:
         return [*shell, text], None
 
     async def _attached(self, mount: Mount) -> Attached:
-        if mount.from_:
-            return Attached(mount, await self._other.layers(mount.from_, False))
+        directory = self.state.config.get("WorkingDir") or "/"
+        mount = dataclasses.replace(mount, target=mount.target and copying.absolute(mount.target, directory))
         if mount.type != "bind":
             return Attached(mount)
-        files = await self._ground.context()
-        chosen = await self._known(files, copying.choose(files.tree, ["."]))
-        layer = await self._context_layer(files, chosen)
-        return Attached(mount, (layer,))
-
-    async def _context_layer(self, files: Files, chosen: Chosen) -> Layer:
-        """The whole context as a layer, for those who mount it."""
-        key = keys.key_of("context", content=copying.fingerprint(chosen))
-        if (record := await self._ground.find(key, ())) is not None and record.layer is not None:
-            return record.layer
-        layer = await self._ground.layer((), [*chosen.rows], [files.spool])
-        await self._ground.keep(key, Record(layer, self._ground.moment(), "context"), ())
-        return layer
+        source = [mount.source or "."]
+        if not mount.from_:
+            copying.refuse_climbing(source)
+            files = await self._ground.context()
+            chosen = await self._known(files, copying.choose(files.tree, source))
+            return Attached(mount, _part_of(chosen, files.spool, keeps_owner=False))
+        layers = await self._other.layers(mount.from_, False)
+        if layers is None:
+            files = await self._other.files(mount.from_)
+            chosen = await self._known(files, copying.choose(files.tree, source))
+            return Attached(mount, _part_of(chosen, files.spool, keeps_owner=False))
+        return Attached(mount, await self._gathered(layers, source, (), parents=False))
 
     # --- WORKDIR
 
@@ -273,7 +263,7 @@ class StageRun:
             if layers is None:
                 files = await self._other.files(one.from_)
                 return [await self._part(files, sources, one, parents, keeps_owner=False)]
-            return [await self._gathered(layers, sources, one, parents)]
+            return [await self._gathered(layers, sources, one.exclude, parents=parents)]
         copying.refuse_climbing(sources)
         files = await self._ground.context()
         if not isinstance(one, Add) or one.unpack is False:
@@ -287,16 +277,16 @@ class StageRun:
         return _part_of(await self._known(files, chosen), files.spool, keeps_owner=keeps_owner)
 
     async def _gathered(
-        self, layers: Sequence[Layer], sources: Sequence[str], one: Copy | Add, parents: bool
+        self, layers: Sequence[Layer], sources: Sequence[str], exclude: Sequence[str], *, parents: bool
     ) -> Part:
         """Files of another root. What such layers have there never changes: it is looked at once."""
 
         async def load() -> tuple[Chosen, Spool]:
             files = await self._ground.gathered(layers, sources)
-            return copying.choose(files.tree, sources, exclude=one.exclude, parents=parents), files.spool
+            return copying.choose(files.tree, sources, exclude=exclude, parents=parents), files.spool
 
         chain = [layer.diff_id for layer in layers]
-        key = keys.key_of("gather", chain=chain, sources=sources, exclude=one.exclude, parents=parents)
+        key = keys.key_of("gather", chain=chain, sources=sources, exclude=exclude, parents=parents)
         if (known := await self._ground.find(key, ())) is not None:
             return Part(known.about, True, load)
         chosen, spool = await load()

@@ -94,12 +94,15 @@ class Archives:
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def layer(self, container: Container, epoch: int | None = None) -> AsyncIterator[bytes]:
+    async def layer(
+        self, container: Container, epoch: int | None = None, places: Sequence[str] = ()
+    ) -> AsyncIterator[bytes]:
         """What it changed of its image's files, as a layer's archive, in which nothing is newer than ``epoch``
-        (seconds since 1970)."""
+        (seconds since 1970), and nothing was made to mount on at ``places``."""
         stack = contextlib.AsyncExitStack()
         async with stack:
-            worker = await stack.enter_async_context(self._work(container, "layer", {"epoch": epoch}, reads=True))
+            args = {"epoch": epoch, "places": list(places)}
+            worker = await stack.enter_async_context(self._work(container, "layer", args, reads=True))
             await worker.report()
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")

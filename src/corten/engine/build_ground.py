@@ -17,6 +17,7 @@ from corten.engine.archives import Archives
 from corten.engine.build_cache import BuildCache
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
+from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.clock import format_time, now
 from corten.engine.images import Images
@@ -36,6 +37,7 @@ class Means:
     cache: BuildCache
     rooms: Rooms
     archives: Archives
+    mounts: BuildMounts
 
 
 @dataclasses.dataclass(slots=True)
@@ -153,8 +155,11 @@ class BuildGround:
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
         """Run a command in a container of its own."""
-        async with self.means.rooms.ran(below, command, self.terms, output) as container:
-            archive = await self.means.archives.layer(container, self.epoch_seconds)
+        async with (
+            self.means.mounts.shown(command, self.secrets) as mounted,
+            self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
+        ):
+            archive = await self.means.archives.layer(container, self.epoch_seconds, mounted.places)
             return await self.means.layers.written(self.hold, below, archive)
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from corten.build.copying import Rows
+from corten.build.files import Entry
 from corten.build.indexing import carried
 from corten.build.state import Layer
 from corten.engine.archives import Archives
@@ -84,7 +85,7 @@ class BuildLayers:
         """A layer of entries whose content is in spools, on top of others."""
         listed = FileSpool(self._staging)
         try:
-            content = json.dumps([(carried(path), _row(entry)) for path, entry in rows]).encode()
+            content = json.dumps([row_of(path, entry) for path, entry in rows]).encode()
             await asyncio.to_thread(os.pwrite, listed.descriptor, content, 0)
             with self._staged() as (path, target):
                 descriptors = [listed.descriptor, target, *(spool.descriptor for spool in spools)]
@@ -180,10 +181,11 @@ class Hold:
         """Chain IDs of layers that were found here."""
 
 
-def _row(entry: msgspec.Struct) -> list[object]:
+def row_of(path: str, entry: Entry) -> tuple[str, list[object]]:
+    """A row as a worker reads it."""
     row: list[object] = list(msgspec.structs.astuple(entry))
-    row[8] = carried(str(row[8]))
-    return row
+    row[8] = carried(entry.link)
+    return carried(path), row
 
 
 def _write(descriptor: int, data: bytes) -> None:

@@ -24,6 +24,7 @@ from corten.errors import InvalidInput
 from corten.runtime import accounts
 from corten.spawner import trees
 from corten.spec.runtime import User
+from corten.sys import paths
 from corten.wire import tar
 
 Arguments = dict[str, Any]
@@ -246,3 +247,50 @@ class _Hashed(io.RawIOBase):
     @property
     def digest(self) -> str:
         return f"sha256:{self._hash.hexdigest()}"
+
+
+# --- laying files out
+
+
+def lay_out(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+    """Make the files of the rows of a JSON file, the second descriptor, in the empty directory that is the third; their
+    content is in the spool, the fourth. No link of theirs is followed."""
+    with open(descriptors[1], "rb", closefd=False) as listed:
+        rows = json.load(listed)
+    os.umask(0)
+    for path, row in rows:
+        parent, _, name = uncarried(path).rpartition("/")
+        above = paths.openat2(
+            descriptors[2], parent.encode("utf-8", "surrogateescape") or b".", os.O_PATH | os.O_DIRECTORY,
+            resolve=paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS,
+        )  # fmt: skip
+        try:
+            _make(name, row, above, descriptors[3])
+        finally:
+            os.close(above)
+    return {}
+
+
+def _make(name: str, row: Row, above: int, spool: int) -> None:
+    """One of them. Devices are left out."""
+    kind, mode, uid, gid, mtime, size, offset = row[:7]
+    if kind == "directory":
+        os.mkdir(name, mode, dir_fd=above)
+    elif kind == "symlink":
+        os.symlink(uncarried(row[8]), name, dir_fd=above)
+    elif kind == "file":
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=above)
+        try:
+            while size and (data := os.pread(spool, min(size, _STEP), offset)):
+                write_at(target, data, offset - row[6])
+                offset, size = offset + len(data), size - len(data)
+            os.fchmod(target, mode)
+        finally:
+            os.close(target)
+    else:
+        return
+    if os.geteuid() == 0 and (uid or gid):
+        os.chown(name, uid, gid, dir_fd=above, follow_symlinks=False)
+        if kind == "file":
+            os.chmod(name, mode, dir_fd=above)
+    os.utime(name, ns=(mtime, mtime), dir_fd=above, follow_symlinks=False)
