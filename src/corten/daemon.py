@@ -347,15 +347,19 @@ class Engine:
     def _builds(self, store: ImageStore, images: Images, archives: Archives, homes: Homes) -> Builds:
         """What builds, and what builds have left in the cache: loaded when somebody first builds, or collects."""
         from corten.engine.build_cache import BuildCache
+        from corten.engine.build_client import ContextMemory
         from corten.engine.build_ground import Means as BuildMeans
         from corten.engine.build_layers import BuildLayers
+        from corten.engine.build_mounts import BuildMounts
         from corten.engine.build_rooms import Rooms
         from corten.engine.builds import Builds
 
         staging = self._paths.staging
         layers = BuildLayers(store, images, archives, staging)
         rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
-        return Builds(BuildMeans(images, layers, BuildCache(self._database), rooms, archives), staging)
+        mounts = BuildMounts(archives, staging, self._paths.root / "build-mounts", self._paths.run / "secrets")
+        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts)
+        return Builds(means, staging, ContextMemory(self._paths.root / "contexts"))
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":
@@ -381,9 +385,10 @@ class Engine:
             if self._means.standing.network:
                 self._watch.start()
             await self._resolution.adopt()
+            await self._containers.removal.clear_builds()
+            shutil.rmtree(self._paths.run / "secrets", ignore_errors=True)  # of builds that died with an engine
             await self._server.start(sockets)
             await self._recovery.resume()
-            await self._containers.removal.clear_builds()
             self._healths.resume()
             self._life.spawn(self._images.upkeep.clear_abandoned())
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from corten.api.message import Request, Response
+from corten.api.message import Duplex, Hijack, Request, Response
 from corten.api.progress import Report, progress
 from corten.api.router import Router
 from corten.engine.model import HostConfig, Ulimit
-from corten.errors import InvalidInput, Unsupported
+from corten.errors import DockerfileError, InvalidInput, Unsupported
 from corten.spec import reference as references
+from corten.wire import building
 
 if TYPE_CHECKING:
     from corten.engine.builds import BuildRequest
 
+_log = logging.getLogger(__name__)
 ROUTES = Router()
 _route = ROUTES.route
 T = TypeVar("T")
 
 
 @_route("POST", "/build", reads_body=True)
-async def build(request: Request) -> Response:
+async def build(request: Request) -> Response | Hijack:
     asked = _asked(request)
+    if request.headers.get("upgrade", "").lower() == building.PROTOCOL:
+        return _followed(request, asked)
     if request.text("remote"):
         raise Unsupported(f"build {request.text('remote')}: only a context in the request's body is taken")
     preparing = request.services.builds().prepared(asked, _chunks(request))
@@ -46,6 +52,43 @@ async def build(request: Request) -> Response:
         if not done:
             await preparing.__aexit__(None, None, None)
         raise
+
+
+def _followed(request: Request, asked: BuildRequest) -> Hijack:
+    """A build whose client answers for its files: see :mod:`corten.wire.building`."""
+    from corten.engine.build_client import BuildClient
+
+    name = request.text("context")
+
+    async def serve(duplex: Duplex) -> None:
+        client = BuildClient(duplex)
+
+        async def work(report: Report) -> None:
+            try:
+                async with request.services.builds().followed(asked, client, name) as ready:
+                    await ready.run(report)
+            except DockerfileError as error:
+                report({"excerpt": error.excerpt})
+                raise
+
+        async def tell() -> None:
+            async for line in await progress(work, b"\n", at_once=True):
+                if line:
+                    await client.say(msgspec.json.decode(line))
+            await client.end()
+
+        receiving = asyncio.ensure_future(client.receive())
+        telling = asyncio.ensure_future(tell())
+        try:
+            await asyncio.wait((receiving, telling), return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and not telling.done() and (error := receiving.exception()) is not None:
+                _log.warning("build: %s", error)
+        finally:
+            for task in (receiving, telling):
+                task.cancel()
+            await asyncio.gather(receiving, telling, return_exceptions=True)
+
+    return Hijack(serve, protocol=building.PROTOCOL)
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
@@ -72,6 +115,7 @@ def _asked(request: Request) -> BuildRequest:
         platform=request.text("platform"),
         network=request.text("networkmode") or "default",
         no_cache=request.flag("nocache"),
+        no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
         host=_host(request),

@@ -6,12 +6,12 @@ The solver knows of all of these no more than is said here.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
-from corten.build.copying import Found, Rows
+from corten.build.copying import Chosen, Found, Rows
 from corten.build.files import Tree
 from corten.build.instructions import HereDocument, Mount
 from corten.build.state import Layer, State
@@ -30,11 +30,20 @@ class Files:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """Files that are copied or mounted: what they are known by, and how to have them."""
+
+    fingerprint: str
+    keeps_owner: bool
+    load: Callable[[], Awaitable[tuple[Chosen, Spool]]]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Attached:
-    """One ``RUN --mount``, and the layers that it shows: those of another stage or image, or None for the context."""
+    """One ``RUN --mount``, and of a bind mount what it shows."""
 
     mount: Mount
-    layers: tuple[Layer, ...] | None = None
+    part: Part | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -114,6 +123,9 @@ class Ground(Protocol):
 
     async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool) -> tuple[Files, bool]:
         """What a URL names: one file, or a whole tree (True). Raises InvalidInput, Unavailable, DataCorrupt."""
+
+    async def digested(self, files: Files, rows: Rows) -> Rows:
+        """The rows of some files, each with its digest: a client may have to be asked for content first."""
 
     async def look(
         self, layers: Sequence[Layer], path: str, names: Sequence[str], owner: str

@@ -28,7 +28,7 @@ def of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> str:
         [
             one.mount.type, one.mount.from_, one.mount.source, one.mount.target, one.mount.read_only, one.mount.size,
             one.mount.id, one.mount.env, one.mount.mode, one.mount.uid, one.mount.gid,
-            [layer.diff_id for layer in one.layers] if one.layers is not None else None,
+            one.part.fingerprint if one.part else None,
         ]
         for one in command.mounts
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from corten.build.expansion import Rules
 from corten.build.failure import Source
 from corten.build.files import Entry, Tree
 from corten.build.globs import is_pattern
-from corten.build.ground import Attached, Command, Files, Ground, Output, Record, Spool
+from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
@@ -41,13 +41,11 @@ class Options:
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Part:
-    """Files of one source of a COPY or ADD."""
+def _part_of(chosen: Chosen, spool: Spool, *, keeps_owner: bool) -> Part:
+    async def load() -> tuple[Chosen, Spool]:
+        return chosen, spool
 
-    chosen: Chosen
-    spool: Spool
-    keeps_owner: bool
+    return Part(copying.fingerprint(chosen), keeps_owner, load)
 
 
 class Other:
@@ -162,23 +160,22 @@ class StageRun:
         return [*shell, text], None
 
     async def _attached(self, mount: Mount) -> Attached:
-        if mount.from_:
-            return Attached(mount, await self._other.layers(mount.from_, False))
+        directory = self.state.config.get("WorkingDir") or "/"
+        mount = dataclasses.replace(mount, target=mount.target and copying.absolute(mount.target, directory))
         if mount.type != "bind":
             return Attached(mount)
-        files = await self._ground.context()
-        chosen = copying.choose(files.tree, ["."])
-        layer = await self._context_layer(files, chosen)
-        return Attached(mount, (layer,))
-
-    async def _context_layer(self, files: Files, chosen: Chosen) -> Layer:
-        """The whole context as a layer, for those who mount it."""
-        key = keys.key_of("context", content=copying.fingerprint(chosen))
-        if (record := await self._ground.find(key, ())) is not None and record.layer is not None:
-            return record.layer
-        layer = await self._ground.layer((), [*chosen.rows], [files.spool])
-        await self._ground.keep(key, Record(layer, self._ground.moment(), "context"), ())
-        return layer
+        source = [mount.source or "."]
+        if not mount.from_:
+            copying.refuse_climbing(source)
+            files = await self._ground.context()
+            chosen = await self._known(files, copying.choose(files.tree, source))
+            return Attached(mount, _part_of(chosen, files.spool, keeps_owner=False))
+        layers = await self._other.layers(mount.from_, False)
+        if layers is None:
+            files = await self._other.files(mount.from_)
+            chosen = await self._known(files, copying.choose(files.tree, source))
+            return Attached(mount, _part_of(chosen, files.spool, keeps_owner=False))
+        return Attached(mount, await self._gathered(layers, source, (), parents=False))
 
     # --- WORKDIR
 
@@ -217,7 +214,7 @@ class StageRun:
         below = () if one.link else self.state.layers
         key = keys.key_of(
             "copy", chain="" if one.link else self.state.chain, destination=destination, owner=one.chown,
-            mode=one.chmod, parts=[[copying.fingerprint(part.chosen), part.keeps_owner] for part in parts],
+            mode=one.chmod, parts=[[part.fingerprint, part.keeps_owner] for part in parts],
             epoch=self._ground.epoch,
         )  # fmt: skip
         shown = _history(one)
@@ -228,16 +225,19 @@ class StageRun:
         self, one: Copy | Add, parts: Sequence[Part], destination: str, below: Sequence[Layer]
     ) -> Layer:
         rows: dict[str, Entry] = {}
+        spools: list[Spool] = []
         for place, part in enumerate(parts):
-            names = [path for path, _ in part.chosen.rows]
+            chosen, spool = await part.load()
+            spools.append(spool)
+            names = [path for path, _ in chosen.rows]
             found, owner = await self._ground.look(below, destination, names, one.chown)
             if owner is None and not part.keeps_owner:
                 owner = (0, 0)
             marks = Marks(owner, one.chmod, self._ground.epoch)
-            placed = copying.place(part.chosen, destination, found, marks)
+            placed = copying.place(chosen, destination, found, marks)
             rows.update((path, _in_spool(entry, place)) for path, entry in placed)
         ordered = sorted(rows.items(), key=lambda row: row[0].split("/"))
-        return await self._ground.layer(self.state.layers, ordered, [part.spool for part in parts])
+        return await self._ground.layer(self.state.layers, ordered, spools)
 
     async def _parts(self, one: Copy | Add) -> list[Part]:
         parts = []
@@ -252,7 +252,8 @@ class StageRun:
                     parts.append(await self._remote(one, source))
         if one.documents:
             files = await self._ground.documents(one.documents)
-            parts.append(Part(copying.choose(files.tree, files.tree.names("")), files.spool, False))
+            chosen = copying.choose(files.tree, files.tree.names(""))
+            parts.append(_part_of(chosen, files.spool, keeps_owner=False))
         return parts
 
     async def _local(self, one: Copy | Add, sources: Sequence[str]) -> list[Part]:
@@ -261,20 +262,40 @@ class StageRun:
             layers = await self._other.layers(one.from_, True)
             if layers is None:
                 files = await self._other.files(one.from_)
-                return [self._part(files, sources, one, parents, keeps_owner=False)]
-            files = await self._ground.gathered(layers, sources)
-            return [self._part(files, sources, one, parents, keeps_owner=True)]
+                return [await self._part(files, sources, one, parents, keeps_owner=False)]
+            return [await self._gathered(layers, sources, one.exclude, parents=parents)]
         copying.refuse_climbing(sources)
         files = await self._ground.context()
         if not isinstance(one, Add) or one.unpack is False:
-            return [self._part(files, sources, one, parents, keeps_owner=False)]
+            return [await self._part(files, sources, one, parents, keeps_owner=False)]
         return await self._with_archives(one, files, sources)
 
-    def _part(
+    async def _part(
         self, files: Files, sources: Sequence[str], one: Copy | Add, parents: bool, *, keeps_owner: bool
     ) -> Part:
         chosen = copying.choose(files.tree, sources, exclude=one.exclude, parents=parents)
-        return Part(chosen, files.spool, keeps_owner)
+        return _part_of(await self._known(files, chosen), files.spool, keeps_owner=keeps_owner)
+
+    async def _gathered(
+        self, layers: Sequence[Layer], sources: Sequence[str], exclude: Sequence[str], *, parents: bool
+    ) -> Part:
+        """Files of another root. What such layers have there never changes: it is looked at once."""
+
+        async def load() -> tuple[Chosen, Spool]:
+            files = await self._ground.gathered(layers, sources)
+            return copying.choose(files.tree, sources, exclude=exclude, parents=parents), files.spool
+
+        chain = [layer.diff_id for layer in layers]
+        key = keys.key_of("gather", chain=chain, sources=sources, exclude=exclude, parents=parents)
+        if (known := await self._ground.find(key, ())) is not None:
+            return Part(known.about, True, load)
+        chosen, spool = await load()
+        part = _part_of(chosen, spool, keeps_owner=True)
+        await self._ground.keep(key, Record(None, self._ground.moment(), part.fingerprint), ())
+        return part
+
+    async def _known(self, files: Files, chosen: Chosen) -> Chosen:
+        return dataclasses.replace(chosen, rows=tuple(await self._ground.digested(files, list(chosen.rows))))
 
     async def _with_archives(self, one: Add, files: Files, sources: Sequence[str]) -> list[Part]:
         """ADD unpacks a file of the context that is an archive."""
@@ -287,13 +308,13 @@ class StageRun:
                     continue
                 inner = await self._ground.unpacked(files, real) if _may_be_archive(files.tree, real) else None
                 if inner is not None:
-                    parts.append(Part(copying.choose(inner.tree, ["."]), inner.spool, True))
+                    parts.append(_part_of(copying.choose(inner.tree, ["."]), inner.spool, keeps_owner=True))
                 else:
                     plain.append(path)
             if not is_pattern(source) and files.tree.resolve(source) is None:
                 plain.append(source)
         if plain or not parts:
-            parts.insert(0, self._part(files, plain or sources, one, False, keeps_owner=False))
+            parts.insert(0, await self._part(files, plain or sources, one, False, keeps_owner=False))
         return parts
 
     async def _remote(self, one: Add, url: str) -> Part:
@@ -302,9 +323,9 @@ class StageRun:
             (name,) = files.tree.names("")
             inner = await self._ground.unpacked(files, name)
             if inner is not None:
-                return Part(copying.choose(inner.tree, ["."]), inner.spool, True)
+                return _part_of(copying.choose(inner.tree, ["."]), inner.spool, keeps_owner=True)
         sources = ["."] if is_tree else files.tree.names("")
-        return Part(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, False)
+        return _part_of(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, keeps_owner=False)
 
 
 def _may_be_archive(tree: Tree, path: str) -> bool:

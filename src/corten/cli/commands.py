@@ -13,6 +13,7 @@ COMMON = {
     "run": "run:RUN",
     "exec": "execute:EXEC",
     "ps": "ps:LIST",
+    "build": "build:BUILD",
     "pull": "pull:PULL",
     "push": "push:PUSH",
     "images": "images:LIST",
@@ -51,6 +52,7 @@ _CONTAINER = {
     "wait": "lifecycle:WAIT",
 }
 _IMAGE = {
+    "build": "build:BUILD",
     "bootstrap": "bootstrap:BOOTSTRAP",
     "history": "history:HISTORY",
     "import": "transfer:IMPORT",

@@ -116,10 +116,13 @@ class Client:
             fields.setdefault("Content-Type", "application/json")
         return self._request(method, target(path, query), fields, body, http1.ResponseReader(method))
 
-    def hijack(self, path: str, query: Query | None = None, value: Any = None) -> Tunnel:
-        """POST, and the connection itself: attach and exec (Docker Engine API, "ContainerAttach")."""
+    def hijack(
+        self, path: str, query: Query | None = None, value: Any = None, *, headers: Mapping[str, str] | None = None
+    ) -> Tunnel:
+        """POST, and the connection itself: attach and exec (Docker Engine API, "ContainerAttach"), or what
+        ``headers`` ask to upgrade to."""
         body = jsontext.encode(value) if value is not None else None
-        fields = {**_UPGRADE, "Content-Type": "application/json"} if body else dict(_UPGRADE)
+        fields = {**_UPGRADE, "Content-Type": "application/json"} if body else {**_UPGRADE, **(headers or {})}
         reader = http1.ResponseReader("POST", hijack=True)
         return checked(self._request("POST", target(path, query), fields, body, reader)).tunnel()
 

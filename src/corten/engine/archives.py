@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import json
 import os
@@ -37,6 +38,7 @@ _KINDS: dict[str, type[CortenError]] = {
     "Gone": _Gone, **{kind.__name__: kind for kind in (AccessDenied, Conflict, DataCorrupt, InvalidInput, NotFound)},
 }  # fmt: skip
 T = TypeVar("T")
+_LARGE_PIPE = 1 << 20
 
 _OF_LAYERS = frozenset(("diff", "layer", "populate", "directory"))
 """Works that look at the layers one by one, or below what the container writes to."""
@@ -110,12 +112,15 @@ class Archives:
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def layer(self, container: Container, epoch: int | None = None) -> AsyncIterator[bytes]:
+    async def layer(
+        self, container: Container, epoch: int | None = None, places: Sequence[str] = ()
+    ) -> AsyncIterator[bytes]:
         """What it changed of its image's files, as a layer's archive, in which nothing is newer than ``epoch``
-        (seconds since 1970)."""
+        (seconds since 1970), and nothing was made to mount on at ``places``."""
         stack = contextlib.AsyncExitStack()
         async with stack:
-            worker = await stack.enter_async_context(self._work(container, "layer", {"epoch": epoch}, reads=True))
+            args = {"epoch": epoch, "places": list(places)}
+            worker = await stack.enter_async_context(self._work(container, "layer", args, reads=True))
             await worker.report()
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
@@ -148,6 +153,8 @@ class Archives:
                 worker = Worker(PipeReader(report))
                 if writes:
                     data, other = _pipe(theirs, reads=False)
+                    with contextlib.suppress(OSError):  # what one user may have of it is bounded
+                        fcntl.fcntl(data, fcntl.F_SETPIPE_SZ, _LARGE_PIPE)
                     handed.append(other)
                     ours.callback(worker.use(data, reads=False))
                 handed += descriptors

@@ -14,16 +14,21 @@ from pathlib import Path
 
 import msgspec
 
+from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
+from corten.build.indexing import Indexer, Row, uncarried
 from corten.build.instructions import HereDocument
 from corten.engine.archives import Archives
 from corten.engine.clock import parse_time
 from corten.errors import CortenError, DataCorrupt, InvalidInput
+from corten.wire import tar
 
 _HEADS = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
 """What gzip, zstd, bzip2 and xz begin with."""
 _USTAR = slice(257, 262)
+_SMALL = 1 << 17
+"""Bytes of an archive that the engine reads by itself."""
 
 
 class FileSpool:
@@ -41,6 +46,22 @@ class FileSpool:
         if entry.size > limit:
             raise InvalidInput(f"read a file of the context: {entry.size} bytes are over the limit of {limit}")
         return os.pread(self.descriptor, entry.size, entry.offset)
+
+    async def digested(self, rows: Rows) -> Rows:
+        """The rows, each file with its digest: here they have one."""
+        return rows
+
+    async def filled(self, rows: Rows, place: int) -> Rows:
+        """The rows of the spool at ``place`` among several, with where their content is: here it is known."""
+        return rows
+
+    async def content(self, entry: Entry, limit: int) -> bytes:
+        """As :meth:`read`."""
+        return self.read(entry, limit)
+
+    async def located(self, entry: Entry) -> Entry:
+        """The entry, with where its content is."""
+        return entry
 
     def again(self) -> int:
         """One more descriptor, with a position of its own."""
@@ -66,15 +87,22 @@ class BuildFiles:
 
     def spool(self) -> FileSpool:
         """A new one."""
-        made = FileSpool(self._staging)
-        self._spools.append(made)
-        return made
+        return self.keep(FileSpool(self._staging))
+
+    def keep(self, spool: FileSpool) -> FileSpool:
+        """Close it, too, when the build is over."""
+        self._spools.append(spool)
+        return spool
 
     async def index(self, chunks: AsyncIterator[bytes]) -> Files:
         """The files of an archive, compressed or not, as it comes in. Raises DataCorrupt, InvalidInput."""
         spool = self.spool()
+        head, rest = await _beginning(chunks)
+        if rest is None and not head.startswith(_HEADS):  # not worth a process
+            return _files(_indexed(head, spool), spool)
         async with self._archives.outside("index", {"path": sys.path}, [spool.descriptor], writes=True) as worker:
-            async for chunk in chunks:
+            await worker.write(head)
+            async for chunk in rest or _none():
                 await worker.write(chunk)
             worker.end_of_input()
             found = await worker.report()
@@ -83,7 +111,7 @@ class BuildFiles:
     async def unpacked(self, files: Files, path: str) -> Files | None:
         """The files of an archive that is one of the files; None if it is none."""
         assert isinstance(files.spool, FileSpool)
-        entry = files.tree.get(path)
+        entry = await files.spool.located(files.tree.get(path))
         head = os.pread(files.spool.descriptor, min(512, entry.size), entry.offset)
         packed = head.startswith(_HEADS)
         if not packed and head[_USTAR] != b"ustar":
@@ -119,7 +147,32 @@ class BuildFiles:
         return Entry("file", mode, 0, 0, time, len(content), offset, digest)
 
 
-def _files(rows: list[tuple[str, list[object]]], spool: FileSpool) -> Files:
+async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:
+    """The first bytes of a stream, and the rest of it; None when that was all."""
+    head = bytearray()
+    async for chunk in chunks:
+        head += chunk
+        if len(head) > _SMALL:
+            return bytes(head), chunks
+    return bytes(head), None
+
+
+async def _none() -> AsyncIterator[bytes]:
+    empty: tuple[bytes, ...] = ()
+    for chunk in empty:
+        yield chunk
+
+
+def _indexed(content: bytes, spool: FileSpool) -> list[tuple[str, Row]]:
+    indexer, reader = Indexer(spool.descriptor, 0), tar.Reader()
+    for event in reader.receive(content):
+        indexer.receive(event)
+    reader.close()
+    indexer.finish()
+    return indexer.rows
+
+
+def _files(rows: list[tuple[str, Row]], spool: FileSpool) -> Files:
     try:
         entries = {uncarried(path): _entry(row) for path, row in rows}
     except msgspec.ValidationError as error:
@@ -127,18 +180,8 @@ def _files(rows: list[tuple[str, list[object]]], spool: FileSpool) -> Files:
     return Files(Tree(entries), spool)
 
 
-def _entry(row: list[object]) -> Entry:
+def _entry(row: Row) -> Entry:
     entry = msgspec.convert(row, Entry)
     if entry.link and not entry.link.isascii():
         entry = msgspec.structs.replace(entry, link=uncarried(entry.link))
     return entry
-
-
-def uncarried(text: str) -> str:
-    """Text that came as characters of Latin-1, with surrogate escapes."""
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def carried(text: str) -> str:
-    """The other way."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")

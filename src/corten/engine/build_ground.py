@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from corten.build.copying import Found, Rows
 from corten.build.files import Entry
 from corten.build.ground import Command, Files, Output, Record, Spool
+from corten.build.indexing import carried, uncarried
 from corten.build.instructions import HereDocument
 from corten.build.state import Layer, State, of_image
 from corten.engine.archives import Archives
 from corten.engine.build_cache import BuildCache
-from corten.engine.build_files import BuildFiles, FileSpool, carried, uncarried
+from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
+from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.clock import format_time, now
 from corten.engine.images import Images
@@ -36,6 +37,7 @@ class Means:
     cache: BuildCache
     rooms: Rooms
     archives: Archives
+    mounts: BuildMounts
 
 
 @dataclasses.dataclass(slots=True)
@@ -52,7 +54,7 @@ class BuildGround:
     pull: bool = False
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     epoch_seconds: int | None = None
-    contexts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    secrets: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
 
     # --- images
@@ -120,6 +122,11 @@ class BuildGround:
 
         return await fetched(self.files, url, checksum, keep_git_directory=keep_git_directory)
 
+    async def digested(self, files: Files, rows: Rows) -> Rows:
+        """The rows, each with its digest."""
+        assert isinstance(files.spool, FileSpool)
+        return await files.spool.digested(rows)
+
     async def look(
         self, layers: Sequence[Layer], path: str, names: Sequence[str], owner: str
     ) -> tuple[Found, tuple[int, int] | None]:
@@ -142,12 +149,17 @@ class BuildGround:
     async def layer(self, below: Sequence[Layer], rows: Rows, spools: Sequence[Spool]) -> Layer:
         """A layer of entries."""
         own = [spool for spool in spools if isinstance(spool, FileSpool)]
+        for place, spool in enumerate(own):
+            rows = await spool.filled(rows, place)
         return await self.means.layers.composed(self.hold, below, rows, own)
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
         """Run a command in a container of its own."""
-        async with self.means.rooms.ran(below, command, self.terms, output) as container:
-            archive = await self.means.archives.layer(container, self.epoch_seconds)
+        async with (
+            self.means.mounts.shown(command, self.secrets) as mounted,
+            self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
+        ):
+            archive = await self.means.archives.layer(container, self.epoch_seconds, mounted.places)
             return await self.means.layers.written(self.hold, below, archive)
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:

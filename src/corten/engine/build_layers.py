@@ -15,9 +15,11 @@ from pathlib import Path
 import msgspec
 
 from corten.build.copying import Rows
+from corten.build.files import Entry
+from corten.build.indexing import carried
 from corten.build.state import Layer
 from corten.engine.archives import Archives
-from corten.engine.build_files import FileSpool, carried
+from corten.engine.build_files import FileSpool
 from corten.engine.images import Images
 from corten.engine.ingest import Ingest
 from corten.errors import CortenError, NotFound
@@ -83,7 +85,7 @@ class BuildLayers:
         """A layer of entries whose content is in spools, on top of others."""
         listed = FileSpool(self._staging)
         try:
-            content = json.dumps([(carried(path), _row(entry)) for path, entry in rows]).encode()
+            content = json.dumps([row_of(path, entry) for path, entry in rows]).encode()
             await asyncio.to_thread(os.pwrite, listed.descriptor, content, 0)
             with self._staged() as (path, target):
                 descriptors = [listed.descriptor, target, *(spool.descriptor for spool in spools)]
@@ -117,13 +119,20 @@ class BuildLayers:
         if not self._store.blobs.has(digest):
             await asyncio.to_thread(self._store.blobs.publish, path, digest)
         await self.unpacked([*below, layer])
+        hold.present.update(digests.chain_ids(Digest(one.diff_id) for one in [*below, layer]))
 
     async def present(self, hold: Hold, layers: Sequence[Layer]) -> bool:
         """Whether layers are all here, held from now on and unpacked one on top of the other."""
+        chain = digests.chain_ids(Digest(layer.diff_id) for layer in layers)
+        if not chain or chain[-1] in hold.present:
+            return True
         await self.hold(hold, layers)
-        if not all(self._store.blobs.has(Digest(layer.digest)) for layer in layers):
+        known = len([one for one in chain if one in hold.present])
+        if not all(self._store.blobs.has(Digest(layer.digest)) for layer in layers[known:]):
             return False
-        await self.unpacked(layers)
+        if not all(self._store.layers.has(one) for one in chain[known:]):
+            await self.unpacked(layers)
+        hold.present.update(chain)
         return True
 
     async def unpacked(self, layers: Sequence[Layer]) -> None:
@@ -168,12 +177,15 @@ class Hold:
     def __init__(self) -> None:
         self.layers: set[str] = set()
         self.blobs: set[Digest] = set()
+        self.present: set[str] = set()
+        """Chain IDs of layers that were found here."""
 
 
-def _row(entry: msgspec.Struct) -> list[object]:
+def row_of(path: str, entry: Entry) -> tuple[str, list[object]]:
+    """A row as a worker reads it."""
     row: list[object] = list(msgspec.structs.astuple(entry))
-    row[8] = carried(str(row[8]))
-    return row
+    row[8] = carried(entry.link)
+    return carried(path), row
 
 
 def _write(descriptor: int, data: bytes) -> None:

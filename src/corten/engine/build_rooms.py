@@ -15,14 +15,15 @@ import msgspec
 
 from corten.build.ground import Command, Output
 from corten.build.state import Layer
+from corten.engine.build_mounts import Mounted
 from corten.engine.creation import Creation
 from corten.engine.homes import Homes
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.logs import follow
-from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, LogConfig, MountRequest
+from corten.engine.model import Container, ContainerConfig, CreateRequest, HostConfig, LogConfig
 from corten.engine.names import new_id
 from corten.engine.removal import Removal
-from corten.errors import CortenError, NotFound, Unsupported
+from corten.errors import CortenError, NotFound
 from corten.spec import digest as digests
 from corten.spec.descriptor import OCI_MANIFEST, Descriptor
 from corten.spec.digest import Digest
@@ -78,10 +79,10 @@ class Rooms:
 
     @contextlib.asynccontextmanager
     async def ran(
-        self, layers: Sequence[Layer], command: Command, terms: Terms, output: Output
+        self, layers: Sequence[Layer], command: Command, mounted: Mounted, terms: Terms, output: Output
     ) -> AsyncIterator[Container]:
         """A container in which a command has ended well. Raises CommandFailed, and why it could not be started."""
-        container = await self._created(layers, command, terms)
+        container = await self._created(layers, command, mounted, terms)
         try:
             output.say(f" ---> Running in {container.id[:12]}")
             await self._run(container, command, output)
@@ -90,10 +91,12 @@ class Rooms:
             await asyncio.shield(self._remove(container.id))
         output.say(f" ---> Removed intermediate container {container.id[:12]}")
 
-    async def _created(self, layers: Sequence[Layer], command: Command, terms: Terms) -> Container:
+    async def _created(
+        self, layers: Sequence[Layer], command: Command, mounted: Mounted, terms: Terms
+    ) -> Container:
         image = _image(layers, terms.platform)
         creation = dataclasses.replace(self.creation, images=_Only(image))
-        container, _ = await creation.create(_request(image, command, terms), None, None, of_build=True)
+        container, _ = await creation.create(_request(image, command, mounted, terms), None, None, of_build=True)
         return container
 
     async def _run(self, container: Container, command: Command, output: Output) -> None:
@@ -135,14 +138,14 @@ def _image(layers: Sequence[Layer], platform: Platform) -> Image:
     return Image(id, document, b"", Descriptor(OCI_MANIFEST, id, 0), (), ())
 
 
-def _request(image: Image, command: Command, terms: Terms) -> CreateRequest:
+def _request(image: Image, command: Command, mounted: Mounted, terms: Terms) -> CreateRequest:
     host = msgspec.structs.replace(
         terms.host,
         log_config=LogConfig("json-file", {"max-size": "-1"}),
         network_mode=command.network,
-        mounts=[*_mounts(command)] or None,
+        mounts=list(mounted.mounts) or None,
     )
-    environment = {**command.hidden, **command.variables}
+    environment = {**command.hidden, **command.variables, **mounted.variables}
     return CreateRequest(
         image=image.id,
         cmd=list(command.words),
@@ -152,12 +155,6 @@ def _request(image: Image, command: Command, terms: Terms) -> CreateRequest:
         working_dir=command.working_directory,
         host_config=host,
     )
-
-
-def _mounts(command: Command) -> Sequence[MountRequest]:
-    if command.mounts or command.script is not None:
-        raise Unsupported("RUN --mount: Corten has no mounts for builds yet")
-    return ()
 
 
 def _shorts(layers: Sequence[Layer]) -> list[str]:

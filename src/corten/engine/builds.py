@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from corten.build.instructions import Dockerfile
 from corten.build.parser import parse
 from corten.build.solver import Solver, Wish, steps_above
 from corten.build.state import State
+from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_ground import BuildGround, Means
 from corten.engine.build_output import Outputs
@@ -91,11 +93,13 @@ class Build:
         return id
 
     async def _image(self, state: State) -> str:
-        """The image of a state: the one that it is already, or a new one."""
-        if state.image and self._means.images.find(state.image) is not None:
+        """The image of a state: one that is here already, or a new one."""
+        known = self._means.images.find(state.id)
+        if known is not None:
             for name in self._request.names:
-                await self._means.images.tag(state.image, name.familiar)
-            return state.image
+                if name not in known.references:
+                    await self._means.images.tag(known.id, name.familiar)
+            return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
         image = await self._means.images.add_built(state.document(), blobs, self._request.names, "")
         return image.id
@@ -107,19 +111,45 @@ class Builds:
 
     means: Means
     staging: Path
+    memory: ContextMemory
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
-    @contextlib.asynccontextmanager
-    async def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AsyncIterator[Build]:
+    def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
         """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
+        return self._prepared(request, lambda files: files.index(context), {}, None)
+
+    @contextlib.asynccontextmanager
+    async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build]:
+        """The same with a context that a client has listed, called ``name``; what is found out of it is remembered."""
+        began, spools = moment(), []
+
+        async def context(files: BuildFiles) -> Files:
+            await client.announced
+            own = self.memory.files(self.staging, client, name)
+            assert isinstance(own.spool, RemoteSpool)
+            spools.append(own.spool)
+            files.keep(own.spool)
+            return own
+
+        async with self._prepared(request, context, client.secrets, client) as build:
+            try:
+                yield build
+            finally:
+                self.memory.note(name, client, spools[0], began)
+
+    @contextlib.asynccontextmanager
+    async def _prepared(
+        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
+        client: BuildClient | None,
+    ) -> AsyncIterator[Build]:  # fmt: skip
         with self._files() as files, self.means.layers.holding() as hold:
-            own = await files.index(context)
-            dockerfile, own = _read(own, request.dockerfile)
+            own = await context(files)
+            dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
             platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
             epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
             ground = BuildGround(
                 self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-                epoch,
+                epoch, secrets,
             )  # fmt: skip
             yield Build(request, dockerfile, ground, self.means)
 
@@ -137,30 +167,32 @@ class Builds:
             files.close()
 
 
-def _read(files: Files, name: str) -> tuple[Dockerfile, Files]:
+async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files]:
     """The Dockerfile, and the context without what is to be ignored. Raises InvalidInput, DockerfileError."""
+    if given is not None:
+        return parse(given, name or _DEFAULT), Files(await _considered(files, name or _DEFAULT), files.spool)
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
         real = files.tree.resolve(_DEFAULT.lower())
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
-    dockerfile = parse(_content(files, real), name or _DEFAULT)
-    return dockerfile, Files(_considered(files, real), files.spool)
+    dockerfile = parse(await _content(files, real), name or _DEFAULT)
+    return dockerfile, Files(await _considered(files, real), files.spool)
 
 
-def _content(files: Files, path: str) -> bytes:
+async def _content(files: Files, path: str) -> bytes:
     assert isinstance(files.spool, FileSpool)
-    return files.spool.read(files.tree.get(path), _LARGEST_DOCKERFILE)
+    return await files.spool.content(files.tree.get(path), _LARGEST_DOCKERFILE)
 
 
-def _considered(files: Files, dockerfile: str) -> Tree:
+async def _considered(files: Files, dockerfile: str) -> Tree:
     """The tree without what its ignore file names. A client that has looked at that sends nothing of it anyway."""
     tree = files.tree
     name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
     if name is None:
         return tree
-    rules = ignore.parse(_content(files, name))
+    rules = ignore.parse(await _content(files, name))
     kept = {}
     results: dict[str, tuple[bool, ...]] = {"": ()}
     for path, entry in tree.walk(""):

@@ -106,13 +106,13 @@ class Records:
 
     def _write(self, id: str, value: Container | None, *, durable: bool = False, may_owe: bool = False) -> None:
         try:
-            self._table.write({**self._owed, id: value}, durable=durable)
+            self._table.write({**self._owed, id: _kept(value)}, durable=durable)
         except CortenError as error:
             if not may_owe:
                 raise
             if not self._owed:
                 _log.error("%s: the state of containers is kept in memory until it can be", error.message)
-            self._owed[id] = value
+            self._owed[id] = _kept(value)
         else:
             self._owed.clear()
 
@@ -126,6 +126,14 @@ class Records:
         self._write(id, None, may_owe=True)
         del self._containers[id]
         del self._names[container.name]
+
+
+def _kept(container: Container | None) -> Container | None:
+    """What the table gets of it. A secret may be among the variables of a build's command, and is in no file: the next
+    engine does nothing with such a container but remove it."""
+    if container is None or not container.of_build:
+        return container
+    return msgspec.structs.replace(container, config=msgspec.structs.replace(container.config, env=None))
 
 
 def _of_today(container: Container) -> Container:

@@ -19,7 +19,7 @@ import os
 import stat
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
@@ -327,6 +327,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     except OSError as error:
         _tell(report, {"error": _told(error)})
         return 1
+    changes = _without(changes, arguments.get("places") or ())
     _tell(report, {})
     os.close(report)
     try:
@@ -348,6 +349,17 @@ def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
         for path, kind in left
         if not (kind == trees.MODIFIED and path in above and not any(one.startswith(f"{path}/") for one, _ in left))
     ]
+
+
+def _without(changes: list[tuple[str, int]], places: Sequence[str]) -> list[tuple[str, int]]:
+    """Without places that were made to mount something on, and directories that were made, or differ, for those
+    alone."""
+    left = [(path, kind) for path, kind in changes if not (path in places and kind == trees.ADDED)]
+    above = {place[:at] for place in places for at, char in enumerate(place) if char == "/" and at}
+    for directory in sorted(above, key=len, reverse=True):
+        if not any(path.startswith(f"{directory}/") for path, _ in left):
+            left = [(path, kind) for path, kind in left if path != directory or kind == trees.DELETED]
+    return left
 
 
 _MOUNT_POINTS = ("/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys")
@@ -398,4 +410,5 @@ WORKS = {
     "gather": _gather,
     "index": _outside(building.index),
     "compose": _outside(building.compose),
+    "lay-out": _outside(building.lay_out),
 }

@@ -19,17 +19,17 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from corten.build import globs
-from corten.errors import DataCorrupt, InvalidInput
+from corten.build.indexing import Indexer, Row, carried, uncarried, write_at
+from corten.errors import InvalidInput
 from corten.runtime import accounts
 from corten.spawner import trees
 from corten.spec.runtime import User
+from corten.sys import paths
 from corten.wire import tar
 
 Arguments = dict[str, Any]
-Row = list[Any]
 
 _STEP = 1 << 18
-_MOST_BYTES, _MOST_MEMBERS, _MOST_NAMES = 256 << 30, 4_000_000, 512 << 20
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFCHR: "char",
     stat.S_IFBLK: "block", stat.S_IFIFO: "fifo", stat.S_IFSOCK: "socket",
@@ -44,7 +44,7 @@ def index(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
     sys.path[:] = arguments["path"]  # the spawner itself has no third party's modules in reach
     from corten.store import compression
 
-    indexer = _Indexer(descriptors[2], int(arguments.get("offset", 0)))
+    indexer = Indexer(descriptors[2], int(arguments.get("offset", 0)))
     reader = tar.Reader()
     source = _Limited(descriptors[1], int(arguments.get("size", -1)))
     for chunk in compression.chunks(source):
@@ -71,121 +71,15 @@ class _Limited:
         return data
 
 
-class _Indexer:
-    """Takes an archive's events and keeps the content of its files."""
-
-    def __init__(self, spool: int, offset: int) -> None:
-        self._spool = spool
-        self._hash: hashlib._Hash | None = None
-        self._open: str | None = None
-        self._rows: dict[str, Row] = {}
-        self._names = 0
-        self._start = self._written = 0
-        self.end = offset
-
-    @property
-    def rows(self) -> list[tuple[str, Row]]:
-        """(path, row), in the archive's order."""
-        return [(_carried(path), row) for path, row in self._rows.items() if path]
-
-    def receive(self, event: tar.Event) -> None:
-        if isinstance(event, tar.Chunk):
-            self._content(event)
-            return
-        self.finish()
-        path = _inside(event.name)
-        self._names += len(path) + 200
-        if len(self._rows) >= _MOST_MEMBERS or self._names > _MOST_NAMES:
-            raise DataCorrupt(f"read the archive: it has more than {_MOST_MEMBERS} members")
-        if event.kind == "hardlink":
-            self._link(path, _inside(event.link))
-            return
-        xattrs = [
-            [name.decode("latin-1"), base64.b64encode(value).decode()]
-            for name, value in event.xattrs
-            if name == b"security.capability" or (name.startswith(b"user.") and not name.startswith(b"user.overlay."))
-        ]
-        link = _carried(event.link.decode("utf-8", "surrogateescape")) if event.kind == "symlink" else ""
-        self._rows.pop(path, None)
-        self._rows[path] = [
-            event.kind, event.mode & 0o7777, event.uid, event.gid, event.mtime_ns, 0, 0, "", link, event.major,
-            event.minor, xattrs,
-        ]  # fmt: skip
-        if event.kind == "file":
-            self._open, self._hash = path, hashlib.sha256()
-            self._start, self._written = self.end, 0
-            self._rows[path][5:7] = event.size, self._start
-            self.end += event.size
-            if self.end > _MOST_BYTES:
-                raise DataCorrupt(f"read the archive: its files have more than {_MOST_BYTES} bytes")
-
-    def _content(self, chunk: tar.Chunk) -> None:
-        if self._hash is None:
-            return
-        self._fill(chunk.offset)
-        self._hash.update(chunk.data)
-        _write_at(self._spool, chunk.data, self._start + chunk.offset)
-        self._written = chunk.offset + len(chunk.data)
-
-    def _fill(self, until: int) -> None:
-        """A hole reads as zeros."""
-        while self._hash is not None and self._written < until:
-            size = min(_STEP, until - self._written)
-            self._hash.update(bytes(size))
-            self._written += size
-
-    def finish(self) -> None:
-        """The last file is whole."""
-        if self._open is not None and self._hash is not None:
-            row = self._rows[self._open]
-            self._fill(row[5])
-            if row[5] and os.fstat(self._spool).st_size < self.end:
-                os.ftruncate(self._spool, self.end)  # a hole at the end
-            row[7] = self._hash.hexdigest()
-        self._open = self._hash = None
-
-    def _link(self, path: str, target: str) -> None:
-        """A hard link is the same file once more: in a layer that copies it, too."""
-        found = self._rows.get(target)
-        if found is None or found[0] == "directory":
-            raise DataCorrupt(f"read the archive: {path!r} is a hard link to {target!r}, which is not in it")
-        self._rows[path] = found
-
-
-def _inside(name: bytes) -> str:
-    """The path of a member. Raises InvalidInput for one that leaves the archive's root."""
-    text = name.decode("utf-8", "surrogateescape")
-    parts = [part for part in text.split("/") if part not in ("", ".")]
-    if ".." in parts or len(name) > 4095:
-        raise InvalidInput(f"read the archive: {text[:200]!r} leads out of it")
-    return "/".join(parts)
-
-
-def _carried(text: str) -> str:
-    """Text with surrogate escapes as JSON can carry it: each byte a character of Latin-1."""
-    return text if text.isascii() else text.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def _uncarried(text: str) -> str:
-    return text if text.isascii() else text.encode("latin-1").decode("utf-8", "surrogateescape")
-
-
-def _write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
-    left = memoryview(data)
-    while left:
-        written = os.pwrite(descriptor, left, offset)
-        left, offset = left[written:], offset + written
-
-
 # --- looking into a root
 
 
 def look(arguments: Arguments, data: int) -> dict[str, Any]:
     """What is at a destination: see ``corten.build.copying.Found``; and whose ``--chown`` is meant."""
-    real = os.path.realpath("/" + _uncarried(arguments["path"]).lstrip("/"))
-    answer: dict[str, Any] = {"real": _carried(real), "kind": "", "above": [], "there": []}
+    real = os.path.realpath("/" + uncarried(arguments["path"]).lstrip("/"))
+    answer: dict[str, Any] = {"real": carried(real), "kind": "", "above": [], "there": []}
     for above in _above(real):
-        answer["above"].append([_carried(above.strip("/")), _row(above)])
+        answer["above"].append([carried(above.strip("/")), _row(above)])
     try:
         answer["kind"] = _KINDS[stat.S_IFMT(os.lstat(real).st_mode)]
     except FileNotFoundError:
@@ -195,7 +89,7 @@ def look(arguments: Arguments, data: int) -> dict[str, Any]:
     if answer["kind"] == "directory":
         for name in arguments["names"]:
             try:
-                answer["there"].append([name, _row(os.path.join(real, _uncarried(name)))])
+                answer["there"].append([name, _row(os.path.join(real, uncarried(name)))])
             except (FileNotFoundError, NotADirectoryError):
                 continue
     if arguments["owner"]:
@@ -234,7 +128,7 @@ def gather(output: BinaryIO, arguments: Arguments) -> None:
     links: trees.Links = {}
     seen: set[str] = set()
     with tarfile.open(fileobj=output, mode="w|", format=tarfile.PAX_FORMAT, errorlevel=2) as archive:
-        for source in map(_uncarried, arguments["sources"]):
+        for source in map(uncarried, arguments["sources"]):
             for path in _named(source):
                 _add(archive, path, seen, links)
 
@@ -290,7 +184,7 @@ def compose(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
     output = io.BufferedWriter(target, 1 << 20)
     with tarfile.TarFile(fileobj=output, mode="w", format=tarfile.PAX_FORMAT, copybufsize=1 << 18) as archive:
         for path, row in rows:
-            entry = _tar_entry(_uncarried(path), row)
+            entry = _tar_entry(uncarried(path), row)
             if entry is not None:
                 content = _Spooled(descriptors[3 + row[12]], row[6], row[5]) if row[0] == "file" else None
                 archive.addfile(entry, content)
@@ -310,7 +204,7 @@ def _tar_entry(path: str, row: Row) -> tarfile.TarInfo | None:
     entry = tarfile.TarInfo(path)
     entry.type, entry.mode, entry.uid, entry.gid = types[kind], mode, uid, gid
     entry.mtime, entry.size = mtime // 10**9, size if kind == "file" else 0
-    entry.linkname, entry.devmajor, entry.devminor = _uncarried(link), major, minor
+    entry.linkname, entry.devmajor, entry.devminor = uncarried(link), major, minor
     entry.pax_headers = {
         f"SCHILY.xattr.{name}": base64.b64decode(value).decode("utf-8", "surrogateescape") for name, value in xattrs
     }
@@ -346,10 +240,57 @@ class _Hashed(io.RawIOBase):
 
     def write(self, data: Any, /) -> int:
         self._hash.update(data)
-        _write_at(self._descriptor, data, self.size)
+        write_at(self._descriptor, data, self.size)
         self.size += len(data)
         return len(data)
 
     @property
     def digest(self) -> str:
         return f"sha256:{self._hash.hexdigest()}"
+
+
+# --- laying files out
+
+
+def lay_out(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+    """Make the files of the rows of a JSON file, the second descriptor, in the empty directory that is the third; their
+    content is in the spool, the fourth. No link of theirs is followed."""
+    with open(descriptors[1], "rb", closefd=False) as listed:
+        rows = json.load(listed)
+    os.umask(0)
+    for path, row in rows:
+        parent, _, name = uncarried(path).rpartition("/")
+        above = paths.openat2(
+            descriptors[2], parent.encode("utf-8", "surrogateescape") or b".", os.O_PATH | os.O_DIRECTORY,
+            resolve=paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS,
+        )  # fmt: skip
+        try:
+            _make(name, row, above, descriptors[3])
+        finally:
+            os.close(above)
+    return {}
+
+
+def _make(name: str, row: Row, above: int, spool: int) -> None:
+    """One of them. Devices are left out."""
+    kind, mode, uid, gid, mtime, size, offset = row[:7]
+    if kind == "directory":
+        os.mkdir(name, mode, dir_fd=above)
+    elif kind == "symlink":
+        os.symlink(uncarried(row[8]), name, dir_fd=above)
+    elif kind == "file":
+        target = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=above)
+        try:
+            while size and (data := os.pread(spool, min(size, _STEP), offset)):
+                write_at(target, data, offset - row[6])
+                offset, size = offset + len(data), size - len(data)
+            os.fchmod(target, mode)
+        finally:
+            os.close(target)
+    else:
+        return
+    if os.geteuid() == 0 and (uid or gid):
+        os.chown(name, uid, gid, dir_fd=above, follow_symlinks=False)
+        if kind == "file":
+            os.chmod(name, mode, dir_fd=above)
+    os.utime(name, ns=(mtime, mtime), dir_fd=above, follow_symlinks=False)

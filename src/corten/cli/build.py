@@ -1,0 +1,242 @@
+"""``build``: an image from a Dockerfile. The engine asks for the files that it needs; this side only lists them."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from corten.client import jsontext
+from corten.errors import CortenError, InvalidInput
+from corten.wire import building
+
+from .context import Context
+from .options import FLAG, LIST, STRING, Command, Option, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from .build_progress import Shown
+    from .options import Values
+
+
+def build(context: Context, values: Values, arguments: list[str]) -> int:
+    """``build``."""
+    where = arguments[0]
+    if where == "-" and values.file == "-":
+        raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    from .build_progress import Shown
+
+    shown = Shown(values)
+    query = _query(values, where)
+    if where == "-":
+        answer = _from_stdin(context, query)
+        code = shown.all(answer)
+    elif where.startswith(("http://", "https://", "git://", "git@")):
+        raise InvalidInput(f"build {where}: a context is a directory, or an archive or Dockerfile on stdin")
+    else:
+        code = _from_directory(context, values, query, where, shown)
+    if code == 0:
+        _finish(values, shown)
+    return code
+
+
+def _query(values: Values, where: str) -> dict[str, Any]:
+    """The build's settings. What is secret is not among them."""
+    outputs = [one for one in values.output if one not in ("type=image", "type=docker")]
+    if outputs or values.ssh or values.build_context or values.cache_to or values.cache_from:
+        raise InvalidInput(
+            "build: --output (but type=image), --ssh, --build-context, --cache-from and --cache-to are not there yet"
+        )
+    from .notation import size, ulimit
+
+    return {
+        "t": tuple(values.tag),
+        "dockerfile": _dockerfile(values, where),
+        "buildargs": _pairs(values.build_arg, os.environ),
+        "labels": _pairs(values.label, {}),
+        "target": values.target,
+        "platform": values.platform,
+        "networkmode": values.network,
+        "nocache": values.no_cache or None,
+        "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
+        "pull": values.pull or None,
+        "extrahosts": tuple(one.replace("=", ":", 1) for one in values.add_host),
+        "cgroupparent": values.cgroup_parent,
+        "shmsize": values.shm_size and size(values.shm_size),
+        "memory": values.memory and size(values.memory),
+        "ulimits": [ulimit(text) for text in values.ulimit] or None,
+    }
+
+
+def _dockerfile(values: Values, where: str) -> str:
+    """The Dockerfile's path in the context; '' where it goes apart."""
+    if not values.file or values.file == "-":
+        return ""
+    if where == "-":
+        return str(values.file)
+    below = os.path.relpath(os.path.realpath(values.file), os.path.realpath(where))
+    return "" if below.startswith("../") else below
+
+
+def _pairs(texts: list[str], environment: Any) -> dict[str, str]:
+    """``name=value``; a name alone has the environment's value, and is left out where that has none."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if equals or environment == {}:
+            found[name] = value
+        elif name in environment:
+            found[name] = environment[name]
+    return found
+
+
+# --- from stdin
+
+
+def _from_stdin(context: Context, query: dict[str, Any]) -> Any:
+    """A Dockerfile or an archive: an archive's first bytes tell."""
+    head = b""
+    while len(head) < 512 and (data := os.read(0, 65536)):
+        head += data
+    if not _is_archive(head):
+        while data := os.read(0, 65536):
+            head += data
+        head = _archive_of(head)
+
+    def pieces() -> Any:
+        yield head
+        while data := os.read(0, 262144):
+            yield data
+
+    headers = {"Content-Type": "application/x-tar", **_registries(context)}
+    return context.client.open("POST", "/build", query, body=pieces(), headers=headers).documents()
+
+
+def _is_archive(head: bytes) -> bool:
+    packed = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
+    return head[257:262] == b"ustar" or head.startswith(packed)
+
+
+def _archive_of(dockerfile: bytes) -> bytes:
+    import io
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        entry = tarfile.TarInfo("Dockerfile")
+        entry.size = len(dockerfile)
+        archive.addfile(entry, io.BytesIO(dockerfile))
+    return buffer.getvalue()
+
+
+def _registries(context: Context) -> dict[str, str]:
+    """X-Registry-Config: what the configuration has of registries, for images that have to be pulled."""
+    from . import auth, config
+
+    settings = config.read(context.config_path)
+    names = [*settings.get("auths", {}), *settings.get("credHelpers", {})]
+    if settings.get("credsStore") and not names:
+        names = [config.HUB]
+    found = {name: entry for name in names if (entry := auth.credentials(settings, name))}
+    return {"X-Registry-Config": auth.encode(found)} if found else {}  # type: ignore[arg-type]
+
+
+# --- from a directory
+
+
+def _from_directory(context: Context, values: Values, query: dict[str, Any], where: str, shown: Shown) -> int:
+    from .build_context import Sender, listed
+
+    if not os.path.isdir(where):
+        raise InvalidInput(f"unable to prepare context: path {where!r} not found")
+    root = os.path.realpath(where)
+    rows = listed(root)
+    secrets = [_secret(text) for text in values.secret]
+    headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
+    with context.client.hijack("/build", {**query, "context": root}, headers=headers) as tunnel:
+        sender = Sender(tunnel, root, rows)
+        for name, value in secrets:
+            sender.secret(name, value)
+        if values.file and not query["dockerfile"]:
+            sender.dockerfile(_read(values.file))
+        sender.announce()
+        return shown.all(sender.documents())
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(0 if path == "-" else path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise CortenError(f"read {path}: {(error.strerror or '').lower()}") from error
+
+
+def _secret(text: str) -> tuple[str, bytes]:
+    """``id=NAME[,src=FILE|env=VARIABLE]``. Raises UsageError, CortenError."""
+    fields = dict(field.partition("=")[::2] for field in text.split(","))
+    name = fields.pop("id", "")
+    kind = fields.pop("type", "")
+    source = fields.pop("src", "") or fields.pop("source", "")
+    variable = fields.pop("env", "")
+    if not name or fields or kind not in ("", "file", "env"):
+        raise UsageError(f'invalid argument "{text}" for "--secret" flag: it needs id=NAME and src=FILE or env=NAME')
+    if not source and not variable:
+        variable, source = (name, "") if name in os.environ else ("", name)
+    if kind == "env":
+        variable, source = variable or source, ""
+    if variable:
+        if variable not in os.environ:
+            raise InvalidInput(f"secret {name}: {variable} is not set in the environment")
+        return name, os.fsencode(os.environ[variable])
+    return name, _read(source)
+
+
+def _finish(values: Values, shown: Shown) -> None:
+    if values.iidfile:
+        with open(values.iidfile, "w") as file:
+            file.write(shown.id)
+    if values.metadata_file:
+        told = {"containerimage.config.digest": shown.id, "image.name": ",".join(values.tag)}
+        with open(values.metadata_file, "wb") as file:
+            file.write(jsontext.encode(told) + b"\n")
+    if values.quiet:
+        sys.stdout.write(f"{shown.id}\n")
+
+
+BUILD = Command(
+    build,
+    "Build an image from a Dockerfile",
+    "[OPTIONS] PATH | -",
+    (
+        Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
+        Option("--build-arg", LIST, "Set build-time variables"),
+        Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
+        Option("--cache-from", LIST, "External cache sources"),
+        Option("--cache-to", LIST, "Cache export destinations"),
+        Option("--cgroup-parent", STRING, "Set the parent cgroup for the RUN instructions during build"),
+        Option("-f, --file", STRING, 'Name of the Dockerfile (default "PATH/Dockerfile")'),
+        Option("--force-rm", FLAG, "Accepted for compatibility: no container is left", hidden=True),
+        Option("--iidfile", STRING, "Write the image ID to a file"),
+        Option("--label", LIST, "Set metadata for an image"),
+        Option("--load", FLAG, "Accepted for compatibility: the image is in the engine", hidden=True),
+        Option("-m, --memory", "bytes", "Memory limit"),
+        Option("--metadata-file", STRING, "Write build result metadata to a file"),
+        Option("--network", STRING, "Set the networking mode for the RUN instructions during build", "default"),
+        Option("--no-cache", FLAG, "Do not use cache when building the image"),
+        Option("--no-cache-filter", LIST, "Do not cache specified stages"),
+        Option("-o, --output", LIST, "Output destination"),
+        Option("--platform", STRING, "Set platform if server is multi-platform capable"),
+        Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty")', "auto"),
+        Option("--pull", FLAG, "Always attempt to pull all referenced images"),
+        Option("-q, --quiet", FLAG, "Suppress the build output and print image ID on success"),
+        Option("--rm", FLAG, "Accepted for compatibility: no container is left", True, hidden=True),
+        Option("--secret", LIST, "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
+        Option("--shm-size", "bytes", "Shared memory size for build containers"),
+        Option("--ssh", LIST, "SSH agent socket or keys to expose to the build"),
+        Option("-t, --tag", LIST, 'Name and optionally a tag in the "name:tag" format'),
+        Option("--target", STRING, "Set the target build stage to build"),
+        Option("--ulimit", "ulimit", "Ulimit options"),
+    ),
+    arguments=(1, 1),
+)

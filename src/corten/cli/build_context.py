@@ -1,0 +1,122 @@
+"""A build's context: the list of a directory's files, and the content of those that the engine asks for."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+
+from corten.client import jsontext
+from corten.errors import CortenError, Unavailable
+from corten.wire import building
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from corten.client.connection import Tunnel
+
+    Row = tuple[str, str, int, int, int, int, int, str]
+
+_PIECE = 262144
+_KINDS = {
+    stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
+}  # fmt: skip
+
+
+def listed(root: str) -> list[Row]:
+    """The rows of everything below a directory (:mod:`corten.wire.building`); links are told, not followed."""
+    rows: list[Row] = []
+    pending = [""]
+    while pending:
+        directory = pending.pop()
+        try:
+            entries = list(os.scandir(os.path.join(root, directory)))
+        except OSError as error:
+            raise CortenError.from_os("read", os.path.join(root, directory), error) from error
+        for entry in entries:
+            path = f"{directory}/{entry.name}" if directory else entry.name
+            status = entry.stat(follow_symlinks=False)
+            kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+            if kind is None:  # sockets and devices
+                continue
+            link = _carried(os.readlink(entry.path)) if kind == "symlink" else ""
+            if kind == "directory":
+                pending.append(path)
+            rows.append((
+                _carried(path), kind, status.st_mode & 0o7777, status.st_size, status.st_mtime_ns, status.st_ctime_ns,
+                status.st_ino, link,
+            ))  # fmt: skip
+    return rows
+
+
+def _carried(text: str) -> str:
+    return text if text.isascii() else os.fsencode(text).decode("latin-1")
+
+
+class Sender:
+    """The client's side of the connection."""
+
+    def __init__(self, tunnel: Tunnel, root: str, rows: list[Row]) -> None:
+        self._tunnel, self._root, self._rows = tunnel, root, rows
+
+    def secret(self, name: str, value: bytes) -> None:
+        """One secret."""
+        self._send(building.frame(building.SECRET, name.encode() + b"\0" + value))
+
+    def dockerfile(self, content: bytes) -> None:
+        """A Dockerfile that is not in the context."""
+        for one in building.frames(building.DOCKERFILE, content):
+            self._send(one)
+
+    def announce(self) -> None:
+        """The list, and that all is said."""
+        for one in building.frames(building.LIST, json.dumps(self._rows, separators=(",", ":")).encode()):
+            self._send(one)
+        self._send(building.frame(building.GO))
+
+    def documents(self) -> Iterator[Any]:
+        """What the engine says, to its end; meanwhile it gets what it asks for. Raises Unavailable."""
+        reader = building.FrameReader()
+        said, wanted = bytearray(), bytearray()
+        data = self._tunnel.first
+        while True:
+            for kind, payload in reader.receive(data):
+                if kind == building.SAID:
+                    said += payload
+                    if said.endswith(b"\n"):
+                        yield jsontext.decode(bytes(said))
+                        said.clear()
+                elif kind == building.WANTED:
+                    wanted += payload
+                elif kind == building.GO:
+                    self._content(json.loads(wanted))
+                    wanted.clear()
+                elif kind == building.DONE:
+                    return
+            data = self._tunnel.socket.recv(_PIECE)
+            if not data:
+                raise Unavailable("build: the engine hung up")
+
+    def _content(self, numbers: list[int]) -> None:
+        for number in numbers:
+            self._file(os.path.join(self._root, os.fsdecode(self._rows[number][0].encode("latin-1"))))
+
+    def _file(self, path: str) -> None:
+        """A file's content; what cannot be read is told in its place."""
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError as error:
+            said = CortenError.from_os("open", path, error).message
+            self._send(building.frame(building.DONE, os.fsencode(said)))
+            return
+        try:
+            while data := os.read(descriptor, _PIECE):
+                self._send(building.frame(building.CONTENT, data))
+        finally:
+            os.close(descriptor)
+        self._send(building.frame(building.DONE))
+
+    def _send(self, data: bytes) -> None:
+        self._tunnel.socket.sendall(data)

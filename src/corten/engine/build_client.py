@@ -1,0 +1,258 @@
+"""A build's client at the other end of an upgraded connection: its list of files, its secrets, and the content that the
+build comes to need.
+
+The list comes whole, the content only when a step wants it. A file whose size, times and inode are those of an earlier
+build has the content that it had then, which is what git goes by, too; content that comes is held against that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from corten.build.copying import Rows
+from corten.build.files import Entry, Tree
+from corten.build.ground import Files
+from corten.build.indexing import uncarried
+from corten.engine.build_files import FileSpool
+from corten.errors import CortenError, DataCorrupt, InvalidInput
+from corten.wire import building
+
+_log = logging.getLogger(__name__)
+_MOST_LISTED = 512 << 20
+_LARGEST_SECRET = 500 << 10
+"""Bytes; BuildKit's limit."""
+_SETTLED = 2 * 10**9
+"""Nanoseconds: a file that was changed later than that before it was listed may change again and keep its times."""
+_CONTEXTS = 64
+"""Remembered directories."""
+
+
+class Duplex(Protocol):
+    """The connection."""
+
+    async def read(self) -> bytes:
+        """The next bytes; empty when the client is gone."""
+
+    async def write(self, data: bytes) -> None:
+        """Send."""
+
+
+class Listed(msgspec.Struct, array_like=True, frozen=True):
+    """One row of the client's list."""
+
+    path: str
+    kind: str
+    mode: int
+    size: int
+    mtime: int
+    ctime: int
+    inode: int
+    link: str = ""
+
+
+class BuildClient:
+    """See the module; :meth:`receive` runs beside the build, and ends when the client has gone."""
+
+    def __init__(self, duplex: Duplex) -> None:
+        self._duplex = duplex
+        self._list = bytearray()
+        self.secrets: dict[str, bytes] = {}
+        self.dockerfile: bytes | None = None
+        self.announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._content: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(64)
+        self._asking = asyncio.Lock()
+
+    async def receive(self) -> None:
+        """Take what the client sends. Raises DataCorrupt, InvalidInput; returns when it is gone."""
+        reader = building.FrameReader()
+        while data := await self._duplex.read():
+            for kind, payload in reader.receive(data):
+                if kind in (building.CONTENT, building.DONE):
+                    await self._content.put((kind, payload))
+                else:
+                    self._announcement(kind, payload)
+
+    def _announcement(self, kind: bytes, payload: bytes) -> None:
+        if kind == building.LIST:
+            self._list += payload
+            if len(self._list) > _MOST_LISTED:
+                raise InvalidInput("read the context: its list of files is too long")
+        elif kind == building.SECRET:
+            name, _, value = payload.partition(b"\0")
+            if len(value) > _LARGEST_SECRET:
+                raise InvalidInput(f"secret {name.decode(errors='replace')}: larger than {_LARGEST_SECRET} bytes")
+            self.secrets[name.decode(errors="replace")] = value
+        elif kind == building.DOCKERFILE:
+            self.dockerfile = (self.dockerfile or b"") + payload
+        elif kind == building.GO and not self.announced.done():
+            self.announced.set_result(None)
+
+    async def say(self, document: Mapping[str, Any]) -> None:
+        """A document of the build's stream."""
+        for one in building.frames(building.SAID, msgspec.json.encode(document) + b"\n"):
+            await self._duplex.write(one)
+
+    async def end(self) -> None:
+        """There is no more to say."""
+        await self._duplex.write(building.frame(building.DONE))
+
+    def listed(self) -> list[Listed]:
+        """The files of the context. Raises InvalidInput."""
+        try:
+            return msgspec.json.decode(bytes(self._list) or b"[]", type=list[Listed])
+        except msgspec.DecodeError as error:
+            raise InvalidInput(f"read the context: its list of files: {error}") from None
+
+    async def contents(self, numbers: list[int], spool: FileSpool) -> list[tuple[int, int, str]]:
+        """(offset, size, digest) of files of the list, once their content is in the spool."""
+        async with self._asking:
+            content = json.dumps(numbers).encode()
+            for one in building.frames(building.WANTED, content):
+                await self._duplex.write(one)
+            await self._duplex.write(building.frame(building.GO))
+            return [await self._one(spool) for _ in numbers]
+
+    async def _one(self, spool: FileSpool) -> tuple[int, int, str]:
+        start, hashed = spool.end, hashlib.sha256()
+        while True:
+            kind, payload = await self._content.get()
+            if kind == building.DONE:
+                if payload:
+                    raise CortenError(f"read the context: {payload.decode(errors='replace')}")
+                return start, spool.end - start, hashed.hexdigest()
+            hashed.update(payload)
+            os.pwrite(spool.descriptor, payload, spool.end)
+            spool.end += len(payload)
+
+
+class RemoteSpool(FileSpool):
+    """Content that is the client's, and comes when it is needed. The entries' offsets are numbers of its list."""
+
+    def __init__(self, staging: Path, client: BuildClient, listed: list[Listed], known: dict[int, str]) -> None:
+        super().__init__(staging)
+        self._client, self._listed = client, listed
+        self.known = known
+        """By number, the digest."""
+        self._here: dict[int, int] = {}
+
+    async def fetch(self, numbers: Iterable[int]) -> None:
+        """Have the content of some here. Raises DataCorrupt when it is not what it was when it was listed."""
+        wanted = [number for number in dict.fromkeys(numbers) if number not in self._here]
+        if not wanted:
+            return
+        found = await self._client.contents(wanted, self)
+        for number, (offset, size, digest) in zip(wanted, found, strict=True):
+            listed = self._listed[number]
+            if size != listed.size or self.known.get(number, digest) != digest:
+                raise DataCorrupt(f"read the context: {uncarried(listed.path)} was changed while it was being built")
+            self.known[number], self._here[number] = digest, offset
+
+    async def digested(self, rows: Rows) -> Rows:
+        """The rows, each file with its digest."""
+        await self.fetch(entry.offset for _, entry in rows if entry.kind == "file" and not self._digest(entry))
+        return [
+            (path, msgspec.structs.replace(entry, digest=self._digest(entry)) if entry.kind == "file" else entry)
+            for path, entry in rows
+        ]
+
+    def _digest(self, entry: Entry) -> str:
+        return entry.digest or self.known.get(entry.offset, "")
+
+    async def filled(self, rows: Rows, place: int) -> Rows:
+        """The rows of the spool at ``place``, with where their content is."""
+        own = [entry.offset for _, entry in rows if entry.kind == "file" and entry.spool == place]
+        await self.fetch(own)
+        return [
+            (path, msgspec.structs.replace(entry, offset=self._here[entry.offset]))
+            if entry.kind == "file" and entry.spool == place else (path, entry)
+            for path, entry in rows
+        ]  # fmt: skip
+
+    async def content(self, entry: Entry, limit: int) -> bytes:
+        """A file's content."""
+        await self.fetch([entry.offset])
+        return self.read(msgspec.structs.replace(entry, offset=self._here[entry.offset]), limit)
+
+    async def located(self, entry: Entry) -> Entry:
+        """The entry, with where its content is."""
+        await self.fetch([entry.offset])
+        return msgspec.structs.replace(entry, offset=self._here[entry.offset])
+
+
+class ContextMemory:
+    """What is known of the files of directories that were contexts: by size, times and inode, their digests."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+
+    def files(self, staging: Path, client: BuildClient, name: str) -> Files:
+        """The context that a client lists; ``name`` is its directory's."""
+        listed = client.listed()
+        remembered = self._read(name)
+        known: dict[int, str] = {}
+        entries: dict[str, Entry] = {}
+        for number, one in enumerate(listed):
+            digest = ""
+            if one.kind == "file" and (found := remembered.get(one.path)) is not None:
+                if found[:4] == (one.size, one.mtime, one.ctime, one.inode):
+                    digest = known[number] = found[4]
+            entries[_inside(one.path)] = Entry(
+                one.kind, one.mode & 0o7777, 0, 0, one.mtime, one.size, number, digest, uncarried(one.link)
+            )
+        return Files(Tree(entries), RemoteSpool(staging, client, listed, known))
+
+    def note(self, name: str, client: BuildClient, spool: RemoteSpool, before: int) -> None:
+        """Remember what this build has found out; ``before`` is when its list came, in nanoseconds since 1970."""
+        rows = {
+            one.path: (one.size, one.mtime, one.ctime, one.inode, spool.known[number])
+            for number, one in enumerate(client.listed())
+            if number in spool.known and max(one.mtime, one.ctime) < before - _SETTLED
+        }
+        if not rows or rows == self._read(name):
+            return
+        path = self._path(name)
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            staged = path.with_suffix(".new")
+            staged.write_bytes(msgspec.json.encode(rows))
+            staged.rename(path)
+            self._forget_oldest()
+        except OSError as error:
+            _log.warning("remember the context %s: %s", name, error)
+
+    def _forget_oldest(self) -> None:
+        found = sorted(self._directory.iterdir(), key=lambda path: path.stat().st_mtime)
+        for path in found[:-_CONTEXTS]:
+            path.unlink()
+
+    def _read(self, name: str) -> dict[str, tuple[int, int, int, int, str]]:
+        try:
+            content = self._path(name).read_bytes()
+            return msgspec.json.decode(content, type=dict[str, tuple[int, int, int, int, str]])
+        except (OSError, msgspec.DecodeError):  # nothing is remembered: all is asked for
+            return {}
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+
+
+def _inside(path: str) -> str:
+    text = uncarried(path)
+    if not text or any(part in ("", ".", "..") for part in text.split("/")):
+        raise InvalidInput(f"read the context: {text[:200]!r} is no path in it")
+    return text
+
+
+def moment() -> int:
+    """Nanoseconds since 1970."""
+    return time.time_ns()

@@ -1,0 +1,108 @@
+"""``corten build``: the engine asks for the files that it needs; what is ignored or known already is not sent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support import contexts
+from tests.support.command import Result
+from tests.support.engine import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+def build(
+    engine: Engine, where: Path, dockerfile: str, *options: str, files: Mapping[str, str | bytes] | None = None
+) -> Result:
+    return engine.cli("build", "-t", "made", *options, str(contexts.directory(where, dockerfile, files)), timeout=110)
+
+
+def shown(engine: Engine, script: str) -> str:
+    return engine.docker("run", "--rm", "--entrypoint", "sh", "made", "-c", script).check().out
+
+
+def test_a_directory(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nARG A\nARG HOME_OF\nCOPY . /c\nRUN echo $A $HOME_OF > /a\n"
+    files = {"f": "x", "d/g": b"\0\xff", "l": "-> d/g", "big": b"b" * 3_000_000, ".dockerignore": "*.log\n"}
+    files["a.log"] = "x"
+    options = (
+        "--build-arg", "A=b", "--build-arg", "HOME", "--label", "l=m", "--iidfile", str(tmp_path / "id"),
+        "--metadata-file", str(tmp_path / "told"), "--network", "none",
+    )  # fmt: skip
+    said = build(shared_engine, tmp_path / "c", dockerfile, *options, files=files).check()
+    assert said.out == ""
+    assert "Step 5/6 : RUN echo $A $HOME_OF > /a" in said.err
+    image = shared_engine.api("GET", "/images/made/json").check().json
+    assert (tmp_path / "id").read_text() == image["Id"]
+    assert image["Id"] in (tmp_path / "told").read_text()
+    assert image["Config"]["Labels"] == {"l": "m"}
+    look = "cat /a /c/f; ls -A /c; wc -c < /c/big; od -An -tx1 /c/d/g; readlink /c/l; stat -c %u:%g /c/f"
+    assert shown(shared_engine, look).split() == [
+        "b", "x.dockerignore", "Dockerfile", "big", "d", "f", "l", "3000000", "00", "ff", "d/g", "0:0",
+    ]  # fmt: skip
+
+
+def test_a_name_with_bytes_that_are_no_text(shared_engine: Engine, tmp_path: Path) -> None:
+    where = contexts.directory(tmp_path, "FROM busybox\nCOPY d /d\nRUN printf %s /d/* | od -An -tx1\n", {"d/x": ""})
+    (where / "d/x").rename(os.fsdecode(os.fsencode(where) + b"/d/\xff\xc3\xa4"))
+    assert " ff c3 a4" in shared_engine.cli("build", "--no-cache", str(where)).check().err
+
+
+def test_unchanged_files_are_not_read_again(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nCOPY d /d\n"
+    where = contexts.directory(tmp_path, dockerfile, {"d/old": "old", "d/new": "new"})
+    past = (1_700_000_000, 1_700_000_000)
+    os.utime(where / "d/old", past)
+    build(shared_engine, where, dockerfile).check()
+    again = shared_engine.cli("build", str(where)).check()
+    assert "Using cache" in again.err
+    (where / "d/new").write_text("newer")
+    changed = shared_engine.cli("build", "-t", "made", str(where)).check()
+    assert "Using cache" not in changed.err
+    assert shown(shared_engine, "cat /d/old /d/new") == "oldnewer"
+
+
+def test_from_standard_input(shared_engine: Engine, tmp_path: Path) -> None:
+    said = shared_engine.cli("build", "-q", "-", stdin=b"FROM busybox\nLABEL a=b\n").check()
+    assert said.out.startswith("sha256:")
+    assert said.err == ""
+    packed = contexts.archive({"Other": "FROM busybox\nCOPY f /f\n", "f": "x"}, mode="w:gz")
+    shared_engine.cli("build", "-t", "made", "-f", "Other", "-", stdin=packed).check()
+    assert shown(shared_engine, "cat /f") == "x"
+    contexts.directory(tmp_path, "FROM nobody.invalid\n", {"f": "y"})
+    shared_engine.cli("build", "-t", "made", "-f", "-", str(tmp_path), stdin=b"FROM busybox\nCOPY f /f\n").check()
+    assert shown(shared_engine, "cat /f") == "y"
+
+
+def test_a_dockerfile_elsewhere(shared_engine: Engine, tmp_path: Path) -> None:
+    (tmp_path / "Apart").write_text("FROM busybox\nCOPY f /f\n")
+    files = {"f": "apart", "sub/Within": "FROM busybox\nCOPY f /g\n"}
+    contexts.directory(tmp_path / "c", "FROM nobody.invalid\n", files)
+    shared_engine.cli("build", "-t", "made", "-f", str(tmp_path / "Apart"), str(tmp_path / "c")).check()
+    assert shown(shared_engine, "cat /f") == "apart"
+    shared_engine.cli("build", "-t", "made", "-f", str(tmp_path / "c/sub/Within"), str(tmp_path / "c")).check()
+    assert shown(shared_engine, "cat /g") == "apart"
+
+
+def test_what_failed_is_said_last(shared_engine: Engine, tmp_path: Path) -> None:
+    failed = build(shared_engine, tmp_path, "FROM busybox\nRUN echo why; exit 3\n", "-q")
+    assert (failed.code, failed.out) == (1, "")
+    assert failed.err == "why\nERROR: The command '/bin/sh -c echo why; exit 3' returned a non-zero code: 3\n"
+    refused = build(shared_engine, tmp_path, "FROM busybox\nNOSUCH\n")
+    assert refused.code == 1
+    assert "   2 | >>> NOSUCH\n" in refused.err
+    assert "ERROR: dockerfile parse error on line 2: unknown instruction: NOSUCH\nexpected one of ADD, " in refused.err
+    missing = shared_engine.cli("build", str(tmp_path / "missing"))
+    assert missing.code == 1
+    assert "not found" in missing.err
+
+
+def test_links_are_told_and_not_followed(shared_engine: Engine, tmp_path: Path) -> None:
+    contexts.directory(tmp_path, "FROM busybox\nCOPY . /c\n", {"l": "-> /etc/shadow", "d/m": "-> ../../../etc/shadow"})
+    said = shared_engine.cli("build", "-t", "made", str(tmp_path)).check()
+    assert "Step 2/2" in said.err
+    assert shown(shared_engine, "readlink /c/l; readlink /c/d/m").split() == ["/etc/shadow", "../../../etc/shadow"]
