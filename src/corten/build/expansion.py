@@ -21,7 +21,7 @@ _SPECIAL = frozenset("@*#?-$!0")
 _MISSING = {"}": "'}'", "/": "'/' in ${}"}
 _LACKING = {None: "is not allowed to be unset", "": "is not allowed to be empty"}
 _DEEPEST = 100  # of ${a:-${b:-…}}: nobody writes that, and the interpreter's stack ends
-_LARGEST = 4 << 20  # characters that variables may add to one text: a few doublings would fill the memory
+_LARGEST = 1 << 20  # characters that variables may add to one text: a few doublings would fill the memory
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,14 +12,18 @@ from corten.build.automaton import LONGEST, Automaton, Token, anything_but, lite
 from corten.errors import InvalidInput
 
 _STAR, _ANY = anything_but("\n", run=True), anything_but("\n")
-_LARGEST = 4 << 20  # characters of a result
+_LARGEST = 1 << 20  # characters of a result
 _GROUP = re.compile(r"\$(?:\$|\{(\w+)\}|(\w+))")
 _ESCAPED = re.compile(r"\\.|.", re.DOTALL)
 
 
 def trim_prefix(pattern: str, value: str, *, longest: bool) -> str:
     """The value without the shortest or longest beginning that the pattern matches. Raises InvalidInput."""
-    end = _end(Automaton(_tokens(pattern)), value, 0, longest)
+    tokens = _tokens(pattern)
+    plain = _plain(tokens)
+    if plain is not None:
+        return value.removeprefix(plain)
+    end = _end(Automaton(tokens), value, 0, longest)
     return value if end is None else value[end:]
 
 
@@ -32,6 +36,9 @@ def trim_suffix(pattern: str, value: str, *, longest: bool) -> str:
 def replace_first(pattern: str, value: str, replacement: str) -> str:
     """The value with its first longest match replaced. Raises InvalidInput."""
     tokens = _tokens(pattern)
+    plain = _plain(tokens)
+    if plain is not None:
+        return value.replace(plain, replacement, 1)
     begin = _beginnings(tokens, value).find(1)
     if begin < 0:
         return value
@@ -45,6 +52,11 @@ def replace_all(pattern: str, value: str, replacement: str) -> str:
     ``$0`` in the replacement is what was matched: BuildKit hands it to Go's ``Regexp.ReplaceAllString``.
     """
     tokens = _tokens(pattern)
+    plain = _plain(tokens)
+    if plain is not None:
+        filled = _filled(replacement, plain)
+        _check(value.count(plain) * len(filled))
+        return value.replace(plain, filled)
     begins, states = _beginnings(tokens, value), Automaton(tokens)
     out: list[str] = []
     search = last = size = 0
@@ -54,11 +66,22 @@ def replace_all(pattern: str, value: str, replacement: str) -> str:
         if end > last or begin == 0:  # an empty match right behind another does not count
             out.append(_filled(replacement, value[begin:end]))
             size += len(out[-1])
-            if size > _LARGEST:
-                raise InvalidInput(f"the result of a substitution is longer than {_LARGEST} characters")
+            _check(size)
         last = end
         search = max(end, search + 1)
     return "".join(out) + value[last:]
+
+
+def _check(size: int) -> None:
+    if size > _LARGEST:
+        raise InvalidInput(f"the result of a substitution is longer than {_LARGEST} characters")
+
+
+def _plain(tokens: Sequence[Token]) -> str | None:
+    """The text that a pattern without wildcards is."""
+    if all(token.kind == "one" and not token.negated for token in tokens):
+        return "".join(token.ranges[0][0] for token in tokens)
+    return None
 
 
 def _tokens(pattern: str) -> list[Token]:
