@@ -54,7 +54,7 @@ class Repository(Session):
     def __init__(
         self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None, mirror: str = ""
     ) -> None:
-        super().__init__(reference, "pull", credentials, wait, mirror)
+        super().__init__(reference, "pull", credentials, wait, mirror=mirror)
 
     def manifest(self, identifier: str) -> Fetched:
         """The manifest of a tag or digest, verified. Raises NotFound in Docker's words, DataCorrupt."""

@@ -48,9 +48,9 @@ def test_who_comes_while_layers_are_collected_waits(use: Callable[[Use], None]) 
         archive = tar(layout([LOWER, UPPER], "new:v1"))
         gone, loaded = await asyncio.gather(images.remove("old:v1"), images.load(chunks(archive), Told()))
         assert gone[0] == {"Untagged": "old:v1"}
-        assert [Path(one).is_dir() for one in images.layer_directories(loaded[0])] == [True, True]
+        assert [Path(one).exists() for one in images.layer_paths(loaded[0])[1]] == [True, True]
         await images.upkeep.settle()
-        assert [Path(one).is_dir() for one in images.layer_directories(loaded[0])] == [True, True]
+        assert [Path(one).exists() for one in images.layer_paths(loaded[0])[1]] == [True, True]
 
     use(body)
 
