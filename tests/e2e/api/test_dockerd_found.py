@@ -164,3 +164,14 @@ def test_info_is_true_of_this_machine(shared_engine: Engine) -> None:
         answer = shared_engine.api("POST", "/networks/create", body)  # known, whether or not this kernel has it
         assert "plugin" not in answer.json.get("message", "")
         shared_engine.api("DELETE", "/networks/of-driver")
+
+
+def test_what_a_commit_was_made_of(shared_engine: Engine) -> None:
+    """Older versions of the API tell of the container's configuration, beside the image's."""
+    id = _run(shared_engine, "true", Env=["A=b"])
+    image = shared_engine.api("POST", f"/commit?container={id}&changes=CMD+date", {}).check().json["Id"]
+    told = shared_engine.api("GET", f"/v1.44/images/{image}/json").check().json
+    for target in (f"/containers/{id}?force=1", f"/images/{image}"):
+        shared_engine.api("DELETE", target).check()
+    assert (told["Container"], told["ContainerConfig"]["Image"]) == (id, "busybox")
+    assert (told["ContainerConfig"]["Cmd"], told["Config"]["Cmd"]) == (["true"], ["/bin/sh", "-c", "date"])
