@@ -239,3 +239,18 @@ def test_a_link_to_who_shares_a_network(shared_engine: Engine) -> None:
     finally:
         for id in (linking, sharing, owner):
             shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def test_an_update_leaves_the_restart_policy(shared_engine: Engine) -> None:
+    """The docker command line sends an empty one with every update."""
+    id = _run(shared_engine, "sleep", "600", host={"RestartPolicy": {"Name": "always"}, "NanoCpus": 500_000_000})
+    try:
+        shared_engine.docker("update", "--cpu-shares", "512", id).check()
+        told = shared_engine.inspect(id)["HostConfig"]
+        assert (told["RestartPolicy"]["Name"], told["CpuShares"]) == ("always", 512)
+        refused = shared_engine.docker("update", "--cpu-quota", "80000", id)
+        assert "CPU Quota cannot be updated as NanoCPUs has already been set" in refused.err
+        shared_engine.docker("update", "--restart", "no", id).check()
+        assert shared_engine.inspect(id)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")
