@@ -36,10 +36,13 @@ async def create(request: Request) -> Response:
 
 
 def _of_version(body: NetworkCreate, version: tuple[int, int]) -> NetworkCreate:
-    """Before 1.44 a subnet might be told by any address in it."""
+    """Before 1.44 a subnet, or a part of it, might be told by any address in it."""
     if version >= (1, 44) or body.ipam is None or not body.ipam.config:
         return body
-    configs = [msgspec.structs.replace(one, subnet=_network(one.subnet)) for one in body.ipam.config]
+    configs = [
+        msgspec.structs.replace(one, subnet=_network(one.subnet), ip_range=_network(one.ip_range))
+        for one in body.ipam.config
+    ]
     return msgspec.structs.replace(body, ipam=msgspec.structs.replace(body.ipam, config=configs))
 
 

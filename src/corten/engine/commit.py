@@ -116,6 +116,6 @@ def _document(
         "author": options.author,
         "comment": options.comment,
         "container": container.id,
+        "container_config": {name: value for name, value in msgspec.to_builtins(container.config).items() if value},
     }
-    raw.pop("container_config", None)
     return json.dumps({name: value for name, value in raw.items() if value != ""}).encode()

@@ -62,6 +62,8 @@ def _requested(request: DeviceRequest) -> Iterator[tuple[Device, str]]:
     source, target = request.path_on_host, request.path_in_container or request.path_on_host
     if os.path.isdir(source):
         found = [(os.path.join(target, os.path.relpath(one.path, source)), one) for one in _all_of_host(source)]
+        if not found:
+            raise _no_device(source, "not a device node")
         for path, device in found:
             yield _moved(device, path), access
         return
@@ -72,16 +74,17 @@ def _moved(device: Device, path: str) -> Device:
     return Device(device.type, path, device.major, device.minor, device.file_mode, device.uid, device.gid)
 
 
+def _no_device(path: str, cause: str) -> InvalidInput:
+    return InvalidInput(f'error gathering device information while adding custom device "{path}": {cause}')
+
+
 def _node(path: str) -> Device:
     try:
         device = _inspect(path, os.stat(path))
     except OSError as error:
-        raise InvalidInput(
-            f"error gathering device information while adding custom device {path!r}: "
-            f"{os.strerror(error.errno or 0).lower()}"
-        ) from None
+        raise _no_device(path, os.strerror(error.errno or 0).lower()) from None
     if device is None:
-        raise InvalidInput(f"error gathering device information while adding custom device {path!r}: not a device node")
+        raise _no_device(path, "not a device node")
     return device
 
 

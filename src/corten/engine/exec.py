@@ -61,7 +61,7 @@ class Execs:
 
     def create(self, container_ref: str, request: ExecRequest) -> str:
         """The ID of a new exec. NotFound, Conflict when the container does not run or is paused, InvalidInput."""
-        container = self._running(self._lifecycle.records.find(container_ref))
+        container = self._running(self._lifecycle.records.find(container_ref), container_ref)
         if not request.cmd:
             raise InvalidInput("No exec command specified")
         detach_keys.parse(request.detach_keys)
@@ -191,11 +191,11 @@ class Execs:
         for id in ended[: max(0, len(ended) - _REMEMBERED)]:
             del self._execs[id]
 
-    def _running(self, container: Container) -> Container:
+    def _running(self, container: Container, ref: str = "") -> Container:
         if not container.state.running or container.state.restarting:
             raise Conflict(f"container {container.id} is not running")
         if container.state.paused:
-            raise Conflict(f"Container {container.id} is paused, unpause the container before exec")
+            raise Conflict(f"Container {ref or container.id} is paused, unpause the container before exec")
         return container
 
     def _publish(self, exec: Exec, action: str, **attributes: str) -> None:

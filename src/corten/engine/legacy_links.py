@@ -14,6 +14,7 @@ from corten.engine.events import Event
 from corten.engine.model import Container, HostConfig
 from corten.engine.paths import Paths
 from corten.engine.records import Records
+from corten.engine.runtime_config import shared_container
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 from corten.network.ports import container_port
 
@@ -45,6 +46,8 @@ def settled(host: HostConfig, name: str, find: Callable[[str], Container]) -> Ho
         ref, alias = parsed_link(text)
         try:
             other = find(ref)
+            while shared := shared_container(other.host.network_mode):  # who has the network is linked to
+                other = find(shared)
         except CortenError as error:
             raise InvalidInput(f"could not get container for {ref}: {error.message}") from None
         if other.host.network_mode == "host":

@@ -123,10 +123,18 @@ def _cpu(host: HostConfig) -> None:
 
 
 def _memory_nodes(text: str) -> None:
+    if not text:
+        return
     try:
-        parse_cpus(text or "0")
+        asked = parse_cpus(text)
     except ValueError:
         raise InvalidInput(f"Invalid value {text} for cpuset mems") from None
+    nodes = Path("/sys/devices/system/node/online")
+    online = nodes.read_text().strip() if nodes.exists() else "0"  # without NUMA, all memory is node 0's
+    _refuse(
+        not asked <= parse_cpus(online),
+        f"Requested memory nodes are not available - requested {text}, available: {online}",
+    )
 
 
 def _cpuset(text: str) -> None:

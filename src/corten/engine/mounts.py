@@ -99,7 +99,10 @@ def _mode(spec: str, mode: str, is_path: bool) -> Iterator[str]:
     for option in mode.split(",") if mode else ():
         kind = _kind(option)
         if option not in known or kind in seen:
-            raise InvalidInput(f"invalid volume specification: '{spec}': invalid mode: {mode}")
+            cause = f"invalid mode: {mode}"
+            if option in _PROPAGATIONS and not is_path:
+                cause = 'invalid mount config for type "volume": field BindOptions must not be specified'
+            raise InvalidInput(f"invalid volume specification: '{spec}': {cause}")
         seen.add(kind)
         yield option
 

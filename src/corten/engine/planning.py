@@ -123,7 +123,8 @@ class Planner:
 
     def cgroup(self, container: Container) -> str:
         """The container's control group, below the mounts of the controllers."""
-        parent = container.host.cgroup_parent.strip("/") or self.cgroup_parent
+        # No ".." leads out of the mounts.
+        parent = os.path.normpath(f"/{container.host.cgroup_parent}").strip("/") or self.cgroup_parent
         return f"{parent}/{container.id}"
 
     def _root(self, container: Container) -> OverlayRoot:
@@ -150,6 +151,8 @@ class Planner:
         if not ref:
             return None
         peer = self.find(ref)
+        if peer.id == container.id:
+            raise InvalidInput(f"cannot join own {kind}")
         if not peer.state.running:
             raise Conflict(f"cannot join {kind} namespace of a non running container: {peer.id}")
         if kind == "ipc" and peer.host.ipc_mode not in ("shareable", "host"):

@@ -138,6 +138,13 @@ def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
     """
     asked = msgspec.structs.asdict(request)
     changes = {name: value for name, value in asked.items() if value or (value == [] and name in _RULES)}
+    if request.restart_policy is not None and not request.restart_policy.name:
+        del changes["restart_policy"]  # what docker sends with every update
+    for name, shown in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
+        if host.nano_cpus and changes.get(name):
+            raise InvalidInput(
+                f"Conflicting options: {shown} cannot be updated as NanoCPUs has already been set"
+            )
     if request.pids_limit is not None:
         changes["pids_limit"] = max(0, request.pids_limit)  # zero and below: no limit
     if "nano_cpus" in changes:

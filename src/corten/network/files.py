@@ -56,8 +56,9 @@ def own_entry(ip: str, *, hostname: str, domainname: str = "") -> str:
     """The line of one of a container's own addresses; empty without one."""
     if not ip or not hostname:
         return ""
-    names = f"{hostname}.{domainname} {hostname}" if domainname else hostname
-    return f"{ip}\t{names}\n"
+    full = f"{hostname}.{domainname}" if domainname else hostname
+    names = dict.fromkeys((full, full.partition(".")[0]))  # a host name may have its domain in itself
+    return f"{ip}\t{' '.join(names)}\n"
 
 
 def is_address(text: str, version: int) -> bool:

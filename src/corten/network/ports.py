@@ -62,7 +62,8 @@ def port_requests(bindings: Mapping[str, Iterable[tuple[str, str]]]) -> list[Por
             if last < first:
                 raise InvalidInput(f"publish port {host_port}: invalid range")
             requests.append(PortRequest(protocol, port, _host_address(host_ip), first, last))
-    return requests
+    # Whoever takes any port is not to take one that another asks for.
+    return sorted(requests, key=lambda request: (not request.first, request.last - request.first))
 
 
 def requests_again(bindings: Sequence[Binding]) -> Iterator[PortRequest]:

@@ -76,11 +76,12 @@ def _group(groups: list[list[str]], wanted: str) -> int:
 
 
 def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+    digits = text.removeprefix("-")
+    return digits.isascii() and digits.isdigit()
 
 
 def _id(text: str) -> int:
-    if not _is_id(text) or int(text) > _HIGHEST_ID:
+    if not _is_id(text) or not 0 <= int(text) <= _HIGHEST_ID:
         raise InvalidInput(f"user or group {text}: uids and gids must be in range 0-{_HIGHEST_ID}")
     return int(text)
 

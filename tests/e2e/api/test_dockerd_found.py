@@ -84,6 +84,8 @@ def test_an_exec_ends_with_its_container(shared_engine: Engine) -> None:
             assert shared_engine.api("POST", f"/exec/{exec}/start", {"Detach": True}).status == 404
         exec = shared_engine.api("POST", f"/containers/{id}/exec", {"Cmd": ["true"]}).check().json["Id"]
         shared_engine.api("POST", f"/containers/{id}/pause").check()
+        said = shared_engine.api("POST", f"/containers/{id[:12]}/exec", {"Cmd": ["true"]})
+        assert (said.status, f"ontainer {id[:12]} is paused" in said.json["message"]) == (409, True)
         said = shared_engine.api("POST", f"/exec/{exec}/start", {"Detach": True})
         assert (said.status, f"ontainer {id} is paused" in said.json["message"]) == (409, True)
     finally:
@@ -164,3 +166,91 @@ def test_info_is_true_of_this_machine(shared_engine: Engine) -> None:
         answer = shared_engine.api("POST", "/networks/create", body)  # known, whether or not this kernel has it
         assert "plugin" not in answer.json.get("message", "")
         shared_engine.api("DELETE", "/networks/of-driver")
+
+
+def test_what_a_commit_was_made_of(shared_engine: Engine) -> None:
+    """Older versions of the API tell of the container's configuration, beside the image's."""
+    id = _run(shared_engine, "true", Env=["A=b"])
+    image = shared_engine.api("POST", f"/commit?container={id}&changes=CMD+date", {}).check().json["Id"]
+    told = shared_engine.api("GET", f"/v1.44/images/{image}/json").check().json
+    for target in (f"/containers/{id}?force=1", f"/images/{image}"):
+        shared_engine.api("DELETE", target).check()
+    assert (told["Container"], told["ContainerConfig"]["Image"]) == (id, "busybox")
+    assert (told["ContainerConfig"]["Cmd"], told["Config"]["Cmd"]) == (["true"], ["/bin/sh", "-c", "date"])
+
+
+def test_a_rule_of_an_old_seccomp_profile(shared_engine: Engine) -> None:
+    """One name, not several; it must not be passed over."""
+    rules = [{"name": name, "action": "SCMP_ACT_ERRNO"} for name in ("chmod", "fchmod", "fchmodat", "fchmodat2")]
+    profile = json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules})
+    host = {"SecurityOpt": [f"seccomp={profile}"]}
+    id = _run(shared_engine, "sh", "-c", "touch /x; chmod 700 /x", host=host)
+    code = shared_engine.api("POST", f"/containers/{id}/wait").check().json["StatusCode"]
+    shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
+    assert code == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "host", "said"),
+    [
+        ({"User": "-1"}, {}, "uids and gids must be in range 0-2147483647"),
+        ({}, {"Devices": [{"PathOnHost": "/etc"}]}, '"/etc": not a device node'),
+        ({}, {"NetworkMode": "container:itself"}, "cannot join own network"),
+    ],
+)
+def test_starts_that_are_refused(
+    shared_engine: Engine, config: dict[str, Any], host: dict[str, Any], said: str
+) -> None:
+    body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": {"NetworkMode": "none", **host}, **config}
+    answer = shared_engine.api("POST", "/containers/create?name=itself", body)
+    if answer.status == 201:
+        answer = shared_engine.api("POST", "/containers/itself/start")
+        shared_engine.api("DELETE", "/containers/itself?force=1").check()
+    assert (answer.status >= 400, said in answer.json["message"]) == (True, True)
+
+
+def test_memory_nodes_that_are_not_there(shared_engine: Engine) -> None:
+    assert "Requested memory nodes are not available - requested 999" in _refused(shared_engine, {"CpusetMems": "999"})
+    said = _refused(shared_engine, {"Binds": ["named:/d:shared"]})
+    assert 'invalid mount config for type "volume"' in said
+
+
+def test_a_control_group_beside_the_mounts(shared_engine: Engine) -> None:
+    """``..`` ends at the top of the hierarchy."""
+    parent = f"../../../../{shared_engine.names.cgroup}/beside"
+    id = _run(shared_engine, "sleep", "600", host={"CgroupParent": parent, "CgroupnsMode": "host"})
+    try:
+        shown = Path(f"/proc/{shared_engine.init(id)}/cgroup").read_text()
+        assert f"/{shared_engine.names.cgroup}/beside/{id}\n" in shown
+        assert "/.." not in shown
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def test_a_link_to_who_shares_a_network(shared_engine: Engine) -> None:
+    """It leads to who has it; a host name with a domain is also known without."""
+    owner = _run(shared_engine, "sleep", "600", host={"NetworkMode": "bridge"}, Hostname="a.example.org")
+    sharing = _run(shared_engine, "sleep", "600", host={"NetworkMode": f"container:{owner}"})
+    linking = _run(shared_engine, "sleep", "600", host={"NetworkMode": "bridge", "Links": [f"{sharing}:o"]})
+    try:
+        ip = shared_engine.inspect(owner)["NetworkSettings"]["Networks"]["bridge"]["IPAddress"]
+        assert f"{ip}\to " in shared_engine.docker("exec", linking, "cat", "/etc/hosts").check().out
+        assert f"{ip}\ta.example.org a\n" in shared_engine.docker("exec", owner, "cat", "/etc/hosts").check().out
+    finally:
+        for id in (linking, sharing, owner):
+            shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def test_an_update_leaves_the_restart_policy(shared_engine: Engine) -> None:
+    """The docker command line sends an empty one with every update."""
+    id = _run(shared_engine, "sleep", "600", host={"RestartPolicy": {"Name": "always"}, "NanoCpus": 500_000_000})
+    try:
+        shared_engine.docker("update", "--cpu-shares", "512", id).check()
+        told = shared_engine.inspect(id)["HostConfig"]
+        assert (told["RestartPolicy"]["Name"], told["CpuShares"]) == ("always", 512)
+        refused = shared_engine.docker("update", "--cpu-quota", "80000", id)
+        assert "CPU Quota cannot be updated as NanoCPUs has already been set" in refused.err
+        shared_engine.docker("update", "--restart", "no", id).check()
+        assert shared_engine.inspect(id)["HostConfig"]["RestartPolicy"]["Name"] == "no"
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")

@@ -431,12 +431,13 @@ def test_the_code_of_a_command_that_is_not_there(shared_engine: Engine, sleeper:
 
 def test_a_subnet_by_an_address_in_it(shared_engine: Engine) -> None:
     """Before 1.44 it was taken for the subnet."""
-    body = {"Name": "within", "IPAM": {"Config": [{"Subnet": "10.123.45.6/24"}]}}
+    config = {"Subnet": "10.123.45.6/24", "IPRange": "10.123.45.129/28"}
+    body = {"Name": "within", "IPAM": {"Config": [config]}}
     assert shared_engine.api("POST", "/v1.44/networks/create", body).status == 400
     id = shared_engine.api("POST", "/v1.43/networks/create", body).check().json["Id"]
     told = shared_engine.api("GET", f"/networks/{id}").check().json["IPAM"]["Config"]
     shared_engine.api("DELETE", f"/networks/{id}").check()
-    assert told[0]["Subnet"] == "10.123.45.0/24"
+    assert (told[0]["Subnet"], told[0]["IPRange"]) == ("10.123.45.0/24", "10.123.45.128/28")
 
 
 @pytest.mark.parametrize("path", ["/bin/busybox", "/bin/sh/", "/bin/busybox/below", "/etc/../bin/sh"])

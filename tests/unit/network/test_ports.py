@@ -17,10 +17,10 @@ def test_a_port_map() -> None:
     }
     assert port_requests(asked) == [
         PortRequest("tcp", 80, "", 8080, 8080),
-        PortRequest("tcp", 80, "127.0.0.1", 8000, 8010),
-        PortRequest("udp", 53, "0.0.0.0", 0, 0),
         PortRequest("tcp", 443, "10.0.0.1", 443, 443),
         PortRequest("sctp", 9, "2001:db8::1", 9, 9),
+        PortRequest("tcp", 80, "127.0.0.1", 8000, 8010),
+        PortRequest("udp", 53, "0.0.0.0", 0, 0),
     ]
 
 
@@ -46,3 +46,8 @@ def test_container_ports(text: str, expected: tuple[int, str]) -> None:
 def test_bad_ports(target: str, ip: str, port: str, kind: type[CortenError]) -> None:
     with pytest.raises(kind):
         port_requests({target: [(ip, port)]})
+
+
+def test_fixed_ports_come_before_random_ones() -> None:
+    asked = {"80/tcp": [("", "")], "81/tcp": [("", "8000-8010")], "82/tcp": [("", "8001")]}
+    assert [request.container_port for request in port_requests(asked)] == [82, 81, 80]

@@ -111,8 +111,10 @@ def _origin(image: Image, raw: dict[str, Any], version: Version) -> dict[str, An
     if version >= (1, 52):
         shape = {name: value for name, value in shape.items() if value}
     if version < (1, 45):
-        empty = _config({}, version)
-        return {**shape, "Container": raw.get("container", ""), "ContainerConfig": raw.get("container_config") or empty}
+        empty, found = {**_CONTAINER_DEFAULTS, **_IMAGE_DEFAULTS}, raw.get("container_config")
+        found = found if isinstance(found, dict) else {}  # nothing vouches for what an image says there
+        config = {name: found.get(name, value) for name, value in empty.items()}
+        return {**shape, "Container": raw.get("container", ""), "ContainerConfig": config}
     return shape
 
 

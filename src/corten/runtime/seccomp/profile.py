@@ -93,9 +93,14 @@ def _condition(index: int, operator: str, value: int, value_two: int = 0) -> dic
 
 def resolve_profile(profile: dict[str, Any], capabilities: Collection[str]) -> dict[str, Any]:
     """A user's file, with Docker's ``includes``, ``excludes`` and ``archMap`` decided for this machine."""
-    rules = [rule for rule in profile.get("syscalls") or () if _applies(rule, frozenset(capabilities))]
+    rules = [_named(rule) for rule in profile.get("syscalls") or () if _applies(rule, frozenset(capabilities))]
     architectures = profile.get("architectures") or _mapped(profile) or _OCI_ARCHES.get(MACHINE, [])
     return {**profile, "syscalls": rules, "architectures": architectures}
+
+
+def _named(rule: dict[str, Any]) -> dict[str, Any]:
+    """With ``names``: profiles of before Docker 1.13 have one ``name`` a rule."""
+    return {**rule, "names": rule.get("names") or [rule["name"]]} if rule.get("name") else rule
 
 
 def _mapped(profile: dict[str, Any]) -> list[str]:
