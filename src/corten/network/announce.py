@@ -26,6 +26,7 @@ class Announce(Operation):
     kind: ClassVar[str] = "network.announce"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
 
@@ -55,6 +56,7 @@ class Announce6(Operation):
     kind: ClassVar[str] = "network.announce6"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
+    of_endpoint: ClassVar[bool] = True
 
     name: str
     ip: str
