@@ -256,7 +256,8 @@ class Engine:
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
         creation = Creation(
-            records, images, volumes, homes, paths, means, standbys, archives.populate, settings.log, networks.find
+            records, images, volumes, homes, paths, means, standbys, archives.populate, settings.log, networks.find,
+            networks.warnings,
         )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,
@@ -266,9 +267,8 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type,
+            self.leave, settings.log.type, lambda: networks.lacking,
         )  # fmt: skip
-        system.no_firewall = lambda: networks.lacking
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         self._server = Server(

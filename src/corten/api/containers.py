@@ -15,7 +15,6 @@ from corten.api.router import Router
 from corten.api.shapes.containers import inspected, summary
 from corten.api.times import nanoseconds
 from corten.engine.attach import AttachOptions
-from corten.engine.container_network import joined
 from corten.engine.containers import Exit
 from corten.engine.logs import LogOptions
 from corten.engine.model import CreateRequest, HostConfig, UpdateRequest
@@ -50,8 +49,7 @@ async def create(request: Request) -> Response:
     container, more = await request.services.containers.create(
         body, name, platform, shallow_read_only=request.version < (1, 44)
     )
-    lacking = request.services.networks.warnings(joined(container))
-    return reply({"Id": container.id, "Warnings": [*warnings, *more, *lacking]}, 201)
+    return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
 
 
 def _of_version(body: CreateRequest, version: tuple[int, int]) -> CreateRequest:

@@ -26,9 +26,10 @@ async def list_all(request: Request) -> Response:
 
 @_route("POST", "/networks/create")
 async def create(request: Request) -> Response:
-    network = request.services.networks.create(await request.json(NetworkCreate))
+    networks = request.services.networks
+    network = networks.create(await request.json(NetworkCreate))
     request.services.events.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
-    return reply({"Id": network.id, "Warning": "\n".join(request.services.networks.warnings([network.id]))}, 201)
+    return reply({"Id": network.id, "Warning": "\n".join(networks.warnings([network.id]))}, 201)
 
 
 @_route("POST", "/networks/prune")

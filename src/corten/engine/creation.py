@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +24,7 @@ from corten.engine import (
     signals,
 )
 from corten.engine.clock import now
-from corten.engine.container_network import requested_ports, settled_networking
+from corten.engine.container_network import joined, requested_ports, settled_networking
 from corten.engine.homes import Homes
 from corten.engine.limits import settle
 from corten.engine.means import Means
@@ -90,6 +90,8 @@ class Creation:
     """The log of a container that asks for none."""
     network_name: Callable[[str], str] = str
     """The name of a network by whatever names it; what it says itself, when there is none."""
+    network_warnings: Callable[[Iterable[str]], Iterable[str]] = lambda _: ()
+    """What is to be said of networks that a container joins."""
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     async def create(
@@ -247,6 +249,7 @@ class Creation:
             )
         if container.host.network_mode == "host" and container.host.port_bindings:
             yield "Published ports are discarded when using host network mode"
+        yield from self.network_warnings(joined(container))
 
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:

@@ -126,6 +126,17 @@ def _check_options(name: str, driver: str, options: Mapping[str, str]) -> None:
         )
 
 
+def check_way_out(network: Network, reason: str) -> None:
+    """Raises Unsupported when a network is to lead out without a firewall, which there is none of for that reason: it
+    would be open to all, for a wall that lets answers in has to know them."""
+    if reason and network.driver == "bridge" and not _flag(network.options.get(_MASQUERADE, "true")):
+        raise Unsupported(
+            f"create network {network.name}: option {_MASQUERADE}: a network with a way out takes a firewall "
+            f"({reason})",
+            hint="without the option its containers reach this host and each other; macvlan has a way out of its own",
+        )
+
+
 def asked_subnets(request: NetworkCreate) -> dict[int, IpamConfig]:
     """By IP version, the subnet that is asked for. Raises InvalidInput, AccessDenied."""
     found: dict[int, IpamConfig] = {}
@@ -252,14 +263,3 @@ def no_driver(driver: str, name: str) -> CortenError:
     return Unsupported(
         f"create network {name}: this kernel has no {driver}", hint=f"modprobe {driver}, or use the driver bridge"
     )
-
-
-def check_way_out(network: Network, reason: str) -> None:
-    """Raises Unsupported when a network is to lead out without a firewall, which there is none of for that reason: it
-    would be open to all, for a wall that lets answers in has to know them."""
-    if reason and network.driver == "bridge" and not _flag(network.options.get(_MASQUERADE, "true")):
-        raise Unsupported(
-            f"create network {network.name}: option {_MASQUERADE}: a network with a way out takes a firewall "
-            f"({reason})",
-            hint="without the option its containers reach this host and each other; macvlan has a way out of its own",
-        )

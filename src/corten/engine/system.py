@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from corten import __version__
+from corten.engine import network_explain
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
 from corten.engine.log_config import DRIVERS
-from corten.engine.network_explain import lacking as network_lacking
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
 from corten.engine.records import Records
@@ -34,7 +34,8 @@ _NOT_HERE: dict[str, Any] = {
 
 
 class System:
-    """What can be said of one engine. ``stop`` ends it: True stops every container first."""
+    """What can be said of one engine. ``stop`` ends it: True stops every container first; ``no_firewall`` tells why it
+    has none."""
 
     def __init__(
         self,
@@ -49,15 +50,14 @@ class System:
         pools: Sequence[Pool],
         stop: Callable[[bool], None],
         log_driver: str,
+        no_firewall: Callable[[], str],
     ) -> None:
         self._paths, self._records = paths, records
         self._images, self._volumes, self._observing = images, volumes, observing
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
-        self._log_driver = log_driver
+        self._log_driver, self._no_firewall = log_driver, no_firewall
         self._id = _engine_id(paths.root)
-        self.no_firewall: Callable[[], str] = lambda: ""
-        """Why there is no firewall; '' where there is one."""
 
     def version(self) -> dict[str, Any]:
         """In the API's form (``SystemVersion``), without the versions of the API."""
@@ -99,7 +99,7 @@ class System:
             **_NOT_HERE,
             **self._process(),
             "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
-            "FirewallBackend": {"Driver": "none" if self.no_firewall() else "nftables"},
+            "FirewallBackend": {"Driver": "none" if self._no_firewall() else "nftables"},
             "SecurityOptions": [
                 "name=seccomp,profile=builtin", *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
             ],
@@ -126,8 +126,8 @@ class System:
             lacking.append("WARNING: No swap limit support")
         if not self._standing.network:
             lacking.append("WARNING: No bridge networks: they need root")
-        elif reason := self.no_firewall():
-            lacking += [f"WARNING: {text}" for text in network_lacking(reason)]
+        elif reason := self._no_firewall():
+            lacking += [f"WARNING: {text}" for text in network_explain.lacking(reason)]
         elif not limits["IPv4Forwarding"]:
             lacking.append("WARNING: IPv4 forwarding is disabled")
         if self._standing.is_single:

@@ -26,7 +26,6 @@ class Announce(Operation):
     kind: ClassVar[str] = "network.announce"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
-    of_endpoint: ClassVar[bool] = True
 
     name: str
 
@@ -56,7 +55,6 @@ class Announce6(Operation):
     kind: ClassVar[str] = "network.announce6"
     stage: ClassVar[str] = INIT
     group: ClassVar[str] = "network"
-    of_endpoint: ClassVar[bool] = True
 
     name: str
     ip: str
