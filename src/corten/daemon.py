@@ -27,6 +27,7 @@ from corten.api.routes import router
 from corten.api.server import Server
 from corten.api.services import Services
 from corten.engine import log_config
+from corten.engine.announcing import Announcing
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
@@ -251,7 +252,8 @@ class Engine:
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
-        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard]
+        self._announcing = Announcing(networks)
+        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard, self._announcing.heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
@@ -337,6 +339,7 @@ class Engine:
         await self._standbys.close()
         await self._graveyard.settle()
         self._watch.close()
+        self._announcing.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)
         if idle:
