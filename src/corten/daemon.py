@@ -244,6 +244,8 @@ class Engine:
             records, lives, planner, launcher, self._spawner, networks, resolution, proxying, events
         )  # fmt: skip
         standbys.clear_group = life.clear_group
+        self._announcing = Announcing(networks)
+        events.listeners.append(self._announcing.heard)
         events.listeners += [self._heard, resolution.heard]
         images = Images(ImageStore(paths.root, self._database.connection), events, paths.staging)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
@@ -252,8 +254,7 @@ class Engine:
         stopping = Stopping(life)
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
-        self._announcing = Announcing(networks)
-        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard, self._announcing.heard]
+        events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
