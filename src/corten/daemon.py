@@ -29,6 +29,7 @@ from corten.api.routes import router
 from corten.api.server import Server
 from corten.api.services import Services
 from corten.engine import log_config
+from corten.engine.announcing import Announcing
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
 from corten.engine.commit import Commits
@@ -303,6 +304,8 @@ class Engine:
             Foresight(planner, reservations), events,
         )  # fmt: skip
         standbys.clear_group = life.clear_group
+        self._announcing = Announcing(networks)
+        events.listeners.append(self._announcing.heard)
         events.listeners += [self._heard, resolution.heard]
         life.shelf = shelf
         store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
@@ -430,6 +433,7 @@ class Engine:
         await self._shelf.settle()
         await self._images.upkeep.settle()
         self._watch.close()
+        self._announcing.close()
         idle = not any(container.state.running for container in self._records)
         self._helper.close(idle=idle)
         if idle:

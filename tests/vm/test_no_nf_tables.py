@@ -22,7 +22,11 @@ _SCRIPT = """#!/bin/sh
 case "$*" in {refused}) exit 1 ;; esac
 exec {modprobe} "$@"
 """
-NETFILTER, NF_TABLES = "*net-pf-16-proto-12*", "*nfnetlink-subsys-10*"
+_NO_NF_TABLES = "this kernel lacks nf_tables; modprobe nf_tables may help"
+_NO_NAT = (
+    "this kernel lacks a part of nf_tables (nat, masq, fib or ct); modprobe nft_chain_nat nft_masq nft_fib_ipv4 nft_ct "
+    "may help"
+)
 
 
 @contextlib.contextmanager
@@ -39,14 +43,22 @@ def _without(refused: str, directory: Path) -> Iterator[None]:
         _SWITCH.write_text(usual)
 
 
-@pytest.mark.parametrize("refused", [NETFILTER, NF_TABLES], ids=["no netfilter", "no nf_tables"])
-def test_an_engine_serves_all_the_same(world: World, tmp_path: Path, refused: str) -> None:
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        ("*net-pf-16-proto-12*", _NO_NF_TABLES),
+        ("*nfnetlink-subsys-10*", _NO_NF_TABLES),
+        ("*nft-chain-*nat*", _NO_NAT),
+    ],
+    ids=["no netfilter", "no nf_tables", "no translation"],
+)
+def test_an_engine_serves_all_the_same(world: World, tmp_path: Path, refused: str, reason: str) -> None:
     with _without(refused, tmp_path):
-        with pytest.raises(Unsupported, match="this kernel lacks nf_tables"):
+        with pytest.raises(Unsupported, match="this kernel lacks"):
             world.engine(firewall="nftables").attach(container("z"))
         world.networks = world.engine(firewall="auto")
         (notice,) = world.networks.start()
-        assert notice.startswith("No firewall (this kernel lacks nf_tables; modprobe nf_tables may help)")
+        assert notice.startswith(f"No firewall ({reason}): ")
         web, place = world.start(container("a", publish="8080:80/tcp"))
         with world.other.inside():
             ip("route", "add", "172.16.0.0/12", "via", HOST)

@@ -216,8 +216,8 @@ class Networks:
 
     def list(self, filters: Filters | None = None) -> list[Network]:
         """All networks that pass (name, id, driver, scope, type, label, dangling), by name."""
-        chosen = [network for network in self._networks.values() if self._passes(network, filters or {})]
-        return sorted(chosen, key=lambda network: network.name)
+        every = sorted(self._networks.values(), key=lambda network: network.name)
+        return [one for one in every if passes(one, filters or {}, in_use=bool(self._endpoints(one)))]
 
     def get(self, ref: str) -> Network:
         """By name, ID or a unique prefix of an ID. Raises NotFound, InvalidInput."""
@@ -336,7 +336,7 @@ class Networks:
         return chosen
 
     def _is_ours(self, asked: IpamConfig) -> bool:
-        """Whether another network has addresses of a subnet, where the host's routes do not show it."""
+        """Whether another network has a subnet's addresses, where the host's routes do not show it."""
         return any(overlaps(ip_network(asked.subnet), own) for own in self._own_subnets())
 
     def _own_subnets(self) -> Sequence[Subnet]:
@@ -373,9 +373,6 @@ class Networks:
             return self.get(ref).id
         except (NotFound, InvalidInput):  # a container may name a network that is gone
             return ""
-
-    def _passes(self, network: Network, filters: Filters) -> bool:
-        return passes(network, filters, in_use=bool(self._endpoints(network)))
 
     def _endpoints(self, network: Network) -> Sequence[Endpoint]:
         bridge = self._bridges.get(network.id)
@@ -444,8 +441,8 @@ class Networks:
         return endpoints
 
     def publish(self, container: Container, endpoints: tuple[Endpoint, ...]) -> tuple[Endpoint, ...]:
-        """Open the container's ports, on the network that is its way out; the endpoints with their bindings. Raises
-        Conflict (a port in use), InvalidInput, Unsupported, CortenError; no port is open then."""
+        """Open the container's ports where its way out is; the endpoints with their bindings. Raises Conflict (a port
+        in use), InvalidInput, Unsupported, CortenError; no port is open then."""
         if any(endpoint.ports for endpoint in endpoints):
             return endpoints
         return self._publish(container, endpoints, requested_ports(container.host, container.config))

@@ -266,6 +266,8 @@ class BridgeNetwork:
         for binding in endpoint.ports:
             if endpoint.carries(binding):
                 continue
+            if endpoint.carried:
+                notices.append(f"port {binding.host_port}/{binding.protocol} is not reached: it takes a firewall")
             try:
                 self._ports.hold(binding)
             except CortenError as error:

@@ -83,12 +83,13 @@ class Endpoint:
         """The steps that give the container the interface with its addresses."""
         yield self._link
         yield Ipv6(self.interface) if self.ip6 else NoIpv6(self.interface)
-        yield Announce(self.interface)
+        if self.driver != "bridge":
+            yield Announce(self.interface)
         yield from (Switch(path, value) for path, value in self.switches)
         yield Address(self.interface, self.ip, self.prefix)
         if self.ip6:
             yield Address6(self.interface, self.ip6, self.prefix6)
-            if self.driver != "ipvlan":  # that has its parent's Ethernet address, as whoever was there before
+            if self.driver == "macvlan":  # ipvlan: its parent's Ethernet address, as whoever was there before
                 yield Announce6(self.interface, self.ip6, self.mac)
 
     @property

@@ -22,6 +22,8 @@ NLA_F_NESTED, NLA_TYPE_MASK = 0x8000, 0x3FFF
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
 RTM_NEWADDR, RTM_DELADDR, RTM_GETADDR = 20, 21, 22
 RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
+RTM_NEWNEIGH, NDA_DST, NDA_LLADDR = 28, 1, 2
+NUD_REACHABLE, NUD_STALE, NTF_MASTER = 2, 4, 4
 RTM_NEWRULE, RTM_DELRULE, RTM_GETRULE = 32, 33, 34
 RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV6_RULE = 7, 8, 11, 19
 
@@ -115,6 +117,11 @@ def address(family: int, prefix: int, index: int, flags: int = 0) -> bytes:
 def route(family: int, *, prefix: int = 0, table: int = RT_TABLE_MAIN) -> bytes:
     """``struct rtmsg`` of a unicast route of global scope."""
     return struct.pack("=BBBBBBBBI", family, prefix, 0, 0, table, RTPROT_BOOT, 0, RTN_UNICAST, 0)
+
+
+def neighbour(family: int, index: int, state: int, flags: int = 0) -> bytes:
+    """``struct ndmsg``: what is known at an interface of an address, or, of the family AF_BRIDGE, at a port."""
+    return struct.pack("=BxxxiHBB", family, index, state, flags, 0)
 
 
 def rule(family: int, action: int, *, prefix: int = 0, table: int = 0) -> bytes:

@@ -57,11 +57,6 @@ def test_operations_explain_themselves() -> None:
         ),
         (
             INIT,
-            "/proc/sys/net/ipv4/conf/eth0/arp_notify",
-            "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify",
-        ),
-        (
-            INIT,
             "eth0 172.17.0.2/16",
             "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up",
         ),
@@ -83,11 +78,9 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
         (INIT, " && ".join(
             f"echo 0 > /proc/sys/net/ipv6/conf/eth0/{name}" for name in ("accept_ra", "accept_dad", "disable_ipv6")
         )),
-        (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify"),
         (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
         (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
         (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
-        (INIT, "ndsend fd00::2 eth0"),
         (INIT, "ip route add default via 172.17.0.1"),
         (INIT, "ip -6 route add default via fd00::1"),
         (PARENT, "ip link delete vethabcdef0"),
@@ -104,6 +97,20 @@ def test_a_link_without_a_bridge() -> None:
         'netns "$PID" type macvlan mode bridge'
     )
     assert (place.unplugged.stage, place.unplugged.shell()) == (INIT, "ip link delete eth0")
+
+
+def test_a_link_without_a_bridge_announces_itself() -> None:
+    """An ipvlan link has its parent's Ethernet address, whoever it is."""
+    place = dataclasses.replace(ENDPOINT, driver="macvlan", mode="bridge", ip6="fd00::2", prefix6=64)
+    shells = [step.shell() for step in place.operations]
+    notify, up = "echo 1 > /proc/sys/net/ipv4/conf/eth0/arp_notify", "ip address add 172.17.0.2/16"
+    assert shells.index(notify) < next(number for number, text in enumerate(shells) if text.startswith(up))
+    assert "ndsend fd00::2 eth0" in shells
+    other = dataclasses.replace(place, driver="ipvlan", mode="l2")
+    assert "ndsend fd00::2 eth0" not in [step.shell() for step in other.operations]
+    steps = place.operations
+    assert [decode(json.loads(json.dumps(encode(step)))) for step in steps] == list(steps)
+    assert all(step.why().endswith(".") and step.what() for step in steps)
 
 
 def _place(network: str, **fields: Any) -> Endpoint:
