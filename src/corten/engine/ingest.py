@@ -85,6 +85,7 @@ class Ingest:
         for blob, diff_id in zip(blobs, document.diff_ids, strict=True):
             parent = await asyncio.to_thread(self.layer, blob, diff_id, parent, report)
             layers.append((blob, parent))
+        await asyncio.to_thread(self._store.layers.sync)
         config_blob = Descriptor(OCI_CONFIG, await asyncio.to_thread(self._store.blobs.put, config), len(config))
         content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
         digest = await asyncio.to_thread(self._store.blobs.put, content)
