@@ -88,6 +88,7 @@ class Ingest:
         for blob, diff_id in zip(blobs, document.diff_ids, strict=True):
             parent = await asyncio.to_thread(self.layer, blob, diff_id, parent, report)
             layers.append((blob, parent))
+        await asyncio.to_thread(self._store.layers.sync)
         own = manifest is None or any(blob.media_type == OCI_LAYER for blob in blobs)
         if manifest is None:
             manifest = await asyncio.to_thread(self._manifest, config, blobs)

@@ -132,6 +132,7 @@ class Puller:
         layers = self._layers(repository, found.manifest, document, report, cancelled)
         self._store.blobs.put(found.content)
         self._store.blobs.put(found.named.content)
+        self._store.layers.sync()
         return found, layers, config
 
     def _config(self, repository: Repository, manifest: Manifest) -> bytes:

@@ -7,6 +7,7 @@ start from an image finds it mounted, and at the latest by who needs it; it is t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -72,7 +73,8 @@ class Shelf:
 
     def _heard(self, tell: Any, short: str) -> None:
         """In whatever thread."""
-        self._loop.call_soon_threadsafe(tell, short)
+        with contextlib.suppress(RuntimeError):  # the engine has left, and the shelf with it
+            self._loop.call_soon_threadsafe(tell, short)
 
     def _welcome(self, short: str) -> None:
         self._arrived.add(short)

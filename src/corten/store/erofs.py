@@ -28,7 +28,10 @@ from corten.wire.erofs import BLOCK, INODE, SLOT, Inode
 HEADER = 4096
 _BUFFER = 1 << 20
 _MOST_CHUNKS = 1 << 16
-"""Entries of a sparse file's table; with more, its chunks become larger."""
+"""Entries of a sparse file's table, and for each of its pieces; with more, its chunks become larger."""
+_CHUNKS_A_PIECE = 16
+_MOST_TABLES = 64 << 20
+"""Bytes of all tables: a header of a few bytes may speak of a file of any size."""
 _SMALLEST_COPY = 3
 """Of a chunk whose content is copied, in powers of two of blocks: 4 KiB."""
 _LARGEST_CHUNK = 31
@@ -82,6 +85,7 @@ class _Index:
         self._parents: dict[int, Node] = {}
         self._xattrs: dict[int, bytes] = {}
         self._tables: dict[int, _Table] = {}
+        self._table_bytes = 0
         self._next = 0
         """The first free block, once the inodes have theirs."""
 
@@ -141,6 +145,9 @@ class _Index:
         if node.sparse is not None and node.size:
             self._tables[id(node)] = table = _Table.of(node)
             size += table.count * 4
+            self._table_bytes += table.count * 4
+            if self._table_bytes > _MOST_TABLES:
+                raise DataCorrupt("unpack layer: its sparse files are more than a layer's file can have")
         elif _is_inline(node, size):
             size += len(node.target)
             at += -at % BLOCK if at % BLOCK + size > BLOCK else 0  # it may not cross into another block
@@ -206,9 +213,10 @@ class _Table:
         spans = [span for span in node.sparse or () if span[1]]
         blocks = -(-node.size // BLOCK)
         whole = all(at % BLOCK == 0 and (length % BLOCK == 0 or at + length == node.size) for at, length in spans)
-        if whole and blocks <= _MOST_CHUNKS:
+        if spans and whole and blocks <= _MOST_CHUNKS:
             return cls(0, blocks, is_direct=True)
-        bits = max(_SMALLEST_COPY, (blocks // _MOST_CHUNKS).bit_length())
+        most = min(_MOST_CHUNKS, _CHUNKS_A_PIECE * (len(spans) + 1))
+        bits = max(_SMALLEST_COPY, (blocks // most).bit_length())
         if bits > _LARGEST_CHUNK:
             raise DataCorrupt(f"unpack layer: a sparse file of {node.size} bytes")
         return cls(bits, -(-blocks >> bits), is_direct=False)

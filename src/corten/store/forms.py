@@ -63,7 +63,7 @@ class Form(Protocol):
         """Make what a process is to fill, in an empty directory. Raises OSError."""
 
     def settle(self, directory: Path, implied: Iterable[Implied], below: LookUp) -> None:
-        """Let implied directories look as those below do, and have all of it on disk. Raises OSError, CortenError."""
+        """Let implied directories look as those below do. Raises OSError, CortenError."""
 
     def look(self, directory: Path, parts: Parts) -> Look | None:
         """How a directory looks in a layer; None where it has nothing. Raises Hidden, OSError."""

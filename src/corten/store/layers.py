@@ -26,6 +26,7 @@ from corten.store.forms import FILE, ErofsForm, Form, OverlayForm
 from corten.store.privilege import Privilege
 from corten.store.snapshotters import AUTO, Probe
 from corten.store.unpack import MAX_BYTES, Request, Result, Unpacking
+from corten.sys.paths import syncfs
 
 _SHORT = 16
 
@@ -60,6 +61,7 @@ class LayerStore:
             form.name: form for form in (OverlayForm(self._privilege.keep_owners), ErofsForm())
         }
         self._files: dict[str, str] = {}
+        self._is_unsynced = False
         self.published: Callable[[str], None] = lambda _: None
         self.removed: Callable[[str], None] = lambda _: None
         """They hear the short name of a layer that came or is about to go, in whatever thread that is."""
@@ -186,10 +188,35 @@ class LayerStore:
             self._forms[layer.form].settle(staged, implied, below)
         except OSError as error:
             raise CortenError.from_os("publish", f"layer {layer.chain_id}", error) from error
-        (staged / "layer.json").write_text(json.dumps(dataclasses.asdict(layer)))
+        self._write(staged, layer)
         self._files.pop(self.short(layer.chain_id), None)
         self._publish(staged, layer.chain_id)
         self.published(self.short(layer.chain_id))
+
+    def _write(self, staged: Path, layer: Layer) -> None:
+        """What is known of a layer. With a layer that is a file, all of it is on disk then; what is in a directory is
+        for :meth:`sync`."""
+        try:
+            with (staged / "layer.json").open("w") as file:
+                file.write(json.dumps(dataclasses.asdict(layer)))
+                file.flush()
+                os.fsync(file.fileno())
+            _sync_directory(staged)
+        except OSError as error:
+            raise CortenError.from_os("write", f"layer {layer.chain_id}", error) from error
+        self._is_unsynced |= layer.form != "erofs"
+
+    def sync(self) -> None:
+        """Return when the layers that have come are on disk: before an image is said to have them. Raises OSError."""
+        if self._is_unsynced:
+            self._is_unsynced = False
+            descriptor = os.open(self._layers, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                syncfs(descriptor)
+            finally:
+                os.close(descriptor)
+        else:
+            _sync_directory(self._layers)
 
     def remove(self, short: str) -> int:
         """Forget a layer by its short name: it is gone at once, its bytes soon after. How many they are."""
@@ -264,6 +291,14 @@ class Coming:
         )  # fmt: skip
         self._store.publish(self._staged, layer, result)
         return layer
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _parts(path: str) -> tuple[bytes, ...]:

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -25,6 +26,8 @@ from corten.spec.digest import Digest
 
 MAX_BYTES = 256 << 30
 MAX_MEMBERS = 4_000_000
+_MOST_MEMORY = 4 << 30
+"""Bytes of the process: names are held in memory, and a stranger says how many there are."""
 _STEP = 1 << 19
 _MOST_REPORTS = 1000
 """Of the progress of a blob: they have room in a pipe that nobody reads before the blob is there."""
@@ -133,6 +136,8 @@ def _result(answer: dict[str, Any]) -> Result:
 
 def main() -> None:
     """The process: one request in, one answer out."""
+    with contextlib.suppress(OSError, ValueError):  # a lower limit is there already
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
     request = Request(**json.loads(sys.stdin.buffer.readline()))
     try:
         answer = dataclasses.asdict(unpack(request, sys.stdin.buffer, lambda read: _say({"read": read})))

@@ -149,11 +149,11 @@ class Names:
         fields = _SUPERBLOCK.unpack(read(_SUPERBLOCK.size, SUPERBLOCK_AT).ljust(_SUPERBLOCK.size, b"\0"))
         if fields[0] != _MAGIC or fields[3] != BLOCK_BITS:
             raise DataCorrupt("read a layer's index: it has no superblock")
-        self._index, self._root = int(fields[10]), int(fields[5])
+        self._index, self.root = int(fields[10]), int(fields[5])
 
     def way(self, parts: Sequence[bytes]) -> list[Inode]:
         """The root and what is at each part of a path, as far as there is something; symbolic links not followed."""
-        way = [self.inode(self._root)]
+        way = [self.inode(self.root)]
         for part in parts:
             nid = self._entry(way[-1], part) if way[-1].is_directory else None
             if nid is None:

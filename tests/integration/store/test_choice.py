@@ -1,0 +1,57 @@
+"""Which form layers get is found out by trying, and what cannot be had is refused with its reason."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corten.errors import InvalidInput
+from corten.store import snapshotters
+from corten.store.layers import LayerStore
+from corten.store.privilege import Privilege
+
+pytestmark = pytest.mark.root
+
+ORDINARY = Privilege(user_xattrs=True, keep_owners=True)
+ASK = """
+import sys
+from pathlib import Path
+from corten.errors import InvalidInput
+from corten.store.layers import LayerStore
+for wanted in ("auto", "erofs"):
+    try:
+        store = LayerStore(Path(sys.argv[1]) / "root", snapshotter=wanted)
+        print(store.form, "|", store.probe.why)
+    except InvalidInput as error:
+        print("refused", "|", error.message)
+"""
+
+
+def test_an_ordinary_user_has_directories(tmp_path: Path) -> None:
+    assert LayerStore(tmp_path, ORDINARY).form == "overlay"
+    with pytest.raises(InvalidInput, match=r"use snapshotter erofs: it needs the machine's root"):
+        _ = LayerStore(tmp_path, ORDINARY, snapshotter="erofs").form
+
+
+def test_an_overlay_is_no_place_for_files_that_are_mounted(tmp_path: Path) -> None:
+    """A file on an overlay would be a third file system on top of two others: the kernel has a limit of two."""
+    for name in ("lower", "upper", "work", "merged"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    script = f"mount -t overlay overlay -o {options} {tmp_path}/merged && exec \"$@\""
+    command = ["unshare", "--mount", "sh", "-c", script, "sh", sys.executable, "-c", ASK, f"{tmp_path}/merged"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    form, _, why = told[0].partition(" | ")
+    if form == "erofs":
+        pytest.skip("this kernel mounts files of an overlay, too")
+    assert form == "overlay"
+    assert why.startswith("mount a layer's file: ")
+    assert told[1].startswith("refused | use snapshotter erofs: mount a layer's file: ")
+
+
+def test_what_was_tried_leaves_nothing(tmp_path: Path) -> None:
+    snapshotters.probe(tmp_path)
+    assert list(tmp_path.iterdir()) == []
