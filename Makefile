@@ -32,6 +32,7 @@ interop: $(DEV)/.installed ## Run other projects' test suites against dockerd an
 	@scripts/test-deps
 	$(DEV)/bin/python -m tests.interop $(ARGS)
 	$(DEV)/bin/python -m tests.interop.compose
+	$(DEV)/bin/python -m tests.interop.conformance
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

@@ -87,6 +87,7 @@ _NETWORK = {
     "rm": "network:REMOVE",
     "remove": "network:REMOVE",
 }
+_REGISTRY = {"serve": "registry:SERVE"}
 _SYSTEM = {
     "df": "df:DF",
     "events": "events:EVENTS",
@@ -108,6 +109,7 @@ GROUPS = {
     "image": ("Manage images", _IMAGE),
     "manifest": ("Manage manifests and manifest lists of registries", _MANIFEST),
     "network": ("Manage networks", _NETWORK),
+    "registry": ("Be a registry", _REGISTRY),
     "system": ("Manage Corten", _SYSTEM),
     "volume": ("Manage volumes", _VOLUME),
 }
