@@ -216,6 +216,21 @@ async def pinned(request: Request) -> Response:
     return reply([{"Id": image.id, "RepoTags": image.repo_tags} for image in found])
 
 
+@_route("GET", "/corten/images/contents")
+async def contents(request: Request) -> Response:
+    """For a registry of this engine's images."""
+    names = [name for name in request.query.get("names", ()) if name]
+    return reply(await request.services.images.offerings.contents(names))
+
+
+@_route("POST", "/corten/images/{name:path}/pack")
+async def pack(request: Request) -> Response:
+    images = request.services.images
+    async with images.upkeep.adding():
+        image = await images.offerings.pack(request.params["name"])
+    return reply({"Id": image.id})
+
+
 @_route("POST", "/corten/images/{name:path}/pin")
 async def pin(request: Request) -> Response:
     """``pinned=0`` lets it go."""

@@ -89,6 +89,7 @@ _NETWORK = {
     "rm": "network:REMOVE",
     "remove": "network:REMOVE",
 }
+_REGISTRY = {"serve": "registry:SERVE"}
 _SYSTEM = {
     "df": "df:DF",
     "events": "events:EVENTS",
@@ -110,6 +111,7 @@ GROUPS = {
     "image": ("Manage images", _IMAGE),
     "manifest": ("Manage manifests and manifest lists of registries", _MANIFEST),
     "network": ("Manage networks", _NETWORK),
+    "registry": ("Be a registry", _REGISTRY),
     "system": ("Manage Corten", _SYSTEM),
     "volume": ("Manage volumes", _VOLUME),
 }

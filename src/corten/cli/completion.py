@@ -146,7 +146,7 @@ def _volumes(client: Client) -> list[str]:
 
 _IMAGES = (
     "run:RUN", "run:CREATE", "images:REMOVE", "images:TAG", "history:HISTORY", "transfer:SAVE", "pull:PULL",
-    "push:PUSH",
+    "push:PUSH", "registry:SERVE",
 )  # fmt: skip
 _KINDS: dict[str, Callable[[Client], list[str]]] = {
     "image": _images,

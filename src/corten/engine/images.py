@@ -22,6 +22,7 @@ from corten.engine.archive_writer import ArchiveWriter
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
+from corten.engine.offers import Offerings
 from corten.engine.pull import Mirrors, Puller
 from corten.engine.timestamps import parse_timestamp
 from corten.engine.upkeep import Upkeep
@@ -64,6 +65,7 @@ class Images:
         self._pusher = push.Pusher(store)
         self._platform = platforms.of_machine(os.uname().machine)
         self.upkeep = Upkeep(store, self._evict)
+        self.offerings = Offerings(store)
 
     # --- asking
 

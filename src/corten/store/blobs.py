@@ -120,6 +120,11 @@ class BlobStore:
         self._partial = root / "partial"
         self._staging.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    @property
+    def directory(self) -> Path:
+        """Where they are, by algorithm and hex."""
+        return self._blobs
+
     def path(self, digest: Digest) -> Path:
         """Where a blob is, or would be."""
         return self._blobs.joinpath(*digests.split(digest))
