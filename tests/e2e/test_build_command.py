@@ -106,3 +106,44 @@ def test_links_are_told_and_not_followed(shared_engine: Engine, tmp_path: Path) 
     said = shared_engine.cli("build", "-t", "made", str(tmp_path)).check()
     assert "Step 2/2" in said.err
     assert shown(shared_engine, "readlink /c/l; readlink /c/d/m").split() == ["/etc/shadow", "../../../etc/shadow"]
+
+
+def _cache(engine: Engine) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = engine.api("GET", "/v1.51/system/df?type=build-cache").check().json["BuildCache"]
+    return found
+
+
+def test_the_cache_is_told_and_pruned(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/c head -c 300000 /dev/zero > /c/f; cp /c/f /pruned\n"
+    build(shared_engine, tmp_path, dockerfile).check()
+    (step,) = [one for one in _cache(shared_engine) if "/pruned" in str(one["Description"])]
+    assert (step["Type"], step["InUse"], step["Shared"]) == ("regular", False, True)
+    assert int(str(step["Size"])) > 300_000
+    assert "Build Cache" in shared_engine.docker("system", "df").check().out
+    kept = shared_engine.cli("builder", "prune", "-f", "--keep-storage", "1g").check()
+    assert kept.out == "Total reclaimed space: 0B\n"
+    assert "Using cache" in build(shared_engine, tmp_path, dockerfile).check().err
+    shared_engine.docker("rmi", "made").check()
+    assert "Using cache" in build(shared_engine, tmp_path, dockerfile).check().err  # the image's end is not the cache's
+    shared_engine.docker("rmi", "made").check()
+    gone = shared_engine.docker("builder", "prune", "-f").check().out
+    assert str(step["ID"]) in gone
+    assert _cache(shared_engine) == []
+    assert "Using cache" not in build(shared_engine, tmp_path, dockerfile).check().err
+    assert shown(shared_engine, "wc -c < /pruned") == "300000\n"
+
+
+def test_the_same_bits_from_two_engines(shared_engine: Engine, engine: Engine, busybox: str, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox AS one\nWORKDIR /w/x\nRUN mkdir /d && echo a > /d/f && ln /d/f /d/g && date > /dev/null\n"
+        "FROM busybox\nCOPY . /c\nCOPY --from=one /d /d\nADD p.tar /p/\nRUN touch /t && chmod 700 /c/f\nCMD [\"a\"]\n"
+    )
+    files = {"f": "x", "s/g": "y", "p.tar": contexts.archive({"in": "z"})}
+    ids = []
+    for one, where in ((shared_engine, "a"), (engine, "b")):
+        options = ("-q", "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1700000000")
+        said = build(one, tmp_path / where, dockerfile, *options, files=files).check()
+        image = one.api("GET", f"/images/{said.out.strip()}/json").check().json
+        ids.append((image["Id"], image["Descriptor"]["digest"], image["Created"]))
+    assert ids[0] == ids[1]
+    assert ids[0][2].startswith("2023-11-14T22:13:20")

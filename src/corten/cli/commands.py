@@ -92,7 +92,9 @@ _VOLUME = {
     "rm": "volume:REMOVE",
     "remove": "volume:REMOVE",
 }
+_BUILDER = {"build": "build:BUILD", "prune": "prune:CACHE"}
 GROUPS = {
+    "builder": ("Manage builds", _BUILDER),
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
     "network": ("Manage networks", _NETWORK),

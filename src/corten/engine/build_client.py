@@ -8,6 +8,7 @@ build has the content that it had then, which is what git goes by, too; content 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -229,6 +230,12 @@ class ContextMemory:
             self._forget_oldest()
         except OSError as error:
             _log.warning("remember the context %s: %s", name, error)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with contextlib.suppress(OSError):
+            for path in self._directory.iterdir():
+                path.unlink()
 
     def _forget_oldest(self) -> None:
         found = sorted(self._directory.iterdir(), key=lambda path: path.stat().st_mtime)

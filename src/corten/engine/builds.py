@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from corten.build.state import State
 from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_ground import BuildGround, Means
+from corten.engine.build_mounts import Usage
 from corten.engine.build_output import Outputs
 from corten.engine.build_rooms import Terms
+from corten.engine.filters import Filters, check_filters
 from corten.engine.ingest import Report
 from corten.engine.model import HostConfig
 from corten.errors import InvalidInput
@@ -36,6 +39,7 @@ from corten.spec.reference import Reference
 _LARGEST_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
 _NO_LIMITS = HostConfig()
+Told = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ class Build:
                     await self._means.images.tag(known.id, name.familiar)
             return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        image = await self._means.images.add_built(state.document(), blobs, self._request.names, "")
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names)
         return image.id
 
 
@@ -157,6 +161,33 @@ class Builds:
         """The layers (short names) and blobs that builds and their cache need."""
         cached, held = self.means.cache.pins(), self.means.layers.pins()
         return cached[0] | held[0], cached[1] | held[1]
+
+    async def usage(self) -> list[Usage]:
+        """What the cache takes: a row for each step, and for each directory of ``RUN --mount=type=cache``."""
+        held, in_images = self.means.layers.pins()[0], self.means.layers.of_images()
+        rows = [
+            Usage(entry.key, "regular", entry.record.about, entry.size, entry.made, entry.used, entry.hits,
+                  in_use=bool(entry.short) and entry.short in held, shared=entry.short in in_images)
+            for entry in self.means.cache
+        ]  # fmt: skip
+        return [*rows, *await asyncio.to_thread(self.means.mounts.usage)]
+
+    async def prune(self, filters: Filters, kept_bytes: int, used: Iterable[str], told: Told) -> tuple[list[str], int]:
+        """Forget what no build holds and the filters let go; the IDs, and the bytes that came free. ``used`` are the
+        images that containers stand on. Raises InvalidInput."""
+        wanted = check_filters(filters, ("id", "until", "unused-for"))
+        wanted = {**wanted, "until": [*(wanted.get("until") or ()), *(wanted.get("unused-for") or ())]}
+        going = self.means.cache.prunable(wanted, kept_bytes, self.means.layers.pins()[0])
+        keys = [entry.key for entry in going]
+        self.means.cache.forget(keys)
+        reclaimed = await self.means.images.collect(used)
+        if not kept_bytes and not any(wanted.values()):
+            caches = await asyncio.to_thread(self.means.mounts.clear)
+            self.memory.clear()
+            keys, reclaimed = [*keys, *(one.id for one in caches)], reclaimed + sum(one.size for one in caches)
+        for key in keys:
+            told(key)
+        return keys, reclaimed
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[BuildFiles]:

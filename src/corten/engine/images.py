@@ -13,7 +13,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import IO, Any
@@ -66,7 +66,7 @@ class Images:
         """Held while content is added or collected: garbage is what nobody is just about to need."""
         self._collecting = asyncio.Lock()
         self.pins: Callable[[], Pins] = lambda: (set(), set())
-        """Layers (short names) and blobs that are needed, though no image has them; set by the composition."""
+        """Layers (short names) and blobs that are needed by no image's sake; set by the composition."""
 
     # --- asking
 
@@ -375,7 +375,7 @@ class Images:
         while above and not (above.references or above.id in in_use or self._store.children(above.id)):
             rows += self._forget(above)
             above = self._store.by_id(above.parent)
-        await self._collect(id for id, _, _ in users)
+        await self.collect(id for id, _, _ in users)
         return rows
 
     def _forget(self, image: Image) -> Rows:
@@ -383,28 +383,25 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def _collect(self, used: Iterator[str]) -> int:
-        """Delete content that no image and no container needs; the bytes of its blobs."""
+    async def collect(self, used: Iterable[str]) -> int:
+        """Delete content that no image, no container (``used``: their images) and no build needs; the bytes."""
         pinned = set()
         for id in used:
             with contextlib.suppress(NotFound):
                 pinned |= {LayerStore.short(chain_id) for chain_id in self._store.get(id).chain_ids}
         async with self._changing, self._collecting:
             layers, blobs = self.pins()
-            garbage = self._store.garbage(pinned | layers, blobs)
-            return await asyncio.to_thread(self._store.collect, *garbage)
+            return await asyncio.to_thread(self._store.collect, *self._store.garbage(pinned | layers, blobs))
 
     async def settled(self) -> None:
         """Return when what was being collected is gone: what is pinned by now stays."""
-        async with self._collecting:
-            return
+        await self._collecting.acquire()
+        self._collecting.release()
 
-    async def add_built(
-        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str
-    ) -> Image:
+    async def add_built(self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference]) -> Image:
         """Record an image whose layers are here, and name it."""
         async with self._changing:
-            image = await self._ingest.image(config, blobs, (), lambda _: None, parent_image=parent)
+            image = await self._ingest.image(config, blobs, (), lambda _: None)
             for name in names:
                 image = self._store.tag(image.id, name)
         for name in names:
@@ -427,7 +424,7 @@ class Images:
                 rows += self._untag(image, image.references)
                 rows += self._forget(image)
                 told(image.id)
-        reclaimed = await self._collect(iter(used))
+        reclaimed = await self.collect(used)
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})
         return rows, reclaimed
 
