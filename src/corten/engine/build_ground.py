@@ -21,6 +21,7 @@ from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.clock import format_time, now
 from corten.engine.images import Images
+from corten.engine.workshop import Workshop
 from corten.errors import NotFound, Unsupported
 from corten.spec import platform as platforms
 from corten.spec import reference
@@ -38,6 +39,8 @@ class Means:
     rooms: Rooms
     archives: Archives
     mounts: BuildMounts
+    workshop: Workshop
+    """What the works of builds are done in; open while there is a build."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -22,6 +22,7 @@ from corten.build.state import State
 from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_ground import BuildGround, Means
+from corten.engine.build_layers import Hold
 from corten.engine.build_mounts import Usage
 from corten.engine.build_output import Outputs
 from corten.engine.build_rooms import Terms
@@ -146,16 +147,23 @@ class Builds:
         self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
         client: BuildClient | None,
     ) -> AsyncIterator[Build]:  # fmt: skip
-        with self._files() as files, self.means.layers.holding() as hold:
-            own = await context(files)
-            dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
-            platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
-            epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
-            ground = BuildGround(
-                self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-                epoch, secrets,
-            )  # fmt: skip
-            yield Build(request, dockerfile, ground, self.means)
+        async with self.means.workshop.open():
+            with self._files() as files, self.means.layers.holding() as hold:
+                yield await self._understood(request, context, secrets, client, files, hold)
+
+    async def _understood(
+        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
+        client: BuildClient | None, files: BuildFiles, hold: Hold,
+    ) -> Build:  # fmt: skip
+        own = await context(files)
+        dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
+        platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
+        epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
+        ground = BuildGround(
+            self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
+            epoch, secrets,
+        )  # fmt: skip
+        return Build(request, dockerfile, ground, self.means)
 
     def pins(self) -> tuple[set[str], set[Digest]]:
         """The layers (short names) and blobs that builds and their cache need."""
