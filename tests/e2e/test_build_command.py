@@ -11,6 +11,7 @@ import pytest
 from tests.support import contexts
 from tests.support.command import Result
 from tests.support.engine import Engine
+from tests.support.user import User
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -147,3 +148,46 @@ def test_the_same_bits_from_two_engines(shared_engine: Engine, engine: Engine, b
         ids.append((image["Id"], image["Descriptor"]["digest"], image["Created"]))
     assert ids[0] == ids[1]
     assert ids[0][2].startswith("2023-11-14T22:13:20")
+
+
+def _reasons(said: str) -> list[str]:
+    return [line.removeprefix(" ---> Not in the cache: ") for line in said.splitlines() if "Not in the cache" in line]
+
+
+def test_why_a_step_is_not_in_the_cache(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nARG A\nENV B=c\nCOPY d /why\nRUN echo why $A\nWORKDIR /why/x\n"
+
+    def why(dockerfile: str, *options: str, **files: str) -> list[str]:
+        contents = {f"d/{name}": content for name, content in files.items()}
+        return _reasons(build(shared_engine, tmp_path, dockerfile, "--why", *options, files=contents).check().err)
+
+    assert why(dockerfile, f="1", g="2") == ["it has not been built before"] * 3
+    assert why(dockerfile) == []
+    stands = "what it stands on: the base image, or a step before it changed"
+    assert why(dockerfile, f="3", h="4") == ["file f changed", "file h is new", stands, stands]
+    assert why(dockerfile, "--build-arg", "A=1") == ["variable A is new"]
+    assert why(dockerfile.replace("B=c", "B=d"), "--build-arg", "A=2") == ["variable A changed", "variable B changed"]
+    other = dockerfile.replace("why $A", "$A")
+    assert why(other, "--build-arg", "A=2") == ["the command changed", "variable B changed"]
+    assert why(dockerfile, "--build-arg", "A=2", "--no-cache") == ["the cache is not to be used"] * 3
+
+
+def test_stages_are_built_at_the_same_time(shared_engine: Engine, tmp_path: Path) -> None:
+    meeting = "RUN --mount=type=cache,id=meeting,target=/m touch /m/{0}; until [ -e /m/{1} ]; do sleep 0.05; done"
+    dockerfile = (
+        f"FROM busybox AS a\n{meeting.format('a', 'b')}\nFROM busybox AS b\n{meeting.format('b', 'a')}\n"
+        "FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n"
+    )
+    said = build(shared_engine, tmp_path, dockerfile).check().err
+    steps = [line.split()[1] for line in said.splitlines() if line.startswith("Step ")]
+    assert steps == [f"{number}/7" for number in range(1, 8)]  # told one after the other all the same
+
+
+def test_an_ordinary_user(ordinary_user: User, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox\nRUN touch /f && chown 77:77 /f\n"
+        "COPY --chown=alice <<f /copied\nx\nf\nRUN stat -c %u /f /copied; id -u\n"
+    )
+    said = ordinary_user.cli("build", "--network", "none", "-t", "made", "-", stdin=dockerfile.encode()).check()
+    assert "\n77\n1000\n0\n" in said.err
+    assert ordinary_user.cli("run", "--rm", "--network", "none", "made", "stat", "-c", "%u", "/copied").out == "1000\n"

@@ -131,6 +131,7 @@ def _asked(request: Request) -> BuildRequest:
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
+        why=request.flag("why"),
         host=_host(request),
         auths=_auths(request),
     )

@@ -61,6 +61,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "nocache": values.no_cache or None,
         "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
         "pull": values.pull or None,
+        "why": values.why or None,
         "extrahosts": tuple(one.replace("=", ":", 1) for one in values.add_host),
         "cgroupparent": values.cgroup_parent,
         "shmsize": values.shm_size and size(values.shm_size),
@@ -237,6 +238,7 @@ BUILD = Command(
         Option("-t, --tag", LIST, 'Name and optionally a tag in the "name:tag" format'),
         Option("--target", STRING, "Set the target build stage to build"),
         Option("--ulimit", "ulimit", "Ulimit options"),
+        Option("--why", FLAG, "Say of each step that is not in the cache what has changed"),
     ),
     arguments=(1, 1),
 )

@@ -58,6 +58,8 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
+    why: bool = False
+    """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
@@ -78,7 +80,7 @@ class Build:
     async def run(self, report: Report) -> str:
         """The ID of the image. Raises what stopped it."""
         outputs, request = self._outputs, self._request
-        outputs.start(report, self._solver.total, quiet=request.quiet)
+        outputs.start(report, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
         try:
@@ -121,7 +123,7 @@ class Builds:
 
     def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
         """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
-        return self._prepared(request, lambda files: files.index(context), {}, None)
+        return self._prepared(request, lambda files: files.index(context), {}, None, {})
 
     @contextlib.asynccontextmanager
     async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build]:
@@ -136,24 +138,29 @@ class Builds:
             files.keep(own.spool)
             return own
 
-        async with self._prepared(request, context, client.secrets, client) as build:
+        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
+        steps = self.memory.steps(recipe)
+        before = {step: dict(parts) for step, parts in steps.items()}
+        async with self._prepared(request, context, client.secrets, client, steps) as build:
             try:
                 yield build
             finally:
                 self.memory.note(name, client, spools[0], began)
+                if steps != before:
+                    self.memory.keep_steps(recipe, steps)
 
     @contextlib.asynccontextmanager
     async def _prepared(
         self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None,
+        client: BuildClient | None, steps: dict[str, dict[str, str]],
     ) -> AsyncIterator[Build]:  # fmt: skip
         async with self.means.workshop.open():
             with self._files() as files, self.means.layers.holding() as hold:
-                yield await self._understood(request, context, secrets, client, files, hold)
+                yield await self._understood(request, context, secrets, client, files, hold, steps)
 
     async def _understood(
         self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None, files: BuildFiles, hold: Hold,
+        client: BuildClient | None, files: BuildFiles, hold: Hold, steps: dict[str, dict[str, str]],
     ) -> Build:  # fmt: skip
         own = await context(files)
         dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
@@ -161,7 +168,7 @@ class Builds:
         epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
         ground = BuildGround(
             self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-            epoch, secrets,
+            epoch, steps=steps, secrets=secrets,
         )  # fmt: skip
         return Build(request, dockerfile, ground, self.means)
 
