@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -191,3 +192,25 @@ def test_an_ordinary_user(ordinary_user: User, tmp_path: Path) -> None:
     said = ordinary_user.cli("build", "--network", "none", "-t", "made", "-", stdin=dockerfile.encode()).check()
     assert "\n77\n1000\n0\n" in said.err
     assert ordinary_user.cli("run", "--rm", "--network", "none", "made", "stat", "-c", "%u", "/copied").out == "1000\n"
+
+
+def test_outputs(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM scratch\nCOPY f /d/f\nCOPY --chmod=755 f /x\nCOPY l /d/\n"
+    (tmp_path / "c").mkdir()
+    where = contexts.directory(tmp_path / "c", dockerfile, {"f": "content"})
+    (where / "l").mkdir()
+    (where / "l/up").symlink_to("/d/f")
+    local, tar, image = (str(tmp_path / name) for name in ("local", "files.tar", "image.tar"))
+    options = ("-o", local, "-o", f"type=tar,dest={tar}", "-o", f"type=docker,dest={image}")
+    shared_engine.cli("build", "-t", "output", *options, str(where)).check()
+    assert sorted(path.name for path in (tmp_path / "local").iterdir() if path.name in ("d", "x")) == ["d", "x"]
+    assert (tmp_path / "local/d/up").read_text() == "content"
+    assert os.access(tmp_path / "local/x", os.X_OK)
+    with tarfile.open(tar) as archive:
+        assert archive.extractfile("d/f").read() == b"content"  # type: ignore[union-attr]
+    shared_engine.docker("rmi", "output").check()
+    shared_engine.docker("load", "-i", image).check()
+    assert shared_engine.api("GET", "/images/output/json").status == 200
+    assert shared_engine.api("GET", "/containers/json?all=1").json == []
+    refused = shared_engine.cli("build", "-o", "type=nothing", str(where))
+    assert (refused.code, "it takes type=" in refused.err) == (1, True)

@@ -25,9 +25,10 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     where = arguments[0]
     if where == "-" and values.file == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    from .build_output import Output
     from .build_progress import Shown
 
-    shown = Shown(values)
+    shown, outputs = Shown(values), [Output(text) for text in values.output]
     query = _query(values, where)
     if where == "-":
         answer = _from_stdin(context, query)
@@ -38,16 +39,15 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
         code = _from_directory(context, values, query, where, shown)
     if code == 0:
         _finish(values, shown)
+        for output in outputs:
+            output.write(context, shown.id, values.tag)
     return code
 
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    outputs = [one for one in values.output if one not in ("type=image", "type=docker")]
-    if outputs or values.ssh or values.build_context or values.cache_to or values.cache_from:
-        raise InvalidInput(
-            "build: --output (but type=image), --ssh, --build-context, --cache-from and --cache-to are not there yet"
-        )
+    if values.ssh or values.build_context or values.cache_to or values.cache_from:
+        raise InvalidInput("build: --ssh, --build-context, --cache-from and --cache-to are not there yet")
     from .notation import size, ulimit
 
     return {
