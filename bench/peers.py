@@ -149,7 +149,7 @@ def _docker(archive: Path, directory: Path) -> Iterator[Peer]:
     daemon = Dockerd(directory / "dockerd")
     try:
         daemon.start().docker("load", "-i", str(archive)).check()
-        yield CommandLine(["docker"], daemon.environment())
+        yield CommandLine(["docker"], {**daemon.environment(), "DOCKER_BUILDKIT": "0"})
     finally:
         daemon.remove()
 

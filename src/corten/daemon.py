@@ -356,12 +356,15 @@ class Engine:
         from corten.engine.build_mounts import BuildMounts
         from corten.engine.build_rooms import Rooms
         from corten.engine.builds import Builds
+        from corten.engine.workshop import Workshop
 
+        workshop = Workshop(self._spawner)
+        archives = dataclasses.replace(archives, spawner=workshop)
         staging = self._paths.staging
         layers = BuildLayers(store, images, archives, staging)
         rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
         mounts = BuildMounts(archives, staging, self._paths.root / "build-mounts", self._paths.run / "secrets")
-        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts)
+        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts, workshop)
         return Builds(means, staging, ContextMemory(self._paths.root / "contexts"))
 
     def _heard(self, event: Event) -> None:

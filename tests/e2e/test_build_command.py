@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tests.support import contexts
 from tests.support.command import Result
 from tests.support.engine import Engine
+from tests.support.user import User
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -106,3 +108,109 @@ def test_links_are_told_and_not_followed(shared_engine: Engine, tmp_path: Path) 
     said = shared_engine.cli("build", "-t", "made", str(tmp_path)).check()
     assert "Step 2/2" in said.err
     assert shown(shared_engine, "readlink /c/l; readlink /c/d/m").split() == ["/etc/shadow", "../../../etc/shadow"]
+
+
+def _cache(engine: Engine) -> list[dict[str, object]]:
+    found: list[dict[str, object]] = engine.api("GET", "/v1.51/system/df?type=build-cache").check().json["BuildCache"]
+    return found
+
+
+def test_the_cache_is_told_and_pruned(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/c head -c 300000 /dev/zero > /c/f; cp /c/f /pruned\n"
+    build(shared_engine, tmp_path, dockerfile).check()
+    (step,) = [one for one in _cache(shared_engine) if "/pruned" in str(one["Description"])]
+    assert (step["Type"], step["InUse"], step["Shared"]) == ("regular", False, True)
+    assert int(str(step["Size"])) > 300_000
+    assert "Build Cache" in shared_engine.docker("system", "df").check().out
+    kept = shared_engine.cli("builder", "prune", "-f", "--keep-storage", "1g").check()
+    assert kept.out == "Total reclaimed space: 0B\n"
+    assert "Using cache" in build(shared_engine, tmp_path, dockerfile).check().err
+    shared_engine.docker("rmi", "made").check()
+    assert "Using cache" in build(shared_engine, tmp_path, dockerfile).check().err  # the image's end is not the cache's
+    shared_engine.docker("rmi", "made").check()
+    gone = shared_engine.docker("builder", "prune", "-f").check().out
+    assert str(step["ID"]) in gone
+    assert _cache(shared_engine) == []
+    assert "Using cache" not in build(shared_engine, tmp_path, dockerfile).check().err
+    assert shown(shared_engine, "wc -c < /pruned") == "300000\n"
+
+
+def test_the_same_bits_from_two_engines(shared_engine: Engine, engine: Engine, busybox: str, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox AS one\nWORKDIR /w/x\nRUN mkdir /d && echo a > /d/f && ln /d/f /d/g && date > /dev/null\n"
+        "FROM busybox\nCOPY . /c\nCOPY --from=one /d /d\nADD p.tar /p/\nRUN touch /t && chmod 700 /c/f\nCMD [\"a\"]\n"
+    )
+    files = {"f": "x", "s/g": "y", "p.tar": contexts.archive({"in": "z"})}
+    ids = []
+    for one, where in ((shared_engine, "a"), (engine, "b")):
+        options = ("-q", "--no-cache", "--build-arg", "SOURCE_DATE_EPOCH=1700000000")
+        said = build(one, tmp_path / where, dockerfile, *options, files=files).check()
+        image = one.api("GET", f"/images/{said.out.strip()}/json").check().json
+        ids.append((image["Id"], image["Descriptor"]["digest"], image["Created"]))
+    assert ids[0] == ids[1]
+    assert ids[0][2].startswith("2023-11-14T22:13:20")
+
+
+def _reasons(said: str) -> list[str]:
+    return [line.removeprefix(" ---> Not in the cache: ") for line in said.splitlines() if "Not in the cache" in line]
+
+
+def test_why_a_step_is_not_in_the_cache(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nARG A\nENV B=c\nCOPY d /why\nRUN echo why $A\nWORKDIR /why/x\n"
+
+    def why(dockerfile: str, *options: str, **files: str) -> list[str]:
+        contents = {f"d/{name}": content for name, content in files.items()}
+        return _reasons(build(shared_engine, tmp_path, dockerfile, "--why", *options, files=contents).check().err)
+
+    assert why(dockerfile, f="1", g="2") == ["it has not been built before"] * 3
+    assert why(dockerfile) == []
+    stands = "what it stands on: the base image, or a step before it changed"
+    assert why(dockerfile, f="3", h="4") == ["file f changed", "file h is new", stands, stands]
+    assert why(dockerfile, "--build-arg", "A=1") == ["variable A is new"]
+    assert why(dockerfile.replace("B=c", "B=d"), "--build-arg", "A=2") == ["variable A changed", "variable B changed"]
+    other = dockerfile.replace("why $A", "$A")
+    assert why(other, "--build-arg", "A=2") == ["the command changed", "variable B changed"]
+    assert why(dockerfile, "--build-arg", "A=2", "--no-cache") == ["the cache is not to be used"] * 3
+
+
+def test_stages_are_built_at_the_same_time(shared_engine: Engine, tmp_path: Path) -> None:
+    meeting = "RUN --mount=type=cache,id=meeting,target=/m touch /m/{0}; until [ -e /m/{1} ]; do sleep 0.05; done"
+    dockerfile = (
+        f"FROM busybox AS a\n{meeting.format('a', 'b')}\nFROM busybox AS b\n{meeting.format('b', 'a')}\n"
+        "FROM busybox\nCOPY --from=a /etc/passwd /a\nCOPY --from=b /etc/passwd /b\n"
+    )
+    said = build(shared_engine, tmp_path, dockerfile).check().err
+    steps = [line.split()[1] for line in said.splitlines() if line.startswith("Step ")]
+    assert steps == [f"{number}/7" for number in range(1, 8)]  # told one after the other all the same
+
+
+def test_an_ordinary_user(ordinary_user: User, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox\nRUN touch /f && chown 77:77 /f\n"
+        "COPY --chown=alice <<f /copied\nx\nf\nRUN stat -c %u /f /copied; id -u\n"
+    )
+    said = ordinary_user.cli("build", "--network", "none", "-t", "made", "-", stdin=dockerfile.encode()).check()
+    assert "\n77\n1000\n0\n" in said.err
+    assert ordinary_user.cli("run", "--rm", "--network", "none", "made", "stat", "-c", "%u", "/copied").out == "1000\n"
+
+
+def test_outputs(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM scratch\nCOPY f /d/f\nCOPY --chmod=755 f /x\nCOPY l /d/\n"
+    (tmp_path / "c").mkdir()
+    where = contexts.directory(tmp_path / "c", dockerfile, {"f": "content"})
+    (where / "l").mkdir()
+    (where / "l/up").symlink_to("/d/f")
+    local, tar, image = (str(tmp_path / name) for name in ("local", "files.tar", "image.tar"))
+    options = ("-o", local, "-o", f"type=tar,dest={tar}", "-o", f"type=docker,dest={image}")
+    shared_engine.cli("build", "-t", "output", *options, str(where)).check()
+    assert sorted(path.name for path in (tmp_path / "local").iterdir() if path.name in ("d", "x")) == ["d", "x"]
+    assert (tmp_path / "local/d/up").read_text() == "content"
+    assert os.access(tmp_path / "local/x", os.X_OK)
+    with tarfile.open(tar) as archive:
+        assert archive.extractfile("d/f").read() == b"content"  # type: ignore[union-attr]
+    shared_engine.docker("rmi", "output").check()
+    shared_engine.docker("load", "-i", image).check()
+    assert shared_engine.api("GET", "/images/output/json").status == 200
+    assert shared_engine.api("GET", "/containers/json?all=1").json == []
+    refused = shared_engine.cli("build", "-o", "type=nothing", str(where))
+    assert (refused.code, "it takes type=" in refused.err) == (1, True)

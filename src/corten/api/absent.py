@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from corten.api.message import Request, Response, reply
-from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.errors import InvalidInput, NotFound, Unavailable, Unsupported
 
@@ -75,7 +72,7 @@ async def no_plugins(request: Request) -> Response:
     raise Unsupported("install a plugin: Corten has no plugins")
 
 
-# --- builds
+# --- builds by another protocol
 
 
 @_route("POST", "/session")
@@ -95,13 +92,3 @@ async def grpc(request: Request) -> Response:
 @_route("POST", "/build/cancel")
 async def cancel_build(request: Request) -> Response:
     raise Unsupported("cancel a build: a build ends when its client hangs up")
-
-
-@_route("POST", "/build/prune")
-async def prune_builds(request: Request) -> Response:
-    """No builds, no cache: there is nothing to remove."""
-
-    async def work(told: Told) -> dict[str, Any]:
-        return {"CachesDeleted": None, "SpaceReclaimed": 0}
-
-    return await pruned(request, work)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from corten.api.message import Duplex, Hijack, Request, Response
-from corten.api.progress import Report, progress
+from corten.api.progress import Report, Told, progress, pruned
 from corten.api.router import Router
 from corten.engine.model import HostConfig, Ulimit
 from corten.errors import DockerfileError, InvalidInput, Unsupported
@@ -52,6 +52,19 @@ async def build(request: Request) -> Response | Hijack:
         if not done:
             await preparing.__aexit__(None, None, None)
         raise
+
+
+@_route("POST", "/build/prune")
+async def prune(request: Request) -> Response:
+    services = request.services
+    kept = max(request.number(name) or 0 for name in ("reserved-space", "max-used-space", "keep-storage"))
+    used = {container.image for container in services.containers.list(all=True)}
+
+    async def work(told: Told) -> dict[str, Any]:
+        deleted, reclaimed = await services.builds().prune(request.filters(), kept, used, told)
+        return {"CachesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
+
+    return await pruned(request, work)
 
 
 def _followed(request: Request, asked: BuildRequest) -> Hijack:
@@ -118,6 +131,7 @@ def _asked(request: Request) -> BuildRequest:
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
+        why=request.flag("why"),
         host=_host(request),
         auths=_auths(request),
     )

@@ -12,7 +12,7 @@ from corten.api.router import Router
 from corten.api.shapes.containers import summaries
 from corten.api.shapes.images import image_summary
 from corten.api.shapes.system import info_shape, version_shape
-from corten.api.shapes.usage import usage_shape, volume_usage
+from corten.api.shapes.usage import cache_usage, usage_shape, volume_usage
 from corten.api.times import nanoseconds
 from corten.engine.events import Event
 from corten.errors import InvalidInput
@@ -105,6 +105,7 @@ async def disk_usage(request: Request) -> Response:
     if unknown := wanted - {"container", "image", "volume", "build-cache"}:
         raise InvalidInput(f"unknown object type: {min(unknown)}")
     used = await request.services.system.df()
+    used["builds"] = await request.services.builds().usage() if not wanted or "build-cache" in wanted else []
     shape: dict[str, Any] = {}
     if request.version < (1, 53) and not (request.version >= (1, 52) and request.flag("verbose")):
         shape = _legacy_usage(request, used)
@@ -133,7 +134,7 @@ def _legacy_usage(request: Request, used: dict[str, Any]) -> dict[str, Any]:
         ],
         "Containers": summaries(((one, (rw, root)) for one, rw, root in used["containers"]), services, version),
         "Volumes": [volume_usage(*one) for one in used["volumes"]],
-        "BuildCache": [],
+        "BuildCache": [cache_usage(one, version) for one in used["builds"]],
         **({"BuilderSize": 0} if version < (1, 42) else {}),
     }
 

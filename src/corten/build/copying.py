@@ -120,6 +120,15 @@ def fingerprint(chosen: Chosen) -> str:
     return hashed.hexdigest()
 
 
+def prints(chosen: Chosen) -> dict[str, str]:
+    """By path, what each file is known by, in short."""
+    return {path: _print(entry) for path, entry in chosen.rows}
+
+
+def _print(entry: Entry) -> str:
+    return hashlib.sha256(msgspec.json.encode(_without_times(entry))).hexdigest()[:16]
+
+
 def _without_times(entry: Entry) -> tuple[object, ...]:
     link = entry.link.encode("utf-8", "surrogateescape").hex()
     return (

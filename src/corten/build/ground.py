@@ -35,6 +35,8 @@ class Part:
 
     fingerprint: str
     keeps_owner: bool
+    files: Mapping[str, str]
+    """By path, what each is known by; empty where that is not known, or too many."""
     load: Callable[[], Awaitable[tuple[Chosen, Spool]]]
 
 
@@ -90,6 +92,9 @@ class Output(Protocol):
     def cached(self) -> None:
         """The step is in the cache."""
 
+    def why(self, reasons: Sequence[str]) -> None:
+        """Why the step is not in the cache."""
+
     def made(self, id: str) -> None:
         """The step is done; the ID of the image that it would be."""
 
@@ -140,6 +145,9 @@ class Ground(Protocol):
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
         """What an earlier build made under this key, if it is still here."""
+
+    def reasons(self, step: str, parts: Mapping[str, str]) -> Sequence[str]:
+        """What of a step's key is another than the last time; it is remembered for the next."""
 
     async def keep(self, key: str, record: Record, below: Sequence[Layer]) -> None:
         """Remember what was made, and on top of what."""

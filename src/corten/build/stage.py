@@ -20,6 +20,7 @@ from corten.build.files import Entry, Tree
 from corten.build.globs import is_pattern
 from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
+from corten.build.reasons import parts_of
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
@@ -45,7 +46,7 @@ def _part_of(chosen: Chosen, spool: Spool, *, keeps_owner: bool) -> Part:
     async def load() -> tuple[Chosen, Spool]:
         return chosen, spool
 
-    return Part(copying.fingerprint(chosen), keeps_owner, load)
+    return Part(copying.fingerprint(chosen), keeps_owner, copying.prints(chosen), load)
 
 
 class Other:
@@ -63,6 +64,7 @@ class StageRun:
     ) -> None:
         self._ground, self._options, self._output, self._other = ground, options, output, other
         self.state, self.scope = state, scope
+        self._name, self._number = name, 0
         self._fresh = options.no_cache or name in options.no_cache_filter
 
     async def do(self, instruction: Instruction) -> None:
@@ -97,11 +99,14 @@ class StageRun:
 
     # --- the cache
 
-    async def _made(self, key: str, about: str, make: Callable[[], Any]) -> Record:
+    async def _made(self, key: str, about: str, parts: Mapping[str, str], make: Callable[[], Any]) -> Record:
         """What a step makes: by the cache, or anew."""
+        self._number += 1
+        reasons = self._ground.reasons(f"{self._name} {self._number}", parts)
         if not self._fresh and (record := await self._ground.find(key, self.state.layers)) is not None:
             self._output.cached()
             return record
+        self._output.why(["the cache is not to be used"] if self._fresh else reasons)
         layer: Layer | None = await make()
         created = self._ground.moment()
         if layer is not None:
@@ -121,7 +126,7 @@ class StageRun:
         key = keys.of_command(self.state.chain, command, self._options.extra)
         shown = " ".join([*self.scope.in_history(), *command.words])
         record = await self._made(
-            key, f"RUN {' '.join(command.words)}",
+            key, f"RUN {' '.join(command.words)}", _parts_of_command(self.state.chain, command, self._options.extra),
             lambda: self._ground.run(self.state.layers, command, self._output),
         )  # fmt: skip
         self._after(record, f"RUN {shown}")
@@ -183,7 +188,8 @@ class StageRun:
         path = posixpath.normpath(posixpath.join("/", self.state.config.get("WorkingDir") or "/", one.path))
         path = "/" + path.lstrip("/")
         key = keys.key_of("workdir", chain=self.state.chain, path=path)
-        record = await self._made(key, f"WORKDIR {path}", lambda: self._directory(path))
+        parts = parts_of("workdir", chain=self.state.chain, path=path)
+        record = await self._made(key, f"WORKDIR {path}", parts, lambda: self._directory(path))
         self._after(record, f"WORKDIR {path}", WorkingDir=path)
 
     async def _directory(self, path: str) -> Layer | None:
@@ -218,7 +224,14 @@ class StageRun:
             epoch=self._ground.epoch,
         )  # fmt: skip
         shown = _history(one)
-        record = await self._made(key, shown, lambda: self._copy(one, parts, destination, below))
+        files: dict[str, str] = {}
+        for part in parts:
+            files |= part.files or {"": part.fingerprint}
+        named = parts_of(
+            one.keyword, chain="" if one.link else self.state.chain, destination=destination, owner=one.chown,
+            mode=one.chmod, epoch=self._ground.epoch, file=files,
+        )  # fmt: skip
+        record = await self._made(key, shown, named, lambda: self._copy(one, parts, destination, below))
         self._after(record, shown)
 
     async def _copy(
@@ -288,7 +301,7 @@ class StageRun:
         chain = [layer.diff_id for layer in layers]
         key = keys.key_of("gather", chain=chain, sources=sources, exclude=exclude, parents=parents)
         if (known := await self._ground.find(key, ())) is not None:
-            return Part(known.about, True, load)
+            return Part(known.about, True, {}, load)
         chosen, spool = await load()
         part = _part_of(chosen, spool, keeps_owner=True)
         await self._ground.keep(key, Record(None, self._ground.moment(), part.fingerprint), ())
@@ -326,6 +339,15 @@ class StageRun:
                 return _part_of(copying.choose(inner.tree, ["."]), inner.spool, keeps_owner=True)
         sources = ["."] if is_tree else files.tree.names("")
         return _part_of(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, keeps_owner=False)
+
+
+def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> dict[str, str]:
+    return parts_of(
+        "RUN", chain=chain, words=command.words, variable=dict(command.variables), user=command.user,
+        directory=command.working_directory, network=command.network,
+        mounts=[[str(one.mount), one.part.fingerprint if one.part else ""] for one in command.mounts],
+        script=command.script.data if command.script else "", **extra,
+    )  # fmt: skip
 
 
 def _may_be_archive(tree: Tree, path: str) -> bool:

@@ -25,9 +25,10 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     where = arguments[0]
     if where == "-" and values.file == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
+    from .build_output import Output
     from .build_progress import Shown
 
-    shown = Shown(values)
+    shown, outputs = Shown(values), [Output(text) for text in values.output]
     query = _query(values, where)
     if where == "-":
         answer = _from_stdin(context, query)
@@ -38,16 +39,15 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
         code = _from_directory(context, values, query, where, shown)
     if code == 0:
         _finish(values, shown)
+        for output in outputs:
+            output.write(context, shown.id, values.tag)
     return code
 
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    outputs = [one for one in values.output if one not in ("type=image", "type=docker")]
-    if outputs or values.ssh or values.build_context or values.cache_to or values.cache_from:
-        raise InvalidInput(
-            "build: --output (but type=image), --ssh, --build-context, --cache-from and --cache-to are not there yet"
-        )
+    if values.ssh or values.build_context or values.cache_to or values.cache_from:
+        raise InvalidInput("build: --ssh, --build-context, --cache-from and --cache-to are not there yet")
     from .notation import size, ulimit
 
     return {
@@ -61,6 +61,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "nocache": values.no_cache or None,
         "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
         "pull": values.pull or None,
+        "why": values.why or None,
         "extrahosts": tuple(one.replace("=", ":", 1) for one in values.add_host),
         "cgroupparent": values.cgroup_parent,
         "shmsize": values.shm_size and size(values.shm_size),
@@ -237,6 +238,7 @@ BUILD = Command(
         Option("-t, --tag", LIST, 'Name and optionally a tag in the "name:tag" format'),
         Option("--target", STRING, "Set the target build stage to build"),
         Option("--ulimit", "ulimit", "Ulimit options"),
+        Option("--why", FLAG, "Say of each step that is not in the cache what has changed"),
     ),
     arguments=(1, 1),
 )

@@ -111,6 +111,9 @@ class _Live(_Plain):
             self._step, self._since, self._cached = text.removeprefix("Step ").rstrip("\n"), time.monotonic(), False
         elif text == " ---> Using cache\n":
             self._cached = True
+        elif text.startswith(" ---> Not in the cache: "):
+            self.clear()
+            sys.stderr.write(f"   {text.removeprefix(' ---> ')}")
         elif text.startswith(" ---> "):
             return
         elif text.startswith("Successfully "):

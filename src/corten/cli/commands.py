@@ -106,7 +106,9 @@ _VOLUME = {
     "rm": "volume:REMOVE",
     "remove": "volume:REMOVE",
 }
+_BUILDER = {"build": "build:BUILD", "prune": "prune:CACHE"}
 GROUPS = {
+    "builder": ("Manage builds", _BUILDER),
     "container": ("Manage containers", _CONTAINER),
     "image": ("Manage images", _IMAGE),
     "manifest": ("Manage manifests and manifest lists of registries", _MANIFEST),

@@ -65,6 +65,13 @@ _NETWORKS = _Kind(
     _names("NetworksDeleted"),
 )
 
+_CACHE = _Kind(
+    "build",
+    "Deleted build cache objects:",
+    "WARNING! This will remove all build cache that no build uses.",
+    _names("CachesDeleted"),
+)
+
 
 def _confirmed(context: Context, values: Values, warning: str) -> bool:
     """Whether the user agrees, who need not be asked with ``--force``."""
@@ -106,6 +113,20 @@ def networks(context: Context, values: Values, arguments: list[str]) -> int:
     return _one(context, values, _NETWORKS, _NETWORKS.warning, filters(values.filter) or {})
 
 
+def cache(context: Context, values: Values, arguments: list[str]) -> int:
+    """``builder prune``: what of the cache no build uses; with ``--keep-storage`` the latest of it stays."""
+    if not _confirmed(context, values, _CACHE.warning):
+        return 0
+    from .notation import size
+
+    query = {"filters": filters(values.filter), "keep-storage": values.keep_storage and size(values.keep_storage)}
+    answer = context.client.post("/build/prune", query)
+    if lines := _CACHE.shown(answer):
+        context.out("\n".join([_CACHE.title, *lines, ""]))
+    context.out(f"Total reclaimed space: {human_size(int(answer.get('SpaceReclaimed') or 0))}")
+    return 0
+
+
 def system(context: Context, values: Values, arguments: list[str]) -> int:
     """``system prune``."""
     removed = [
@@ -113,6 +134,7 @@ def system(context: Context, values: Values, arguments: list[str]) -> int:
         "  - all networks not used by at least one container",
         *(["  - all anonymous volumes not used by at least one container"] if values.volumes else []),
         "  - all images without at least one container associated to them" if values.all else "  - all dangling images",
+        "  - unused build cache",
     ]
     if not _confirmed(context, values, "\n".join(["WARNING! This will remove:", *removed, ""])):
         return 0
@@ -122,6 +144,8 @@ def system(context: Context, values: Values, arguments: list[str]) -> int:
     if values.volumes:
         reclaimed += _VOLUMES.prune(context, wanted or None)
     reclaimed += _IMAGES.prune(context, {**wanted, "dangling": ["false" if values.all else "true"]})
+    if not any(name.startswith("label") for name in wanted):  # a step of a build has none
+        reclaimed += _CACHE.prune(context, wanted or None)
     context.out(f"Total reclaimed space: {human_size(reclaimed)}")
     return 0
 
@@ -142,6 +166,17 @@ VOLUMES = Command(
     (Option("-a, --all", FLAG, "Remove all unused volumes, not just anonymous ones"), _FILTER, _FORCE),
 )
 NETWORKS = Command(networks, "Remove all unused networks", "[OPTIONS]", (_FILTER, _FORCE))
+CACHE = Command(
+    cache,
+    "Remove build cache",
+    "[OPTIONS]",
+    (
+        Option("-a, --all", FLAG, "Accepted for compatibility: all that no build uses goes"),
+        _FILTER,
+        _FORCE,
+        Option("--keep-storage", "bytes", "Amount of disk space to keep for cache"),
+    ),
+)
 SYSTEM = Command(
     system,
     "Remove unused data",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 
 import msgspec
 
 from corten.build.ground import Record
 from corten.build.state import Layer
 from corten.engine.database import Database, Table
+from corten.engine.filters import Filters
+from corten.engine.timestamps import parse_timestamp
 from corten.spec import digest as digests
 from corten.spec.digest import Digest
 from corten.store.layers import LayerStore
@@ -26,6 +28,14 @@ class CacheEntry(msgspec.Struct, frozen=True):
     made: float = 0.0
     used: float = 0.0
     hits: int = 0
+
+    @property
+    def short(self) -> str:
+        """The short name of its layer; '' for a step that made none."""
+        if self.record.layer is None:
+            return ""
+        chain = digests.chain_ids(map(Digest, [*self.below, self.record.layer.diff_id]))
+        return LayerStore.short(chain[-1])
 
 
 class BuildCache:
@@ -59,13 +69,25 @@ class BuildCache:
         for key in keys:
             self._entries.pop(key, None)
 
+    def prunable(self, wanted: Filters, kept_bytes: int, held: Container[str]) -> list[CacheEntry]:
+        """Those that pass the filters (id, until) and no build holds, the least recently used first; as many of the
+        latest stay as have ``kept_bytes`` together. Raises InvalidInput."""
+        before = min((parse_timestamp(text) for text in wanted.get("until") or ()), default=None)
+        ids = wanted.get("id") or ()
+        kept, found = 0, []
+        for entry in sorted(self._entries.values(), key=lambda one: -one.used):
+            kept += entry.size
+            passes = (before is None or entry.used * 1e9 < before) and (not ids or entry.key in ids)
+            if passes and entry.short not in held and (not kept_bytes or kept > kept_bytes):
+                found.append(entry)
+        return found[::-1]
+
     def pins(self) -> tuple[set[str], set[Digest]]:
         """The layers (short names) and blobs that the cache needs."""
         layers: set[str] = set()
         blobs: set[Digest] = set()
         for entry in self._entries.values():
             if entry.record.layer is not None:
-                chain = digests.chain_ids(map(Digest, [*entry.below, entry.record.layer.diff_id]))
-                layers.add(LayerStore.short(chain[-1]))
+                layers.add(entry.short)
                 blobs.add(Digest(entry.record.layer.digest))
         return layers, blobs

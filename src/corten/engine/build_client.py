@@ -8,6 +8,7 @@ build has the content that it had then, which is what git goes by, too; content 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import logging
@@ -218,17 +219,35 @@ class ContextMemory:
             for number, one in enumerate(client.listed())
             if number in spool.known and max(one.mtime, one.ctime) < before - _SETTLED
         }
-        if not rows or rows == self._read(name):
-            return
-        path = self._path(name)
+        if rows and rows != self._read(name):
+            self._write(self._path(name), rows)
+
+    def steps(self, recipe: str) -> dict[str, dict[str, str]]:
+        """By step, what its key was made of when this recipe was built the last time."""
+        try:
+            return msgspec.json.decode(self._path(recipe, "steps").read_bytes(), type=dict[str, dict[str, str]])
+        except (OSError, msgspec.DecodeError):
+            return {}
+
+    def keep_steps(self, recipe: str, steps: dict[str, dict[str, str]]) -> None:
+        """Remember that."""
+        self._write(self._path(recipe, "steps"), steps)
+
+    def _write(self, path: Path, value: object) -> None:
         try:
             self._directory.mkdir(mode=0o700, exist_ok=True)
             staged = path.with_suffix(".new")
-            staged.write_bytes(msgspec.json.encode(rows))
+            staged.write_bytes(msgspec.json.encode(value))
             staged.rename(path)
             self._forget_oldest()
-        except OSError as error:
-            _log.warning("remember the context %s: %s", name, error)
+        except (OSError, UnicodeEncodeError) as error:
+            _log.warning("remember a build: %s", error)
+
+    def clear(self) -> None:
+        """Forget all."""
+        with contextlib.suppress(OSError):
+            for path in self._directory.iterdir():
+                path.unlink()
 
     def _forget_oldest(self) -> None:
         found = sorted(self._directory.iterdir(), key=lambda path: path.stat().st_mtime)
@@ -242,8 +261,8 @@ class ContextMemory:
         except (OSError, msgspec.DecodeError):  # nothing is remembered: all is asked for
             return {}
 
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.json"
+    def _path(self, name: str, kind: str = "files") -> Path:
+        return self._directory / f"{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.{kind}"
 
 
 def _inside(path: str) -> str:

@@ -12,6 +12,7 @@ from corten.build.files import Entry
 from corten.build.ground import Command, Files, Output, Record, Spool
 from corten.build.indexing import carried, uncarried
 from corten.build.instructions import HereDocument
+from corten.build.reasons import differences
 from corten.build.state import Layer, State, of_image
 from corten.engine.archives import Archives
 from corten.engine.build_cache import BuildCache
@@ -21,6 +22,7 @@ from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.clock import format_time, now
 from corten.engine.images import Images
+from corten.engine.workshop import Workshop
 from corten.errors import NotFound, Unsupported
 from corten.spec import platform as platforms
 from corten.spec import reference
@@ -38,6 +40,8 @@ class Means:
     rooms: Rooms
     archives: Archives
     mounts: BuildMounts
+    workshop: Workshop
+    """What the works of builds are done in; open while there is a build."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -54,6 +58,8 @@ class BuildGround:
     pull: bool = False
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     epoch_seconds: int | None = None
+    steps: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
+    """By step, what its key was made of the last time."""
     secrets: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
     _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
 
@@ -172,6 +178,12 @@ class BuildGround:
             return None
         self.means.cache.used(entry)
         return entry.record
+
+    def reasons(self, step: str, parts: Mapping[str, str]) -> Sequence[str]:
+        """What of a step's key is another than the last time."""
+        before = self.steps.get(step)
+        self.steps[step] = dict(parts)
+        return differences(before, parts)
 
     async def keep(self, key: str, record: Record, below: Sequence[Layer]) -> None:
         """Remember what was made, and on top of what."""

@@ -49,6 +49,10 @@ class BuildLayers:
         """The layers (short names) and blobs that builds hold."""
         return set(self._layers), set(self._blobs)
 
+    def of_images(self) -> set[str]:
+        """The short names of the layers that images have."""
+        return {LayerStore.short(one) for image in self._store.images() for one in image.chain_ids}
+
     @contextlib.contextmanager
     def holding(self) -> Iterator[Hold]:
         """What one build holds, until it ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -21,6 +22,7 @@ from corten.engine.archives import Archives
 from corten.engine.build_files import FileSpool
 from corten.engine.build_layers import row_of
 from corten.engine.model import MountRequest
+from corten.engine.trees import size_of
 from corten.errors import CortenError, InvalidInput, NotFound, Unsupported
 
 _SECRETS = "/run/secrets"
@@ -40,6 +42,21 @@ class Mounted:
         return tuple(mount.target for mount in self.mounts)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What something of the cache takes: bytes, times in seconds since 1970."""
+
+    id: str
+    type: str
+    about: str
+    size: int
+    made: float
+    used: float
+    hits: int = 0
+    in_use: bool = False
+    shared: bool = False
+
+
 class BuildMounts:
     """Those of one engine. Caches are kept below ``caches``; secrets are files below ``secrets``, of the run directory,
     for as long as a command runs."""
@@ -47,6 +64,7 @@ class BuildMounts:
     def __init__(self, archives: Archives, staging: Path, caches: Path, secrets: Path) -> None:
         self._archives, self._staging, self._caches, self._secrets = archives, staging, caches, secrets
         self._locks: dict[str, asyncio.Lock] = {}
+        self._users: collections.Counter[str] = collections.Counter()
 
     @contextlib.asynccontextmanager
     async def shown(self, command: Command, secrets: Mapping[str, bytes]) -> AsyncIterator[Mounted]:
@@ -70,6 +88,26 @@ class BuildMounts:
             if command.script is not None:
                 mounts.append(self._script(stack, command.script))
             yield Mounted(tuple(mounts), variables)
+
+    def usage(self) -> list[Usage]:
+        """The caches. Takes long: call it in a thread."""
+        found = []
+        for path in sorted(self._caches.iterdir()) if self._caches.exists() else ():
+            status = path.stat()
+            found.append(
+                Usage(path.name, "exec.cachemount", "RUN --mount=type=cache", size_of(path), status.st_ctime,
+                      status.st_mtime, in_use=path.name in +self._users)
+            )  # fmt: skip
+        return found
+
+    def clear(self) -> list[Usage]:
+        """Remove the caches that no command uses; those that went. In a thread, too."""
+        gone = [one for one in self.usage() if not one.in_use]
+        for one in gone:
+            grave = self._staging / f"cache-{one.id}"
+            os.rename(self._caches / one.id, grave)
+            shutil.rmtree(grave, ignore_errors=True)
+        return gone
 
     # --- kinds
 
@@ -116,6 +154,8 @@ class BuildMounts:
             name = next(one for one in _numbered(name) if one not in self._locks or not self._locks[one].locked())
         if mount.sharing in ("private", "locked"):
             await stack.enter_async_context(self._locks.setdefault(name, asyncio.Lock()))
+        self._users[name] += 1
+        stack.callback(self._users.subtract, [name])
         path = self._caches / name
         try:
             self._caches.mkdir(mode=0o700, exist_ok=True)

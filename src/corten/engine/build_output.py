@@ -3,7 +3,7 @@ other: a later one's lines wait until the earlier ones are through."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from corten.engine.ingest import Report
@@ -21,10 +21,11 @@ class Outputs:
         self._report: Report | None = None
         self._quiet = False
         self.total = 0
+        self.explains = False
 
-    def start(self, report: Report, total: int, *, quiet: bool) -> None:
-        """From now on, tell."""
-        self._report, self._quiet, self.total = report, quiet, total
+    def start(self, report: Report, total: int, *, quiet: bool, why: bool) -> None:
+        """From now on, tell; with ``why`` also why a step is not in the cache."""
+        self._report, self._quiet, self.total, self.explains = report, quiet, total, why
 
     def of(self, place: int) -> StageOutput:
         """That of a stage; those before it are there as well."""
@@ -95,6 +96,11 @@ class StageOutput:
     def cached(self) -> None:
         """The step was made before."""
         self.say(" ---> Using cache")
+
+    def why(self, reasons: Sequence[str]) -> None:
+        """Why it is not."""
+        for reason in reasons if self._outputs.explains else ():
+            self.say(f" ---> Not in the cache: {reason}")
 
     def made(self, id: str) -> None:
         """The step is done."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,11 @@ from corten.build.state import State
 from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_ground import BuildGround, Means
+from corten.engine.build_layers import Hold
+from corten.engine.build_mounts import Usage
 from corten.engine.build_output import Outputs
 from corten.engine.build_rooms import Terms
+from corten.engine.filters import Filters, check_filters
 from corten.engine.ingest import Report
 from corten.engine.model import HostConfig
 from corten.errors import InvalidInput
@@ -36,6 +40,7 @@ from corten.spec.reference import Reference
 _LARGEST_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
 _NO_LIMITS = HostConfig()
+Told = Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
+    why: bool = False
+    """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
@@ -73,7 +80,7 @@ class Build:
     async def run(self, report: Report) -> str:
         """The ID of the image. Raises what stopped it."""
         outputs, request = self._outputs, self._request
-        outputs.start(report, self._solver.total, quiet=request.quiet)
+        outputs.start(report, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
         try:
@@ -101,7 +108,7 @@ class Build:
                     await self._means.images.tag(known.id, name.familiar)
             return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        image = await self._means.images.add_built(state.document(), blobs, self._request.names, "")
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names)
         return image.id
 
 
@@ -116,7 +123,7 @@ class Builds:
 
     def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
         """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
-        return self._prepared(request, lambda files: files.index(context), {}, None)
+        return self._prepared(request, lambda files: files.index(context), {}, None, {})
 
     @contextlib.asynccontextmanager
     async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build]:
@@ -131,32 +138,71 @@ class Builds:
             files.keep(own.spool)
             return own
 
-        async with self._prepared(request, context, client.secrets, client) as build:
+        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
+        steps = self.memory.steps(recipe)
+        before = {step: dict(parts) for step, parts in steps.items()}
+        async with self._prepared(request, context, client.secrets, client, steps) as build:
             try:
                 yield build
             finally:
                 self.memory.note(name, client, spools[0], began)
+                if steps != before:
+                    self.memory.keep_steps(recipe, steps)
 
     @contextlib.asynccontextmanager
     async def _prepared(
         self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None,
+        client: BuildClient | None, steps: dict[str, dict[str, str]],
     ) -> AsyncIterator[Build]:  # fmt: skip
-        with self._files() as files, self.means.layers.holding() as hold:
-            own = await context(files)
-            dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
-            platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
-            epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
-            ground = BuildGround(
-                self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-                epoch, secrets,
-            )  # fmt: skip
-            yield Build(request, dockerfile, ground, self.means)
+        async with self.means.workshop.open():
+            with self._files() as files, self.means.layers.holding() as hold:
+                yield await self._understood(request, context, secrets, client, files, hold, steps)
+
+    async def _understood(
+        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
+        client: BuildClient | None, files: BuildFiles, hold: Hold, steps: dict[str, dict[str, str]],
+    ) -> Build:  # fmt: skip
+        own = await context(files)
+        dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
+        platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
+        epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
+        ground = BuildGround(
+            self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
+            epoch, steps=steps, secrets=secrets,
+        )  # fmt: skip
+        return Build(request, dockerfile, ground, self.means)
 
     def pins(self) -> tuple[set[str], set[Digest]]:
         """The layers (short names) and blobs that builds and their cache need."""
         cached, held = self.means.cache.pins(), self.means.layers.pins()
         return cached[0] | held[0], cached[1] | held[1]
+
+    async def usage(self) -> list[Usage]:
+        """What the cache takes: a row for each step, and for each directory of ``RUN --mount=type=cache``."""
+        held, in_images = self.means.layers.pins()[0], self.means.layers.of_images()
+        rows = [
+            Usage(entry.key, "regular", entry.record.about, entry.size, entry.made, entry.used, entry.hits,
+                  in_use=bool(entry.short) and entry.short in held, shared=entry.short in in_images)
+            for entry in self.means.cache
+        ]  # fmt: skip
+        return [*rows, *await asyncio.to_thread(self.means.mounts.usage)]
+
+    async def prune(self, filters: Filters, kept_bytes: int, used: Iterable[str], told: Told) -> tuple[list[str], int]:
+        """Forget what no build holds and the filters let go; the IDs, and the bytes that came free. ``used`` are the
+        images that containers stand on. Raises InvalidInput."""
+        wanted = check_filters(filters, ("id", "until", "unused-for"))
+        wanted = {**wanted, "until": [*(wanted.get("until") or ()), *(wanted.get("unused-for") or ())]}
+        going = self.means.cache.prunable(wanted, kept_bytes, self.means.layers.pins()[0])
+        keys = [entry.key for entry in going]
+        self.means.cache.forget(keys)
+        reclaimed = await self.means.images.upkeep.collect(used)
+        if not kept_bytes and not any(wanted.values()):
+            caches = await asyncio.to_thread(self.means.mounts.clear)
+            self.memory.clear()
+            keys, reclaimed = [*keys, *(one.id for one in caches)], reclaimed + sum(one.size for one in caches)
+        for key in keys:
+            told(key)
+        return keys, reclaimed
 
     @contextlib.contextmanager
     def _files(self) -> Iterator[BuildFiles]:

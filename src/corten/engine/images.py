@@ -414,12 +414,10 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def add_built(
-        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str
-    ) -> Image:
+    async def add_built(self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference]) -> Image:
         """Record an image whose layers are here, and name it."""
         async with self.upkeep.adding() as added:
-            image = await self._ingest.image(config, blobs, (), lambda _: None, parent_image=parent)
+            image = await self._ingest.image(config, blobs, (), lambda _: None)
             for name in names:
                 image = self._store.tag(image.id, name)
             added.append(image)

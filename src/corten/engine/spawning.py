@@ -123,6 +123,13 @@ class Spawner:
         if self._process is not None:
             self._process.kill()
             _log.warning("spawner %d died (status %d): starting another", self.pid, self._process.wait())
+        self._fail_all()
+        self.start()
+        if self.restarted is not None:
+            self.restarted()
+
+    def _fail_all(self) -> None:
+        """Nobody answers any more what was asked."""
         error = Unavailable("ask the spawner: it died")
         waiting: list[asyncio.Future[Any]] = [*self._pending.values(), *self._awaited.values()]
         for future in waiting:
@@ -131,9 +138,6 @@ class Spawner:
         self._pending.clear()
         self._awaited.clear()
         self._statuses.clear()
-        self.start()
-        if self.restarted is not None:
-            self.restarted()
 
     def stop(self) -> None:
         """Hang up: it leaves, its monitors go on."""

@@ -153,8 +153,18 @@ def _work(message: Message, descriptors: list[int]) -> int:
     return workers.work(message["work"])(message["args"], descriptors)
 
 
+def _keep_shop(message: Message, descriptors: list[int]) -> int:
+    """Fork workers for another channel, with everything imported that works on files need: for who has many of them."""
+    process.set_name("corten-workshop")
+    from corten.spawner import archives  # noqa: F401
+
+    with socket.socket(fileno=descriptors[0]) as channel:
+        Spawner(channel).run()
+    return 0
+
+
 _ROLES: dict[str, Callable[[Message, list[int]], int]] = {
-    "stand-by": _stand_by, "replace": _replace, "work": _work, "helper": _help,
+    "stand-by": _stand_by, "replace": _replace, "work": _work, "workshop": _keep_shop, "helper": _help,
 }  # fmt: skip
 
 

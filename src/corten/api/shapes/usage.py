@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 from corten.api.shapes.configs import Version
 from corten.api.shapes.containers import summaries
 from corten.api.shapes.images import image_summary
+from corten.engine.clock import format_time
 from corten.engine.model import Volume
 
 if TYPE_CHECKING:
     from corten.api.services import Services
+    from corten.engine.build_mounts import Usage
 
 
 def volume_shape(volume: Volume) -> dict[str, Any]:
@@ -31,6 +33,22 @@ def volume_usage(volume: Volume, size: int, references: int) -> dict[str, Any]:
     return {**volume_shape(volume), "UsageData": {"Size": size, "RefCount": references}}
 
 
+def cache_usage(one: Usage, version: Version) -> dict[str, Any]:
+    """``BuildCache``."""
+    shape = {
+        "ID": one.id,
+        "Type": one.type,
+        "Description": one.about,
+        "InUse": one.in_use,
+        "Shared": one.shared,
+        "Size": one.size,
+        "CreatedAt": format_time(int(one.made * 1e9)),
+        "LastUsedAt": format_time(int(one.used * 1e9)),
+        "UsageCount": one.hits,
+    }
+    return {**shape, "Parents": None} if version >= (1, 42) else {**shape, "Parent": ""}
+
+
 def usage_shape(
     services: Services, used: dict[str, Any], version: Version, *, verbose: bool
 ) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -43,14 +61,14 @@ def usage_shape(
         "image": ("ImageUsage", {**_counted(images), "TotalSize": used["layers"]}),
         "container": ("ContainerUsage", _counted(containers)),
         "volume": ("VolumeUsage", _counted(volumes)),
-        "build-cache": ("BuildCacheUsage", _counted([])),
+        "build-cache": ("BuildCacheUsage", _counted([(one.in_use or one.shared, one.size) for one in used["builds"]])),
     }
     if verbose:
         items: dict[str, list[dict[str, Any]]] = {
             "image": [image_summary(image, services, version, shared=shared) for image, _, shared in used["images"]],
             "container": summaries(((one, (rw, root)) for one, rw, root in used["containers"]), services, version),
             "volume": [volume_usage(*one) for one in used["volumes"]],
-            "build-cache": [],
+            "build-cache": [cache_usage(one, version) for one in used["builds"]],
         }
         for kind, (_, shape) in shapes.items():
             shape["Items"] = items[kind]

@@ -1,0 +1,31 @@
+"""Why a step is not in the cache."""
+
+from __future__ import annotations
+
+from corten.build.reasons import differences, parts_of
+
+
+def test_members_are_named() -> None:
+    before = parts_of("RUN", words=["a"], variable={"A": "1", "B": "2"})
+    now = parts_of("RUN", words=["b"], variable={"A": "1", "B": "3", "C": "4"})
+    assert differences(before, now) == ["the command changed", "variable B changed", "variable C is new"]
+    assert differences(now, before) == ["the command changed", "variable B changed", "variable C is gone"]
+
+
+def test_nothing_new_and_nothing_known() -> None:
+    parts = parts_of("COPY", destination="/a")
+    assert differences(parts, parts) == ["its result is not in the cache any more"]
+    assert differences(None, parts) == ["it has not been built before"]
+
+
+def test_what_is_long_is_cut() -> None:
+    before = parts_of("COPY", file={str(number): "1" for number in range(20)})
+    now = parts_of("COPY", file={str(number): "2" for number in range(20)})
+    found = differences(before, now)
+    assert (len(found), found[-1]) == (9, "and 12 more")
+    many = parts_of("COPY", file={str(number): "1" for number in range(6000)})
+    assert sorted(many) == ["file", "kind"]
+
+
+def test_long_values_are_known_by_their_digest() -> None:
+    assert len(parts_of("RUN", script="x" * 1000)["script"]) == 64
