@@ -443,6 +443,7 @@ class Engine:
             self._networks.remove_from_host()
         self._networks.close()
         self._spawner.stop()
+        self._records.settle()
         self._database.close()
 
 

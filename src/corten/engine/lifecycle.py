@@ -170,7 +170,7 @@ class Lifecycle:
             state = container.state
         if adopted and self.mounts is not None:
             self.mounts.adopt(container)
-        container = self.records.change(
+        container = self.records.change_soon(
             container.id, state=state, monitor_pid=monitor.pid, monitor_start=monitor.start_time,
             init_start=started.start_time, boot_id=self.boot_id,
         )  # fmt: skip
@@ -283,7 +283,7 @@ class Lifecycle:
             old, status="exited", running=False, paused=False, pid=0, exit_code=ended.exit_code,
             oom_killed=ended.oom_killed, error=error, finished_at=format_time(ended.finished_at),
         )  # fmt: skip
-        self.records.change(container.id, state=state, monitor_pid=0, monitor_start=0, endpoints=[], sandbox="")
+        self.records.change_soon(container.id, state=state, monitor_pid=0, monitor_start=0, endpoints=[], sandbox="")
         live.feed.end()
         if ended.oom_killed:
             self.publish(container, "oom")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -12,6 +13,8 @@ from corten.engine.model import Container
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 
 _log = logging.getLogger(__name__)
+_SOON = 0.002
+"""Seconds."""
 _OF_A_RUN = frozenset(
     (
         "state", "endpoints", "sandbox", "monitor_pid", "monitor_start", "init_start", "boot_id", "stopped_by_user",
@@ -24,7 +27,9 @@ class Records:
     """Containers by ID and name. Names are unique; a change is a new value of the record.
 
     What happens to a run, and a removal, must be noted also while the disk is full: it is remembered and owed to the
-    table, which gets it with the next write that succeeds. What a user asks to be kept is refused instead.
+    table, which gets it with the next write that succeeds. What a user asks to be kept is refused instead. That a run
+    began or ended is owed for a moment in any case: who waits for it is told first, and an engine that dies in between
+    leaves its successor the same to find out as one that died just before.
     """
 
     def __init__(self, database: Database) -> None:
@@ -33,6 +38,8 @@ class Records:
         self._names = {container.name: container.id for container in self._containers.values()}
         self._reserved: dict[str, str] = {}
         self._owed: dict[str, Container | None] = {}
+        self._is_lagging = False
+        self._due: asyncio.TimerHandle | None = None
 
     def __iter__(self) -> Iterator[Container]:
         return iter(tuple(self._containers.values()))
@@ -104,17 +111,43 @@ class Records:
         self._write(id, new, may_owe=fields.keys() <= _OF_A_RUN)
         return self._remember(new)
 
+    def change_soon(self, id: str, **fields: object) -> Container:
+        """As :meth:`change`, of a run's members; the table gets them a moment later, or with what is written before."""
+        new = msgspec.structs.replace(self.get(id), **fields)
+        self._owed[id] = _kept(new)
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_SOON, self.settle)
+        return self._remember(new)
+
+    def settle(self) -> None:
+        """Write what is owed, if it can be."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._owed:
+            try:
+                self._store({}, durable=False)
+            except CortenError as error:
+                self._lag(error)
+
     def _write(self, id: str, value: Container | None, *, durable: bool = False, may_owe: bool = False) -> None:
         try:
-            self._table.write({**self._owed, id: _kept(value)}, durable=durable)
+            self._store({id: _kept(value)}, durable=durable)
         except CortenError as error:
             if not may_owe:
                 raise
-            if not self._owed:
-                _log.error("%s: the state of containers is kept in memory until it can be", error.message)
             self._owed[id] = _kept(value)
-        else:
-            self._owed.clear()
+            self._lag(error)
+
+    def _store(self, rows: dict[str, Container | None], *, durable: bool) -> None:
+        self._table.write({**self._owed, **rows}, durable=durable)
+        self._owed.clear()
+        self._is_lagging = False
+
+    def _lag(self, error: CortenError) -> None:
+        if not self._is_lagging:
+            _log.error("%s: the state of containers is kept in memory until it can be", error.message)
+        self._is_lagging = True
 
     def change_state(self, id: str, **fields: object) -> Container:
         """Replace some members of a record's state."""
