@@ -364,9 +364,8 @@ class Networks:
     def prune(self, in_use: Iterable[str], filters: Filters | None = None) -> Sequence[Network]:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those deleted."""
         used = {self._id_of(ref) for ref in in_use}
-        chosen = [network for network in self._networks.values() if is_prunable(network, filters or {})]
-        unused = [network for network in chosen if network.id not in used and not self._endpoints(network)]
-        return [self.remove(network.id) for network in unused if network.name not in PREDEFINED]
+        chosen = [one for one in self._networks.values() if is_prunable(one, filters or {}) and one.id not in used]
+        return [self.remove(one.id) for one in chosen if one.name not in PREDEFINED and not self._endpoints(one)]
 
     def _id_of(self, ref: str) -> str:
         try:
