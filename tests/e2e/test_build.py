@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -253,6 +254,18 @@ def test_a_client_that_goes_leaves_nothing(shared_engine: Engine, tmp_path: Path
         client.kill()
     wait_until(lambda: not shared_engine.footprint().beyond(before), "the end of the build's container")
     assert shared_engine.api("GET", "/containers/json?all=1").json == []
+
+
+def test_a_client_that_goes_in_the_midst_of_its_context_leaves_nothing(shared_engine: Engine) -> None:
+    before = shared_engine.footprint()
+    packed = contexts.archive({"Dockerfile": "FROM busybox\n", "f": b"x" * 500_000})
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(shared_engine.socket))
+        head = f"POST /build HTTP/1.1\r\nHost: a\r\nContent-Length: {len(packed)}\r\n\r\n"
+        client.sendall(head.encode() + packed[:300_000])
+        wait_until(lambda: bool(shared_engine.footprint().beyond(before)), "a worker that reads it")
+    wait_until(lambda: not shared_engine.footprint().beyond(before), "the end of the worker")
+    assert "Traceback" not in shared_engine.said()
 
 
 def _left(engine: Engine, before: Footprint) -> list[str]:

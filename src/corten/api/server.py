@@ -186,7 +186,7 @@ class Connection:
             return await self._route(head, method)
         except CortenError as error:
             return answer(error)
-        except (ConnectionError, asyncio.CancelledError):
+        except (ConnectionError, h11.RemoteProtocolError, asyncio.CancelledError):
             raise
         except Exception:  # noqa: BLE001  a bug: the log has it, the client learns that it is one
             _log.error("%s %s: %s", method, head.target.decode("latin-1"), traceback.format_exc())

@@ -29,7 +29,7 @@ from corten.engine.build_rooms import Terms
 from corten.engine.filters import Filters, check_filters
 from corten.engine.ingest import Report
 from corten.engine.model import HostConfig
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 from corten.spec import digest as digests
 from corten.spec import platform as platforms
 from corten.spec.descriptor import Descriptor
@@ -155,7 +155,7 @@ class Builds:
         client: BuildClient | None, steps: dict[str, dict[str, str]],
     ) -> AsyncIterator[Build]:  # fmt: skip
         async with self.means.workshop.open():
-            with self._files() as files, self.means.layers.holding() as hold:
+            with _naming(), self._files() as files, self.means.layers.holding() as hold:
                 yield await self._understood(request, context, secrets, client, files, hold, steps)
 
     async def _understood(
@@ -211,6 +211,17 @@ class Builds:
             yield files
         finally:
             files.close()
+
+
+@contextlib.contextmanager
+def _naming() -> Iterator[None]:
+    """A full disk may show anywhere."""
+    try:
+        yield
+    except ConnectionError:  # the client is gone
+        raise
+    except OSError as error:
+        raise CortenError.from_os("build", error.filename or "the image", error) from error
 
 
 async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files]:

@@ -389,10 +389,10 @@ def _outside(act: Callable[[Arguments, list[int]], dict[str, Any]]) -> Callable[
         try:
             answer = act(arguments, descriptors)
         except (CortenError, OSError, tarfile.TarError) as error:
-            _tell(descriptors[0], {"error": _told(error)})
-            return 1
-        _tell(descriptors[0], answer)
-        return 0
+            answer = {"error": _told(error)}
+        with contextlib.suppress(BrokenPipeError):  # who asked has gone
+            _tell(descriptors[0], answer)
+        return int("error" in answer)
 
     return run
 

@@ -1,0 +1,78 @@
+"""ADD of URLs, held against their checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import contexts
+from tests.support.command import Result
+from tests.support.engine import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+PACKED = contexts.archive({"inner": "unpacked"})
+SERVED = {"/d/file.txt?token=hidden": b"served\n", "/p.tar": PACKED}
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        content = SERVED.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Last-Modified", "Tue, 14 Nov 2023 22:13:20 GMT")
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def add(engine: Engine, where: Path, line: str) -> Result:
+    return engine.cli("build", "-t", "made", str(contexts.directory(where, f"FROM busybox\n{line}\n")), timeout=110)
+
+
+def test_a_file(shared_engine: Engine, site: str, tmp_path: Path) -> None:
+    digest = hashlib.sha256(b"served\n").hexdigest()
+    add(shared_engine, tmp_path, f"ADD --checksum=sha256:{digest} {site}/d/file.txt?token=hidden /f/").check()
+    look = "cat /f/file.txt; stat -c %a:%u:%Y /f/file.txt"
+    told = shared_engine.docker("run", "--rm", "made", "sh", "-c", look).check().out
+    assert told.split() == ["served", "600:0:1700000000"]
+
+
+def test_archives_stay_packed_unless_told(shared_engine: Engine, site: str, tmp_path: Path) -> None:
+    add(shared_engine, tmp_path, f"ADD {site}/p.tar /f/\nADD --unpack=true {site}/p.tar /u/").check()
+    assert shared_engine.docker("run", "--rm", "made", "ls", "/f", "/u").check().out.split() == [
+        "/f:", "p.tar", "/u:", "inner",
+    ]  # fmt: skip
+
+
+def test_another_checksum_is_refused(shared_engine: Engine, site: str, tmp_path: Path) -> None:
+    refused = add(shared_engine, tmp_path, f"ADD --checksum=sha256:{'0' * 64} {site}/d/file.txt?token=hidden /f")
+    assert refused.code == 1
+    assert "digest mismatch" in refused.err
+    assert "token=hidden" not in refused.err.rpartition("ERROR")[2]
+
+
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [("{site}/missing", "the server answers 404"), ("http://127.0.0.1:1/x", "ADD http://127.0.0.1:1/x"),
+     ("{site}/", "cannot determine filename"), ("https://127.0.0.1/x.git", "git repositories are not fetched")],
+)  # fmt: skip
+def test_what_is_not_there(shared_engine: Engine, site: str, tmp_path: Path, source: str, cause: str) -> None:
+    refused = add(shared_engine, tmp_path, f"ADD {source.format(site=site)} /f")
+    assert refused.code == 1
+    assert cause in refused.err
