@@ -10,14 +10,15 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import measures, networks, peers
+from bench import archives, measures, networks, peers
 from bench.measures import Bench, Row
 from tests.support import images
 
 
 def main(names: Sequence[str]) -> int:
     """Measure all, or those named by their function. The exit status says nothing of the figures."""
-    chosen = [measure for measure in (*measures.ALL, *networks.ALL) if not names or measure.__name__ in names]
+    known = (*measures.ALL, *networks.ALL, *archives.ALL)
+    chosen = [measure for measure in known if not names or measure.__name__ in names]
     if problem := images.busybox_problem():
         print(problem)
         return 1
