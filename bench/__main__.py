@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from bench import builds, measures, networks, peers
+from bench import archives, builds, measures, networks, peers
 from bench import images as image_measures
 from bench.measures import Bench, Row
 from tests.support import images
@@ -18,7 +18,7 @@ from tests.support import images
 
 def main(names: Sequence[str]) -> int:
     """Measure all, or those named by their function. The exit status says nothing of the figures."""
-    every = (*measures.ALL, *networks.ALL, *image_measures.ALL, *builds.ALL)
+    every = (*measures.ALL, *networks.ALL, *image_measures.ALL, *archives.ALL, *builds.ALL)
     chosen = [measure for measure in every if not names or measure.__name__ in names]
     if problem := images.busybox_problem():
         print(problem)

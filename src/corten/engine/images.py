@@ -275,7 +275,9 @@ class Images:
         for id in chosen:
             self._events.publish("image", "save", id, {"name": id})
         writer = ArchiveWriter(self._store, self._store.resolve(since) if since else None, platform)
-        parts = writer.plan([(self._store.get(id), list(names)) for id, names in chosen.items()])
+        async with self.upkeep.adding():
+            whole = [(await self.offerings.whole(self._store.get(id)), list(names)) for id, names in chosen.items()]
+        parts = writer.plan(whole)
         return _in_threads(writer.write(parts))
 
     def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:

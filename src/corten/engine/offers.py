@@ -42,6 +42,12 @@ class Offerings:
             "Packed": self._outgoing.is_packed(image),
         }
 
+    async def whole(self, image: Image) -> Image:
+        """An image all of whose layers are here as blobs; what is not kept is made anew. Raises NotFound."""
+        if all(self._store.blobs.has(layer.digest) for layer in image.layers):
+            return image
+        return await self.pack(image.id)
+
     async def pack(self, ref: str) -> Image:
         """Make what is missing for an image to be sent. Raises NotFound, CortenError."""
         image = self._store.resolve(ref)

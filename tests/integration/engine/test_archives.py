@@ -16,6 +16,8 @@ import pytest
 from corten.engine.images import Images
 from corten.errors import CortenError, InvalidInput, NotFound
 from corten.spec.platform import Platform
+from corten.store import packing
+from corten.store.images import ImageStore
 from tests.integration.engine.test_images import LOWER, UPPER, Told, Use, chunks
 from tests.integration.engine.test_images import use as use
 from tests.integration.engine.test_push import index_of
@@ -167,6 +169,28 @@ def test_a_base_in_another_compression_serves_as_well(use: Callable[[Use], None]
         (again,) = await images.load(chunks(part), Told())
         assert again.id == image.id
         assert len(images.layer_paths(again)[1]) == 2
+
+    use(body)
+
+
+def test_a_blob_that_is_not_kept_is_made_anew_from_the_archive(
+    use: Callable[[Use], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = b"".join(packing.gzipped(io.BytesIO(UPPER)))
+
+    async def body(images: Images) -> None:
+        await images.load(chunks(tar(layout([LOWER, UPPER]))), Told())
+        (tmp_path / blob(gzip.compress(UPPER, mtime=5))).unlink()
+        with pytest.raises(NotFound) as caught:
+            await saved(images, "example.org/one:v1")
+        assert caught.value.hint == "pull the image again"
+        monkeypatch.setattr(ImageStore, "archive", lambda *_: iter([UPPER]))
+        archive = untar(await saved(images, "example.org/one:v1"))
+        assert archive[blob(packed)] == packed
+        assert blob(gzip.compress(LOWER, mtime=5)) in archive
+        image = images.resolve("example.org/one:v1")
+        assert blob(archive[f"blobs/sha256/{image.manifest.digest[7:]}"]) in archive
+        assert untar(await saved(images, "example.org/one:v1")) == archive
 
     use(body)
 
