@@ -10,7 +10,7 @@ from corten.errors import CortenError, InvalidInput
 from corten.wire import building
 
 from .context import Context
-from .options import FLAG, LIST, STRING, Command, Option, UsageError
+from .options import FLAG, INT, LIST, STRING, Command, Option, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,8 +66,20 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "cgroupparent": values.cgroup_parent,
         "shmsize": values.shm_size and size(values.shm_size),
         "memory": values.memory and size(values.memory),
+        "memswap": values.memory_swap and _swap(values.memory_swap),
+        "cpushares": values.cpu_shares,
+        "cpuperiod": values.cpu_period,
+        "cpuquota": values.cpu_quota,
+        "cpusetcpus": values.cpuset_cpus,
+        "cpusetmems": values.cpuset_mems,
         "ulimits": [ulimit(text) for text in values.ulimit] or None,
     }
+
+
+def _swap(text: str) -> int:
+    from .notation import size
+
+    return -1 if text == "-1" else size(text)
 
 
 def _dockerfile(values: Values, where: str) -> str:
@@ -216,12 +228,18 @@ BUILD = Command(
         Option("--cache-from", LIST, "External cache sources"),
         Option("--cache-to", LIST, "Cache export destinations"),
         Option("--cgroup-parent", STRING, "Set the parent cgroup for the RUN instructions during build"),
+        Option("--cpu-period", INT, "Limit the CPU CFS (Completely Fair Scheduler) period"),
+        Option("--cpu-quota", INT, "Limit the CPU CFS (Completely Fair Scheduler) quota"),
+        Option("-c, --cpu-shares", INT, "CPU shares (relative weight)"),
+        Option("--cpuset-cpus", STRING, "CPUs in which to allow execution (0-3, 0,1)"),
+        Option("--cpuset-mems", STRING, "MEMs in which to allow execution (0-3, 0,1)"),
         Option("-f, --file", STRING, 'Name of the Dockerfile (default "PATH/Dockerfile")'),
         Option("--force-rm", FLAG, "Accepted for compatibility: no container is left", hidden=True),
         Option("--iidfile", STRING, "Write the image ID to a file"),
         Option("--label", LIST, "Set metadata for an image"),
         Option("--load", FLAG, "Accepted for compatibility: the image is in the engine", hidden=True),
         Option("-m, --memory", "bytes", "Memory limit"),
+        Option("--memory-swap", "bytes", "Swap limit equal to memory plus swap: -1 to enable unlimited swap"),
         Option("--metadata-file", STRING, "Write build result metadata to a file"),
         Option("--network", STRING, "Set the networking mode for the RUN instructions during build", "default"),
         Option("--no-cache", FLAG, "Do not use cache when building the image"),
