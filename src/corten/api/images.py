@@ -192,7 +192,7 @@ async def attestations(request: Request) -> Response:
         raise InvalidInput("only one platform is accepted")
     image = await request.services.images.inspect(request.params["name"])
     _check_platform(request, image, since=(1, 55))
-    raise Unsupported("attestations: the indexes that images came in are not kept")
+    raise Unsupported("attestations: of an index only images are brought")
 
 
 @_route("GET", "/images/{name:path}/history")

@@ -11,7 +11,7 @@ from typing import Any
 
 from corten.engine.image_archive import IMAGE_NAME, REF_NAME, SINCE, SINCE_NAME, blob_path
 from corten.engine.outgoing import Outgoing
-from corten.errors import InvalidInput
+from corten.errors import NotFound
 from corten.spec import platform as platforms
 from corten.spec.descriptor import OCI_INDEX, Descriptor
 from corten.spec.digest import Digest
@@ -44,8 +44,7 @@ class ArchiveWriter:
         self._outgoing = Outgoing(store)
 
     def plan(self, images: Sequence[tuple[Image, Sequence[Reference]]]) -> list[_Part]:
-        """What is to be written. Raises InvalidInput where an image is not there for the platform, NotFound,
-        DataCorrupt."""
+        """What is to be written. Raises NotFound, also where an image is not there for the platform; DataCorrupt."""
         return [self._part(image, names) for image, names in images]
 
     def _part(self, image: Image, names: Sequence[Reference]) -> _Part:
@@ -60,7 +59,9 @@ class ArchiveWriter:
         place = platforms.choose([one.manifest.platform for one in inside], self._platform)
         if place is None:
             shown = names[0].familiar if names else image.id
-            raise InvalidInput(f"image {shown} is not here for {self._platform}")
+            raise NotFound(
+                f"image with reference {shown} was found but does not provide the specified platform ({self._platform})"
+            )
         chosen = inside[place]
         return _Part(image, names, chosen.manifest, chosen, [chosen])
 

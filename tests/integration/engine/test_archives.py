@@ -119,7 +119,7 @@ def test_an_index_is_saved_and_loaded_as_it_came(use: Callable[[Use], None], reg
         assert len([one for one in untar(archive) if one.startswith("blobs/")]) == 7
         other = await saved(images, name, platform=Platform("linux", "s390x"))
         assert len([one for one in untar(other) if one.startswith("blobs/")]) == 3
-        with pytest.raises(InvalidInput, match="is not here for linux/riscv64"):
+        with pytest.raises(NotFound, match=r"does not provide the specified platform \(linux/riscv64\)"):
             await saved(images, name, platform=Platform("linux", "riscv64"))
         for image in await images.list():
             await images.remove(image.id, force=True)
