@@ -31,6 +31,11 @@ def _options(text: str) -> Iterator[tuple[str, str]]:
         yield found[2], found[1] or ""
 
 
+def _absent(command: str) -> set[str]:
+    absent = _WINDOWS | _SWARM | _NOT_HERE
+    return absent | _OF_THE_CLASSIC_BUILDER if command == "build" else absent
+
+
 def _commands(text: str) -> list[str]:
     return re.findall(r"^  ([a-z-]+) ", text.partition("Commands:")[2], re.M)
 
@@ -46,6 +51,6 @@ def test_groups_are_dockers(group: str) -> None:
         options = {option.name: option.short for option in commands.load(own[name]).options}
         differing += [
             f"{group} {name} --{option}" for option, short in _options(_help(group, name))
-            if option not in _WINDOWS | _SWARM | _NOT_HERE | (_OF_THE_CLASSIC_BUILDER if name == "build" else set()) and options.get(option) != short
+            if option not in _absent(name) and options.get(option) != short
         ]  # fmt: skip
     assert differing == []

@@ -120,6 +120,14 @@ def test_sources_that_are_refused(shared_engine: Engine, tmp_path: Path, mount: 
     assert cause in refused.err
 
 
+@pytest.mark.parametrize("flag", ["--security=insecure", "--device=vendor.com/gpu=0,required"])
+def test_rights_beyond_a_containers_are_refused(shared_engine: Engine, tmp_path: Path, flag: str) -> None:
+    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN {flag} true\n")
+    result = shared_engine.cli("build", str(tmp_path))
+    assert result.code == 1
+    assert f"RUN {flag.partition(',')[0]}: not supported" in result.out + result.err
+
+
 def test_caches_and_memory(shared_engine: Engine, tmp_path: Path) -> None:
     dockerfile = (
         "FROM busybox\nARG N\n"

@@ -115,6 +115,8 @@ def _asked(request: Request) -> BuildRequest:
 
     if request.flag("squash"):
         raise Unsupported("build --squash: the layers of an image stay as they are")
+    if request.text("outputs") not in ("", "null", "[]"):
+        raise Unsupported("build with outputs: corten build --output writes them; the API gives the image")
     if request.text("version") == "2":
         raise Unsupported("build with BuildKit's protocol: Corten speaks the classic builder's (DOCKER_BUILDKIT=0)")
     names = [references.parse_tagged(name) for name in request.query.get("t", ()) if name]

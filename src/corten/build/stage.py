@@ -25,6 +25,7 @@ from corten.build.state import Layer, State
 from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
+_NO_RIGHTS = "a build's command has the rights of any container, and no more"
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://")
 
 
@@ -122,6 +123,7 @@ class StageRun:
     # --- RUN
 
     async def _run(self, one: Run) -> None:
+        _refuse_rights(one)
         command = await self._command(one)
         key = keys.of_command(self.state.chain, command, self._options.extra)
         shown = " ".join([*self.scope.in_history(), *command.words])
@@ -357,6 +359,15 @@ def _may_be_archive(tree: Tree, path: str) -> bool:
 
 def _in_spool(entry: Entry, place: int) -> Entry:
     return entry if entry.spool == place else msgspec.structs.replace(entry, spool=place)
+
+
+def _refuse_rights(one: Run) -> None:
+    """Raises InvalidInput for what would be asked of the machine, and not given."""
+    if one.security != "sandbox":
+        raise InvalidInput(f"RUN --security={one.security}: not supported: {_NO_RIGHTS}")
+    if missing := [device.name for device in one.devices if device.required]:
+        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_RIGHTS}")
+
 
 
 def _history(one: Copy | Add) -> str:
