@@ -138,8 +138,7 @@ class ImageStore:
 
     def archive(self, chain_id: Digest) -> Iterator[bytes] | None:
         """The uncompressed archive of a layer, to the byte; None where only its files are kept."""
-        del chain_id  # unpacked layers have no archive
-        return None
+        return self.layers.archive(chain_id)
 
     # --- changing
 
