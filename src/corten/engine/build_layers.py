@@ -132,9 +132,11 @@ class BuildLayers:
             return True
         await self.hold(hold, layers)
         known = len([one for one in chain if one in hold.present])
-        if not all(self._store.blobs.has(Digest(layer.digest)) for layer in layers[known:]):
+        new = zip(chain[known:], layers[known:], strict=True)
+        missing = [layer for one, layer in new if not self._store.layers.has(one)]
+        if not all(self._store.blobs.has(Digest(layer.digest)) for layer in missing):
             return False
-        if not all(self._store.layers.has(one) for one in chain[known:]):
+        if missing:
             await self.unpacked(layers)
         hold.present.update(chain)
         return True
