@@ -230,6 +230,17 @@ def test_quiet_and_several_names(shared_engine: Engine, tmp_path: Path) -> None:
     assert sorted(image["RepoTags"]) == ["made:latest", "other:tag"]
 
 
+def test_build_checks_are_warnings_or_errors(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nMAINTAINER somebody\n"
+    assert "[Warning] MaintainerDeprecated: Maintainer instruction is deprecated" in built(
+        shared_engine, tmp_path / "warned", dockerfile
+    ).out
+    refused = build(shared_engine, tmp_path / "refused", f"# check=error=true\n{dockerfile}")
+    assert (refused.code, "lint violation found for rules: MaintainerDeprecated" in refused.err) == (1, True)
+    skipped = built(shared_engine, tmp_path / "skipped", f"# check=skip=MaintainerDeprecated\n{dockerfile}")
+    assert "[Warning]" not in skipped.out
+
+
 def test_from_nothing(shared_engine: Engine, tmp_path: Path) -> None:
     dockerfile = 'FROM scratch\nCOPY --from=busybox /bin/busybox /sh\nENTRYPOINT ["/sh", "-c"]\n'
     built(shared_engine, tmp_path, dockerfile)

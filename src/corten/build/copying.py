@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from corten.build import ignore
+from corten.build import ignore, modes
 from corten.build.files import IMPLIED, Entry, Tree
 from corten.build.globs import is_pattern
 from corten.errors import InvalidInput, NotFound
@@ -192,44 +192,7 @@ def _marked(entry: Entry, marks: Marks) -> Entry:
     if marks.owner is not None:
         changes["uid"], changes["gid"] = marks.owner
     if marks.mode and entry.kind != "symlink":
-        changes["mode"] = new_mode(marks.mode, entry)
+        changes["mode"] = modes.parse(marks.mode).apply(entry.mode, is_directory=entry.kind == "directory")
     if marks.epoch is not None and entry.mtime > marks.epoch:
         changes["mtime"] = marks.epoch
     return msgspec.structs.replace(entry, **changes) if changes else entry
-
-
-# --- --chmod
-
-_WHO = {"u": 0o4700, "g": 0o2070, "o": 0o1007}
-
-
-def new_mode(notation: str, entry: Entry) -> int:
-    """The mode that ``--chmod`` makes of an entry's: octal, or symbolic as of chmod(1). Raises InvalidInput."""
-    if notation.isascii() and notation.isdigit():
-        value = int(notation, 8) if set(notation) <= set("01234567") else 0o10000
-        if value > 0o7777:
-            cause = "it should be octal string and between 0 and 07777"
-            raise InvalidInput(f"invalid chmod parameter: '{notation}'. {cause}")
-        return value
-    mode = entry.mode
-    for clause in notation.split(","):
-        mode = _changed(mode, clause, notation, is_directory=entry.kind == "directory")
-    return mode
-
-
-def _changed(mode: int, clause: str, notation: str, *, is_directory: bool) -> int:
-    rest = clause.lstrip("ugoa")
-    who = clause[: len(clause) - len(rest)] or "a"
-    if not rest[1:] or rest[0] not in "+-=" or not set(rest[1:]) <= set("rwxXst"):
-        raise InvalidInput(f"invalid chmod parameter: '{notation}'")
-    everyone = "ugo" if "a" in who else who
-    mask = sum(_WHO[one] for one in set(everyone))
-    bits = 0
-    for letter in rest[1:]:
-        if letter == "X":
-            letter = "x" if is_directory or mode & 0o111 else ""
-        bits |= {"r": 0o444, "w": 0o222, "x": 0o111, "s": 0o6000, "t": 0o1000, "": 0}[letter]
-    bits &= mask
-    if rest[0] == "+":
-        return mode | bits
-    return mode & ~bits if rest[0] == "-" else (mode & ~mask) | bits

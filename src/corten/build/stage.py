@@ -20,6 +20,7 @@ from corten.build.files import Entry, Tree
 from corten.build.globs import is_pattern
 from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
+from corten.build.lexer import sole_document
 from corten.build.reasons import parts_of
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
@@ -157,8 +158,7 @@ class StageRun:
             return list(command.words), None
         text = command.words[0] if command.words else ""
         shell = list(shell_of(self.state))
-        if command.files and text.startswith("<<") and len(text.split()) == 1:
-            document = command.files[0]
+        if (document := sole_document(command)) is not None:
             if document.data.startswith("#!"):
                 return [f"/dev/pipes/{document.name}"], document
             return [*shell, document.data], None

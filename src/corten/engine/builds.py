@@ -6,16 +6,17 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
-from corten.build import ignore
+from corten.build import checks, ignore, rules
 from corten.build.arguments import Given, unconsumed
+from corten.build.failure import Source
 from corten.build.files import Tree
 from corten.build.ground import Files
-from corten.build.instructions import Dockerfile
+from corten.build.instructions import Dockerfile, Finding
 from corten.build.parser import parse
 from corten.build.solver import Solver, Wish, steps_above
 from corten.build.state import State
@@ -80,6 +81,7 @@ class Build:
     async def run(self, report: Report) -> str:
         """The ID of the image. Raises what stopped it."""
         outputs, request = self._outputs, self._request
+        found = self._checked()
         outputs.start(report, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
@@ -89,6 +91,8 @@ class Build:
             outputs.flush()
         if names := unconsumed(self._dockerfile, self._given):
             outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
+        for one in found:
+            outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         id = await self._image(state)
         if request.quiet:
             report({"stream": f"{id}\n"})
@@ -98,6 +102,13 @@ class Build:
         for name in request.names:
             outputs.line(f"Successfully tagged {name.familiar}")
         return id
+
+    def _checked(self) -> Sequence[Finding]:
+        """What the build checks find. Raises DockerfileError where that is to be an error."""
+        asked = rules.settings(self._dockerfile, self._request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", ""))
+        found = checks.of_file(self._dockerfile, self._given, asked)
+        rules.refuse(asked, found, Source(self._dockerfile.source, self._dockerfile.text))
+        return found
 
     async def _image(self, state: State) -> str:
         """The image of a state: one that is here already, or a new one."""

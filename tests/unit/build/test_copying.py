@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from corten.build.copying import Chosen, Found, Marks, absolute, choose, fingerprint, new_mode, place, refuse_climbing
+from corten.build.copying import Chosen, Found, Marks, absolute, choose, fingerprint, place, refuse_climbing
 from corten.build.files import Entry, Tree
 from corten.errors import InvalidInput, NotFound
 
@@ -140,24 +140,6 @@ def test_a_fingerprint_is_of_content_and_metadata_and_no_time() -> None:
     assert of(file("1", mtime=9, offset=7)) == first
     others = [of(file("2")), of(Entry("file", 0o755, digest="1")), of(file("1", uid=1)), of(file("1"), "b")]
     assert len({first, *others}) == 5
-
-
-@pytest.mark.parametrize(
-    ("notation", "before", "expected"),
-    [
-        ("755", 0o600, 0o755), ("4755", 0o600, 0o4755), ("u+x", 0o644, 0o744), ("go-w", 0o666, 0o644),
-        ("a=r", 0o777, 0o444), ("u=rwX,go=rX", 0o600, 0o644), ("u=rwX,go=rX", 0o700, 0o755), ("+x", 0o644, 0o755),
-        ("u+s", 0o755, 0o4755), ("+t", 0o777, 0o1777),
-    ],
-)  # fmt: skip
-def test_modes(notation: str, before: int, expected: int) -> None:
-    assert oct(new_mode(notation, Entry("file", before))) == oct(expected)
-
-
-@pytest.mark.parametrize("notation", ["77777", "999", "u*x", "", "u+", "rwx"])
-def test_modes_that_are_none(notation: str) -> None:
-    with pytest.raises(InvalidInput, match="invalid chmod parameter"):
-        new_mode(notation, Entry("file"))
 
 
 @pytest.mark.parametrize(
