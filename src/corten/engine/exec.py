@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import collections
+import contextlib
 import dataclasses
 import signal
 from collections.abc import AsyncIterator
@@ -20,6 +21,7 @@ from corten.engine.model import Container, ExecRequest
 from corten.engine.monitors import Monitor, MonitorLost
 from corten.engine.names import new_id
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
+from corten.runtime.ahead import Forecast
 
 _REMEMBERED = 512
 _NOT_RUNNABLE = 126
@@ -58,6 +60,8 @@ class Execs:
         self._launcher = launcher
         self._execs: collections.OrderedDict[str, Exec] = collections.OrderedDict()
         self._monitors: dict[str, Monitor] = {}
+        self._foreseen: tuple[Container, ExecRequest, Forecast] | None = None
+        """The plan of the last one that was created, made before its start is asked for."""
 
     def create(self, container_ref: str, request: ExecRequest) -> str:
         """The ID of a new exec. NotFound, Conflict when the container does not run or is paused, InvalidInput."""
@@ -69,7 +73,23 @@ class Execs:
         self._forget_old()
         self._execs[exec.id] = exec
         self._publish(exec, f"exec_create: {' '.join(request.cmd)}")
+        if not container.host.links:  # other containers' names would have a say in it
+            asyncio.get_running_loop().call_soon(self._foresee, exec.id, container)  # when this is answered
         return exec.id
+
+    def _foresee(self, id: str, container: Container) -> None:
+        exec = self._execs.get(id)
+        if exec is None or exec.started:
+            return
+        with contextlib.suppress(CortenError):  # its start will say why
+            self._foreseen = container, exec.request, self._forecast(container, exec.request)
+
+    def _forecast(self, container: Container, request: ExecRequest) -> Forecast:
+        """The plan, made already or now. Raises CortenError."""
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and foreseen[0] is container and foreseen[1] is request:
+            return foreseen[2]
+        return Forecast.of(self._lifecycle.planner.exec_plan(container, request))
 
     def inspect(self, id: str) -> Exec:
         """What is known of it. NotFound ``No such exec instance: …``."""
@@ -117,7 +137,7 @@ class Execs:
         try:
             monitor = await self._launcher.exec(
                 exec.id,
-                self._lifecycle.planner.exec_plan(container, request),
+                self._forecast(container, request),
                 init=run.monitor.pidfd,
                 own_pids=container.host.pid_mode != "host",
                 spawns=planning.spawns(container, request),

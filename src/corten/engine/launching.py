@@ -46,12 +46,13 @@ class Launcher:
         return await self._launch("start", forecast, spec, feed=feed, prepare=prepare)
 
     async def exec(
-        self, id: str, plan: Plan, *, init: int, own_pids: bool, spawns: bool, tty: bool, stdin: bool, take: bool
-    ) -> Monitor:
+        self, id: str, forecast: Forecast, *, init: int, own_pids: bool, spawns: bool, tty: bool, stdin: bool,
+        take: bool,
+    ) -> Monitor:  # fmt: skip
         """Run one more command beside the process of ``init``, a pidfd; returns when it runs. ``spawns``: see
         :func:`corten.runtime.stages.join.spawn`. Raises CortenError."""
         spec = MonitorSpec(id, EXEC, terminal=tty, open_stdin=stdin, durable=False, taken=take)
-        return await self._launch("exec", Forecast.of(plan), spec, [init], own_pids=own_pids, spawns=spawns)
+        return await self._launch("exec", forecast, spec, [init], own_pids=own_pids, spawns=spawns)
 
     def has_ready(self, id: str, plan: Plan) -> frozenset[int]:
         """The places of a plan's operations that one who stands by has done already for a container."""
