@@ -58,16 +58,17 @@ def _files(context: Context, image: str) -> Iterator[bytes]:
 
 
 def _unpack(pieces: Iterator[bytes], destination: str) -> None:
-    """Lay files out below a directory; they are this user's. Names and links that lead out of it are refused, which
-    :mod:`tarfile` calls the filter ``data``."""
+    """Lay files out below a directory; they are this user's. Names that lead out of it are refused, and nothing is
+    written through a link."""
     import tarfile
+
+    from .archive_files import ChunkReader, extract
 
     try:
         os.makedirs(destination, exist_ok=True)
-        with tarfile.open(fileobj=_Stream(pieces), mode="r|") as archive:  # type: ignore[call-overload]
-            for member in archive:
-                if not (member.ischr() or member.isblk() or member.isfifo()):
-                    archive.extract(_inside(member), destination, filter="data")
+        with tarfile.open(fileobj=ChunkReader(pieces), mode="r|") as archive:
+            files = (member for member in archive if not (member.ischr() or member.isblk() or member.isfifo()))
+            extract(((archive, _inside(member), os.path.normpath(member.name)) for member in files), destination)
     except (OSError, tarfile.TarError) as error:
         raise CortenError(f"write {destination}: {error}") from error
 
@@ -76,19 +77,5 @@ def _inside(member: tarfile.TarInfo) -> tarfile.TarInfo:  # type: ignore[name-de
     """An absolute link means the image's root, and is made relative to it."""
     if member.issym() and member.linkname.startswith("/"):
         above = os.path.dirname(member.name.lstrip("./")) or "."
-        return member.replace(linkname=os.path.relpath(member.linkname.lstrip("/") or ".", above), deep=False)
+        member.linkname = os.path.relpath(member.linkname.lstrip("/") or ".", above)
     return member
-
-
-class _Stream:
-    """Pieces, read as a file."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to ``size`` bytes."""
-        while (size < 0 or len(self._rest) < size) and (more := next(self._pieces, b"")):
-            self._rest += more
-        data, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
-        return data
