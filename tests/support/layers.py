@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,17 @@ def seen(root: Path, layers: Sequence[Layer]) -> Tree:
     return tree
 
 
+def below(root: Path) -> Iterator[Path]:
+    """Everything below a directory; ``rglob`` of Python 3.11.2 stumbles over a link that is longer than a name."""
+    for top, directories, files in os.walk(root):
+        yield from (Path(top, name) for name in (*directories, *files))
+
+
 def tree_of(root: Path) -> Tree:
     """What is in a directory, by path."""
     found: Tree = {}
     inodes: dict[int, str] = {}
-    for path in sorted(root.rglob("*"), key=os.fsencode):
+    for path in sorted(below(root), key=os.fsencode):
         name = os.fsencode(path.relative_to(root)).decode(errors="backslashreplace")
         found[name] = _entry(path, name, inodes)
     return found

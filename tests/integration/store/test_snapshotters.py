@@ -7,7 +7,7 @@ import shutil
 import stat
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from corten.store.forms import FILE
 from corten.store.layers import Layer, LayerStore
 from corten.sys import mounts
 from tests.support import images
-from tests.support.layers import Tree, archive, member, seen, tree_of, unpacked
+from tests.support.layers import Tree, archive, below, member, seen, tree_of, unpacked
 
 pytestmark = pytest.mark.root
 
@@ -26,12 +26,6 @@ CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 """CAP_NET_BIND_SERVICE, permitted and effective (VFS_CAP_REVISION_2)."""
 DIRECTORY, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 Show = Callable[[list[bytes]], Tree]
-
-
-def _below(root: Path) -> Iterator[Path]:
-    """Everything below a directory; ``rglob`` of Python 3.11.2 stumbles over a link as long as one of these is."""
-    for top, directories, files in os.walk(root):
-        yield from (Path(top, name) for name in (*directories, *files))
 
 
 
@@ -85,12 +79,12 @@ def _attributes(root: Path) -> None:
     os.setxattr(root / "plain/setuid", "security.capability", CAPABILITY)
     os.setxattr(root / "plain/odd", "user.origin", b"https://example.org/" + b"x" * 900)
     os.setxattr(root / "plain", "user.empty", b"")
-    for number, path in enumerate(sorted(_below(root))):
+    for number, path in enumerate(sorted(below(root))):
         os.chown(path, number, 70_000 + number, follow_symlinks=False)
         if path.name == "setuid":
             path.chmod(0o4755)
             os.setxattr(path, "security.capability", CAPABILITY)
-    for number, path in enumerate(sorted(_below(root), reverse=True)):
+    for number, path in enumerate(sorted(below(root), reverse=True)):
         moment = 1_500_000_000_123_456_789 + number * 1_000_000_007
         os.utime(path, ns=(moment, moment), follow_symlinks=False)
 
