@@ -241,7 +241,7 @@ def first_start(bench: Bench) -> Iterator[Row]:
                 if number:
                     times.append((time.perf_counter() - start) * 1000)
     four, one = statistics.median(taken[4]), statistics.median(taken[1])
-    yield Row("first start, 4 layers / 1, ms", f"{four:.1f}", "1 layer", f"{one:.1f}", f"+{four - one:.1f}", "+5")
+    yield Row("first start, 4 layers / 1, ms", f"{four:.1f}", "1 layer", f"{one:.1f}", f"{four - one:+.1f}", "+5")
 
 
 def cache(bench: Bench) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.support import http
 from tests.support.bundles import executable
 from tests.support.command import Cli
-from tests.support.leaks import cgroups
+from tests.support.leaks import cgroups, removed
 from tests.support.process import NotReady, descendants, end, kill_all, wait_until
 
 _INSIDE = 'ip link set lo up && exec "$@"'
@@ -123,6 +123,5 @@ class Dockerd:
             *Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}"),
             *Path("/sys/fs/cgroup").glob(self.cgroup),
         ):
-            if group.is_dir():
-                group.rmdir()
+            wait_until(lambda group=group: removed(group), f"rmdir {group}")  # type: ignore[misc]
         shutil.rmtree(self.directory, ignore_errors=True)

@@ -14,7 +14,7 @@ from corten.api.router import DEFAULT
 from tests.support import http
 from tests.support.command import Cli, run
 from tests.support.contract import Exchange, Specification
-from tests.support.leaks import Footprint, cgroups, footprint
+from tests.support.leaks import Footprint, cgroups, footprint, removed
 from tests.support.names import names_of
 from tests.support.process import command_line, descendants, end, kill_all, parent, processes, wait_until
 from tests.support.proxy import Proxy
@@ -243,20 +243,9 @@ class Engine:
         parents = [*tops.glob(self.names.cgroup), *tops.glob(f"*/{self.names.cgroup}")]
         for group in (*cgroups(self.names.cgroup), *parents):
             try:
-                wait_until(lambda group=group: _rmdir(group), f"rmdir {group}", seconds=5)  # type: ignore[misc]
+                wait_until(lambda group=group: removed(group), f"rmdir {group}", seconds=5)  # type: ignore[misc]
             except AssertionError as error:
                 raise AssertionError(f"{error}: {(group / 'cgroup.procs').read_text()!r}") from None
-
-
-def _rmdir(group: Path) -> bool:
-    """A cgroup whose last process was just killed is busy for a moment."""
-    try:
-        group.rmdir()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return True
 
 
 def _parent_or_zero(pid: int) -> int:

@@ -75,6 +75,17 @@ def cgroups(parent: str) -> list[Path]:
     return [Path(path) for top in tops for path, _, _ in os.walk(top, topdown=False) if Path(path) != top]
 
 
+def removed(group: Path) -> bool:
+    """Whether a cgroup is gone now. One whose last process was just killed is busy for a moment."""
+    try:
+        group.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
 def _stands_by(group: Path, standing: set[str]) -> bool:
     """Whether only those who stand by are in a group."""
     try:
