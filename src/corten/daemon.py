@@ -198,14 +198,9 @@ class Engine:
         )  # fmt: skip
         standbys.clear_group = life.clear_group
         self._announcing = Announcing(networks)
-        events.listeners.append(self._announcing.heard)
-        events.listeners += [self._heard, resolution.heard]
+        events.listeners += [self._announcing.heard, self._heard, resolution.heard]
         life.shelf = shelf
-        store = ImageStore(paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
-        store.blobs.expire()
-        images = Images(store, events, paths.staging, settings.mirrors)
-        images.upkeep.limit = settings.store_limit
-        images.upkeep.in_use = lambda: {image for one in records for image in images_of(one)}
+        store, images = self._stored(layers)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
         archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
@@ -230,7 +225,6 @@ class Engine:
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
             self.leave, settings.log.type, layers, lambda: networks.lacking, settings.mirrors.get(DOCKER_HUB, ()),
         )  # fmt: skip
-        self._images = images
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         builds = functools.cache(functools.partial(self._builds, store, images, archives, homes))
@@ -239,6 +233,15 @@ class Engine:
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries(), builds),
         )
+
+    def _stored(self, layers: LayerStore) -> tuple[ImageStore, Images]:
+        settings, records = self._settings, self._records
+        store = ImageStore(self._paths.root, self._database.connection, layers, keep_blobs=settings.keep_blobs)
+        store.blobs.expire()
+        self._images = images = Images(store, self._events, self._paths.staging, settings.mirrors)
+        images.upkeep.limit = settings.store_limit
+        images.upkeep.in_use = lambda: {image for one in records for image in images_of(one)}
+        return store, images
 
     def _builds(self, store: ImageStore, images: Images, archives: Archives, homes: Homes) -> Builds:
         """What builds, and what builds have left in the cache: loaded when somebody first builds, or collects."""

@@ -175,6 +175,19 @@ def test_an_address_that_is_asked_for_is_not_refused(engine: Engine, cli: Cli, b
     cli("network", "rm", "small").check()
 
 
+@pytest.mark.parametrize("size", [31, 32])
+def test_the_last_addresses_serve_another_way_of_starting(engine: Engine, cli: Cli, busybox: str, size: int) -> None:
+    cli("network", "create", "--subnet", "10.85.8.0/29", "--ip-range", f"10.85.8.4/{size}", "scarce").check()
+    for _ in range(4):
+        cli("run", "--rm", "--network", "scarce", busybox, "true").check()
+        await_standby(engine)
+    for _ in range(2):
+        options = ("--network", "scarce", "--sysctl", "net.ipv4.ip_forward=1")
+        assert "inet 10.85.8." in cli("run", "--rm", *options, busybox, "sh", "-c", ADDRESS).check().out
+        await_standby(engine)
+    cli("network", "rm", "scarce").check()
+
+
 def test_a_cable_that_was_removed_is_made_anew(plugged: Engine, cli: Cli, busybox: str) -> None:
     for port in ports(plugged):
         subprocess.run(["ip", "link", "delete", port], check=True)

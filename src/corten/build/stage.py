@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from corten.build import copying, keys
+from corten.build import copying, keys, remote
 from corten.build.applied import applied
 from corten.build.arguments import Given, Globals, Scope
 from corten.build.configuring import configured, shell_of
@@ -27,7 +27,6 @@ from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
 _NO_RIGHTS = "a build's command has the rights of any container, and no more"
-_REMOTE = ("http://", "https://", "git://", "git@", "ssh://")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -256,15 +255,15 @@ class StageRun:
 
     async def _parts(self, one: Copy | Add) -> list[Part]:
         parts = []
-        local = [source for source in one.sources if not (isinstance(one, Add) and source.startswith(_REMOTE))]
+        elsewhere = [source for source in one.sources if isinstance(one, Add) and remote.of(source)]
+        local = [source for source in one.sources if source not in elsewhere]
         if isinstance(one, Add) and one.checksum and (local or len(one.sources) > 1):
             raise InvalidInput("checksum can't be specified for local or multiple sources")
         if local:
             parts += await self._local(one, local)
         if isinstance(one, Add):
-            for source in one.sources:
-                if source.startswith(_REMOTE):
-                    parts.append(await self._remote(one, source))
+            for source in elsewhere:
+                parts.append(await self._remote(one, source))
         if one.documents:
             files = await self._ground.documents(one.documents)
             chosen = copying.choose(files.tree, files.tree.names(""))

@@ -177,11 +177,17 @@ class BridgeNetwork:
 
     def renew(self, container_id: str) -> None:
         """Take another place, where nobody is there any more who made the reserved one. That is given back when he is
-        gone, with :meth:`unreserve`: until then he has its address. Raises Conflict when no other is left."""
+        gone, with :meth:`unreserve`: until then he has its address. Where that is the last one it stays the
+        container's, on another cable."""
         old = self.endpoints[container_id]
-        self.endpoints[container_id] = self._endpoint(container_id, *self._next_free(), old.interface, _NO_WISH)
+        if self._addresses.is_full:
+            self._overtake(list(self._reserved))
+        is_last = self._addresses.is_full
+        addresses = (old.ip, old.ip6) if is_last else self._next_free()
+        self.endpoints[container_id] = self._endpoint(container_id, *addresses, old.interface, _NO_WISH)
         self._made_ahead.discard(container_id)
-        self._reserved[container_id] = old
+        if not is_last:
+            self._reserved[container_id] = old
 
     def _overtake(self, container_ids: Sequence[str]) -> None:
         """Whoever is there counts for more than whoever may come."""

@@ -26,8 +26,6 @@ _NR_CLONE3 = 435
 _NR_PIDFD_OPEN = 434
 _PIDFD_GET_INFO = 0xC040FF0B
 _PIDFD_INFO_EXIT = 8
-_NR_CLOSE_RANGE = 436
-_CLOSE_RANGE_CLOEXEC = 4
 _NR_KEYCTL = {"x86_64": 250, "aarch64": 219}
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 
@@ -158,11 +156,6 @@ def zombie_status(pid: int, start_time: int) -> int | None:
     except OSError:
         return None
     return int(fields[49]) if fields[0] == b"Z" and int(fields[19]) == start_time else None
-
-
-def close_on_exec_from(first: int) -> None:
-    """Mark every descriptor from ``first`` on close-on-exec: close_range(2), Linux 5.11. Raises OSError."""
-    syscall(_NR_CLOSE_RANGE, ctypes.c_uint(first), ctypes.c_uint(0xFFFFFFFF), ctypes.c_uint(_CLOSE_RANGE_CLOEXEC))
 
 
 def start_time(pid: int, proc: int | None = None) -> int:
