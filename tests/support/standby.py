@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -21,8 +22,21 @@ def inits(engine: Engine) -> list[int]:
 
 
 def _is_ready(pid: int) -> bool:
+    if is_poised(pid):
+        return True
     points = mount_points(pid)
     return len(points) > 8 and not any(point.startswith("/sys/fs/cgroup") for point in points)
+
+
+def is_poised(pid: int) -> bool:
+    """Whether it waits for nothing but its command."""
+    return os.readlink(f"/proc/{pid}/exe").startswith("/memfd:corten-latch")
+
+
+def await_poised(engine: Engine) -> list[int]:
+    """Return when both who stand by are poised."""
+    wait_until(lambda: len([pid for pid in inits(engine) if is_poised(pid)]) == 2, "two inits that are poised")
+    return inits(engine)
 
 
 def mount_points(pid: int) -> list[str]:

@@ -121,8 +121,8 @@ class Containers:
 
     async def plan(self, ref: str) -> tuple[Plan, frozenset[int]]:
         """The operations that a start will execute, and the places of those that have been done ahead."""
-        plan = await self.lifecycle.plan(self.get(ref))
-        return plan, self.lifecycle.launcher.has_ready(self.get(ref).id, plan)
+        plan, container = await self.lifecycle.plan(self.get(ref)), self.get(ref)
+        return plan, self.lifecycle.launcher.has_ready(container.id, plan, listens=container.config.open_stdin)
 
     async def stop(self, ref: str, *, signal: str | None = None, timeout: int | None = None) -> str:
         """Send the stop signal, wait ``timeout`` s (negative: for ever), kill. NotModified when it does not run.

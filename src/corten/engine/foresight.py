@@ -44,4 +44,4 @@ class Foresight:
         return self._made(container, endpoints)
 
     def _made(self, container: Container, endpoints: Sequence[Endpoint]) -> Forecast:
-        return Forecast.of(self.planner.plan(container, endpoints))
+        return Forecast.of(self.planner.plan(container, endpoints), listens=container.config.open_stdin)

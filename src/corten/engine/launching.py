@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 
@@ -10,12 +11,12 @@ from corten.engine.channel import Message
 from corten.engine.log_config import log_spec
 from corten.engine.logs import LogFeed
 from corten.engine.model import Container
-from corten.engine.monitors import Monitor, MonitorLost, Started, connect
+from corten.engine.monitors import Monitor, MonitorLost, Started, Unfit, connect
 from corten.engine.paths import Paths
 from corten.engine.spawning import Spawner
 from corten.engine.standbys import Standbys
 from corten.errors import CortenError, Unavailable
-from corten.runtime.ahead import Forecast
+from corten.runtime.ahead import Ahead, Forecast
 from corten.spec.monitor import EXEC, MonitorSpec
 from corten.spec.plan import Plan
 from corten.sys import messages
@@ -54,9 +55,10 @@ class Launcher:
         spec = MonitorSpec(id, EXEC, terminal=tty, open_stdin=stdin, durable=False, taken=take)
         return await self._launch("exec", forecast, spec, [init], own_pids=own_pids, spawns=spawns)
 
-    def has_ready(self, id: str, plan: Plan) -> frozenset[int]:
-        """The places of a plan's operations that one who stands by has done already for a container."""
-        forecast = Forecast.of(plan)
+    def has_ready(self, id: str, plan: Plan, *, listens: bool) -> frozenset[int]:
+        """The places of a plan's operations that one who stands by has done already for a container; ``listens``: see
+        :meth:`corten.runtime.ahead.Forecast.of`."""
+        forecast = Forecast.of(plan, listens=listens)
         return forecast.done(self._standbys.ready_for(id, forecast))
 
     def is_ready(self, id: str, forecast: Forecast) -> bool:
@@ -83,22 +85,27 @@ class Launcher:
         self, do: str, forecast: Forecast, spec: MonitorSpec, descriptors: Sequence[int] = (), *,
         feed: LogFeed | None = None, prepare: Callable[[], None] | None = None, **members: object,
     ) -> Monitor:  # fmt: skip
-        """Once more when the monitor died before its first word, or the spawner: nothing was started then."""
+        """Once more when the monitor died before its first word, or the spawner: nothing was started then; and when an
+        init that was poised could not execute the command."""
         message: Message = {"do": do, "monitor": spec.encode(), **members}
         for last in (False, True):
             with self._standbys.under_way():
-                monitor = await self._ask(message, forecast, descriptors, tty=spec.terminal, feed=feed)
+                monitor, command = await self._ask(message, forecast, descriptors, tty=spec.terminal, feed=feed)
                 try:
                     if prepare is not None:
                         prepare()
-                        monitor.go()
+                        monitor.go(command)
                     await monitor.launched
+                except Unfit:
+                    await self._standbys.take_back(spec.id, monitor)
+                    forecast = dataclasses.replace(forecast, poised="")
                 except MonitorLost:
                     said_hello = monitor.pid != 0
                     monitor.close()
                     if said_hello or last:
                         raise
                 except BaseException:
+                    monitor.take_back()
                     monitor.close()
                     raise
                 else:
@@ -107,19 +114,24 @@ class Launcher:
 
     async def _ask(
         self, message: Message, forecast: Forecast, descriptors: Sequence[int], *, tty: bool, feed: LogFeed | None
-    ) -> Monitor:
+    ) -> tuple[Monitor, bytes]:
+        """The monitor that was asked, and what an init that is poised is to be given."""
         id = message["monitor"]["id"] if message["do"] == "start" else ""
         monitor, done = await self._standbys.take(id, forecast, message)
-        message["order"] = forecast.order(done).encode()
+        command = b""
+        if monitor is not None and done.poised:
+            command = forecast.command(monitor.home)
+        else:
+            message["order"] = forecast.order(done).encode()
         monitor = monitor or self._forked()  # there, the request waits in the socket until it stands by
         monitor.employ(message, descriptors, tty=tty, feed=feed)
-        return monitor
+        return monitor, command
 
     def _forked(self) -> Monitor:
         ours, theirs = messages.pair()
         monitor = Monitor(ours)
         with theirs:
-            request: Message = {"do": "stand-by", "home": "", "ahead": "", "foreseen": "", "plugged": "", "likely": {}}
+            request: Message = {"do": "stand-by", "home": "", "ahead": Ahead().encode(), "likely": {}}
             self._spawner.tell(request, [theirs.fileno()])
         return monitor
 

@@ -9,7 +9,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from corten.engine.channel import Channel, Message
@@ -17,10 +18,14 @@ from corten.engine.logs import LogFeed
 from corten.engine.pipes import PipeReader, PipeWriter
 from corten.errors import CommandNotFound, CommandNotRunnable, CortenError, Unavailable
 from corten.runtime.failure import OperationFailed
-from corten.spec.monitor import EXITED, LOG, MASTER, PIDFD, STARTING, STDERR, STDIN, STDOUT, VERSION, ExitRecord
+from corten.spec.monitor import EXITED, LINE, LOG, MASTER, PIDFD, STARTING, STDERR, STDIN, STDOUT, VERSION, ExitRecord
 from corten.sys import process, terminal
 
 _log = logging.getLogger(__name__)
+
+
+class Unfit(Unavailable):
+    """An init that was poised could not execute the command: why, a start that takes the long way finds out."""
 
 
 class MonitorLost(Unavailable):
@@ -62,6 +67,7 @@ class Monitor:
         self.stdin: PipeWriter | None = None
         self._feed = feed
         self._held: dict[str, int] = {}
+        self._line: PoisedInit | None = None
         self._channel = Channel(sock, self._heard, self._lost)
 
     # --- what it tells
@@ -70,6 +76,8 @@ class Monitor:
         named = dict(zip(message.get("fds") or (), descriptors, strict=True))
         kind = message.get("event")
         if kind == "standing":
+            if LINE in named:
+                self._poised(message, named)
             self._settle(self.standing, None)
         elif kind == "hello":
             self._hello(message, named)
@@ -101,6 +109,11 @@ class Monitor:
             self._running(message)
         if message["phase"] == EXITED:
             self._exited(message)
+
+    def _poised(self, message: Message, named: dict[str, int]) -> None:
+        self.pid, self.start_time = int(message["pid"]), int(message["start_time"])
+        self._line = PoisedInit(socket.socket(fileno=named.pop(LINE)), message["init"], message["home"])
+        self._take(named)
 
     def _running(self, message: Message) -> None:
         init = message["init"]
@@ -147,9 +160,22 @@ class Monitor:
         self.tty, self._feed = tty, feed
         self._channel.send(message, descriptors)
 
-    def go(self) -> None:
-        """What the engine does before a container runs is done."""
-        self._channel.send({"do": "go"})
+    @property
+    def home(self) -> str:
+        """Where the user of an init that is poised is at home; '' without one."""
+        return self._line.home if self._line is not None else ""
+
+    def go(self, command: bytes = b"") -> None:
+        """What the engine does before a container runs is done. An init that is poised is given its command."""
+        if self._line is None:
+            self._channel.send({"do": "go"})
+        else:
+            self._line.execute(command, lambda result: self._settle(self.launched, result))
+
+    def take_back(self) -> None:
+        """Have an init that was poised ended, and all that was done for it undone."""
+        if self._line is not None:
+            self._channel.send({"do": "take-back"})
 
     def take_output(self) -> None:
         """The engine reads stdout and stderr from now on."""
@@ -213,12 +239,51 @@ class Monitor:
     def close(self) -> None:
         """Hang up and close everything."""
         self._channel.close()
+        if self._line is not None:
+            self._line.close()
         self._lost()
         if self.stdin is not None:
             self.stdin.close()
         for descriptor in self._held.values():
             os.close(descriptor)
         self._held.clear()
+
+
+class PoisedInit:
+    """The line to an init that waits for its command (:mod:`corten.runtime.latch`)."""
+
+    def __init__(self, line: socket.socket, init: Mapping[str, Any], home: str) -> None:
+        line.setblocking(False)
+        self.home = home
+        self._line = line
+        self._init = init
+        self._loop = asyncio.get_running_loop()
+
+    def execute(self, command: bytes, told: Callable[[Started | Unfit], None]) -> None:
+        """Give it the command; ``told`` is called once it runs, or cannot."""
+
+        def answered() -> None:
+            try:
+                is_running = not self._line.recv(1)
+            except BlockingIOError:
+                return
+            except ConnectionResetError:  # it ended, and had not read this
+                is_running = False
+            self._loop.remove_reader(self._line)
+            told(self._started() if is_running else Unfit("start a poised init: it did not execute the command"))
+
+        self._loop.add_reader(self._line, answered)
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the next look says so
+            self._line.send(command)
+
+    def _started(self) -> Started:
+        return Started(int(self._init["pid"]), int(self._init["start_time"]), time.time_ns())
+
+    def close(self) -> None:
+        """Hang up: one that still waits ends."""
+        if self._line.fileno() >= 0:
+            self._loop.remove_reader(self._line)
+            self._line.close()
 
 
 def _retrieve(future: asyncio.Future[Any]) -> None:

@@ -24,7 +24,7 @@ from corten.engine.monitors import Monitor
 from corten.engine.names import new_id
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
-from corten.runtime.ahead import NOTHING, Done, Forecast, as_json
+from corten.runtime.ahead import NOTHING, Ahead, Done, Forecast, as_json
 from corten.runtime.operations.identity import Execute
 from corten.spec.operation import Operation
 from corten.spec.plan import Plan
@@ -42,8 +42,9 @@ _PATIENCE = 2
 """Starts of another kind, one after the other, before those who stand by for the earlier kind are let go."""
 _FAREWELL = 2.0
 """Seconds that a leaving engine gives them to take back what they have done."""
-_ANY = "@"
-"""In the place of an ID."""
+_ANY, _SHORT = "\0", "\1"
+"""In the place of an ID, and of the first characters that name a host: no JSON text has these."""
+_SHORT_ID = 12
 
 
 class Places(Protocol):
@@ -64,6 +65,7 @@ class _Standby:
     ahead: str = ""
     foreseen: str = ""
     plugged: str = ""
+    poised: str = ""
     """What was done, operations as JSON."""
     group: str = ""
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -75,13 +77,21 @@ class _Standby:
         """Whether a container's start, or an exec ('' for ``id``), is for this one."""
         return (
             self.is_ready and self.ahead == forecast.ahead and (self.id == id or not self.is_reserved)
-            and self.plugged in ("", forecast.plugged)
+            and self.plugged in ("", forecast.plugged) and (not self.poised or self._is_poised_for(forecast))
         )  # fmt: skip
+
+    def _is_poised_for(self, forecast: Forecast) -> bool:
+        done = (self.foreseen, self.plugged, self.poised)
+        return done == (forecast.foreseen, forecast.plugged, forecast.poised)
 
     def done(self, forecast: Forecast) -> Done:
         """What it has done of a start, or an exec, that it fits."""
         placed = self.foreseen != "" and self.foreseen == forecast.foreseen
-        return Done(self.id != "", placed, self.plugged != "", self.known)
+        return Done(self.id != "", placed, self.plugged != "", self.poised != "", self.known)
+
+    def ahead_of_it(self) -> Ahead:
+        """What was done."""
+        return Ahead(self.ahead, self.foreseen, self.plugged, self.poised)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,6 +104,8 @@ class _Kind:
     likely: Message = dataclasses.field(default_factory=dict)
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """The operations of that, as JSON, and their places."""
+    poised: str = ""
+    """What is done beside the command, where the last starts did not differ; '' else."""
 
 
 class Standbys:
@@ -107,6 +119,8 @@ class Standbys:
         self._leaving: dict[str, asyncio.Future[None]] = {}
         """By ID, those who have yet to take back what they did for it."""
         self._start, self._exec = _Kind(), _Kind()
+        self._last: tuple[object, ...] = ()
+        """Of the last start, all but what its command, its ID and its place in a network are."""
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
@@ -184,8 +198,11 @@ class Standbys:
             self._exec = self._exec if self._exec.likely else _rehearsing(request, forecast)
             return
         ahead, foreseen = forecast.ahead.replace(id, _ANY), forecast.foreseen.replace(id, _ANY)
-        if not ahead or self._failed[ahead] >= _TRIES:
-            return
+        if ahead and self._failed[ahead] < _TRIES:
+            self._learn_kind(id, forecast, request, ahead, foreseen)
+        self._learn_poise(id, forecast, ahead, foreseen)
+
+    def _learn_kind(self, id: str, forecast: Forecast, request: Message, ahead: str, foreseen: str) -> None:
         self._others = 0 if ahead == self._start.ahead else self._others + 1
         if ahead == self._start.ahead:
             self._start = dataclasses.replace(self._start, foreseen=foreseen)
@@ -196,9 +213,19 @@ class Standbys:
             self._others = 0
             self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
+    def _learn_poise(self, id: str, forecast: Forecast, ahead: str, foreseen: str) -> None:
+        """One that is poised is of no use to a start that differs: it takes two that do not."""
+        poised = forecast.poised.replace(id, _ANY).replace(id[:_SHORT_ID], _SHORT)
+        last, self._last = self._last, (ahead, foreseen, forecast.plugged != "", poised)
+        is_row = last == self._last and ahead == self._start.ahead and self._failed[poised] < _TRIES
+        poised = poised if is_row else ""
+        if poised != self._start.poised:
+            self._start = dataclasses.replace(self._start, poised=poised)
+            self._let_go([one for one in self._waiting if one.poised and not one.is_reserved])
+
     def images_changed(self) -> None:
         """Layers were removed: nobody is to have a root of them."""
-        self._start = dataclasses.replace(self._start, foreseen="")
+        self._start = dataclasses.replace(self._start, foreseen="", poised="")
         self._let_go([one for one in self._waiting if one.foreseen])
         self._later()
 
@@ -239,17 +266,21 @@ class Standbys:
             self._homes.bury(id)
             return
         ours, theirs = messages.pair()
-        ahead, foreseen, group = (text.replace(_ANY, id) for text in (kind.ahead, kind.foreseen, kind.group))
+        ahead, foreseen, group, poised = (
+            text.replace(_ANY, id).replace(_SHORT, id[:_SHORT_ID])
+            for text in (kind.ahead, kind.foreseen, kind.group, kind.poised)
+        )
         plugged = as_json(self._places.reserve(id))
-        self._make(_Standby(Monitor(ours), id, ahead, foreseen, plugged, group, kind.known), theirs, kind.likely)
+        poised = poised if (plugged != "") == self._last[2] else ""
+        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, poised, group, kind.known)
+        self._make(one, theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
         self._waiting.append(one)
         one.monitor.standing.add_done_callback(lambda done: self._stands(one, done))
         one.monitor.gone.add_done_callback(lambda _: self._left(one))
-        done = {"ahead": one.ahead, "foreseen": one.foreseen, "plugged": one.plugged}
         home = str(self._homes.paths.container(one.id)) if one.id else ""
-        request: Message = {"do": "stand-by", "home": home, **done, "likely": likely}
+        request: Message = {"do": "stand-by", "home": home, "ahead": one.ahead_of_it().encode(), "likely": likely}
         with theirs:
             try:
                 self._spawner.tell(request, [theirs.fileno()])
@@ -276,6 +307,10 @@ class Standbys:
         self._later()
 
     def _note_failure(self, one: _Standby) -> None:
+        if one.poised and self._start.poised:
+            self._failed[self._start.poised] += 1
+            self._start = dataclasses.replace(self._start, poised="")
+            return
         if one.foreseen and self._start.foreseen:
             self._start = dataclasses.replace(self._start, foreseen="")  # its image may be gone
             return
@@ -305,6 +340,18 @@ class Standbys:
 
         self._leaving[one.id] = gone
         gone.add_done_callback(over)
+
+    async def take_back(self, id: str, monitor: Monitor) -> None:
+        """A container was not started by one who was poised for it; returns when nobody has anything of it in his
+        hands."""
+        monitor.take_back()
+        try:
+            async with asyncio.timeout(_FAREWELL):
+                await asyncio.shield(monitor.gone)
+        except TimeoutError:
+            _log.warning("container %s: who was poised for it does not leave", id[:12])
+        monitor.close()
+        self._renew(id)
 
     def _renew(self, id: str) -> None:
         """To whoever mounts it next, it is to be as new."""

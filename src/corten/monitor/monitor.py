@@ -65,8 +65,10 @@ class Monitor:
         oom_kills: Callable[[], int],
         clean: Callable[[], None],
         starter: int = 0,
+        waits: Callable[[], bool] = bool,
     ) -> None:
-        """``starter`` is a child that is about to end, and this monitor's to reap."""
+        """``starter`` is a child that is about to end, and this monitor's to reap; ``waits`` tells whether the init
+        waits for its command, or has ended as it did, which the engine gives to one that is poised."""
         self._spec = spec
         self._init = init
         self._streams = streams
@@ -85,14 +87,18 @@ class Monitor:
         self._is_zombie = False
         self._zombie_since = 0.0
         self._end: ExitRecord | None = None
-        self._dismissed = False
+        self._dismissed = self._taken_back = False
+        self._waits = waits
         for descriptor in streams.held.values():
             os.set_blocking(descriptor, False)
 
-    def run(self) -> None:
-        """Watch until the process has ended and the engine, if there is one, knows it."""
+    def run(self) -> bool:
+        """Watch until the process has ended and the engine, if there is one, knows it. False when the engine has taken
+        the start back: the command does not run, and no end is recorded."""
         while self._end is None:
             self._turn()
+            if self._taken_back:
+                return False
         self._clean()
         self._bury_starter()
         while self._engine.connected and not self._dismissed:
@@ -100,6 +106,7 @@ class Monitor:
         self._streams.close()
         if self._log is not None:  # who starts the container again waits for this process's end
             self._log.close()
+        return True
 
     # --- one turn of the loop
 
@@ -215,6 +222,9 @@ class Monitor:
 
     def _ended(self) -> None:
         """The init has ended. One that is not our child was reaped by the spawner: the engine will say how."""
+        if self._is_unbegun():
+            self._taken_back = True
+            return
         status = self._reap()
         if status is None and not self._is_zombie:
             self._is_zombie, self._zombie_since = True, time.monotonic()
@@ -241,6 +251,10 @@ class Monitor:
                 record.write(self._spec.directory, end, durable=self._spec.durable)
         self._end = end
         self._engine.send({"event": "exited", **end.encode()})
+
+    def _is_unbegun(self) -> bool:
+        """Whether the engine died before it gave a poised init its command."""
+        return not self._engine.connected and self._waits()
 
     def _reap(self) -> int | None:
         if self._status is not None:
@@ -272,6 +286,8 @@ class Monitor:
                 self._status = int(message["status"])
             case "bye":
                 self._dismissed = True
+            case "take-back":
+                self._taken_back = True
 
     def _adopted(self) -> None:
         assert self._listener is not None

@@ -4,7 +4,8 @@ Most of a start is the same for nearly every container: its namespaces, ``/proc`
 is hidden in them, a session. An init that stands by has done these operations already, in a tree of its own
 (:mod:`corten.runtime.stages.staging`), and sits in the control group of a container that is to be: who creates one next
 gets that one's ID. So it can have a root already, too, of the image that was started last, and a place in the network
-that the last ones were in. The plan still lists all these operations, with the same text.
+that the last ones were in. When the last starts differed in nothing but their command, it can be *poised*: all is done
+but the command (:mod:`corten.runtime.latch`). The plan still lists all these operations, with the same text.
 """
 
 from __future__ import annotations
@@ -12,13 +13,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from corten.runtime import latch
 from corten.runtime.operations.files import Mount
+from corten.runtime.operations.identity import Execute, FindCommand
 from corten.runtime.operations.root import OverlayMount
 from corten.spec.operation import CLONE, INIT, PARENT, Operation, decode, encode
 from corten.spec.plan import Plan
+
+_LONGEST_HOME = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,6 +40,31 @@ class Ready:
     """Among those that are not the init's: those of one container's place in a network."""
     plugged: tuple[int, ...] = ()
     """Among the init's: the same."""
+    limits: tuple[int, ...] = ()
+    """Among those that are not the init's: what is left for the host to do for one that is poised."""
+    poised: tuple[int, ...] = ()
+    """Among the init's: all others but those of the command, where these can be done after all others."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ahead:
+    """What is done ahead by one who stands by, operations as JSON: what nearly every start has, what is foreseen of the
+    root, a place in a network, and all else but the command."""
+
+    steps: str = ""
+    foreseen: str = ""
+    plugged: str = ""
+    poised: str = ""
+
+    def plans(self) -> tuple[Plan, Plan, Plan, Plan]:
+        """The operations of each."""
+        texts = (self.steps, self.foreseen, self.plugged, self.poised)
+        steps, foreseen, plugged, poised = (Plan.decode(json.loads(text or "[]")) for text in texts)
+        return steps, foreseen, plugged, poised
+
+    def encode(self) -> dict[str, str]:
+        """The JSON form."""
+        return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -97,6 +127,8 @@ class Done:
     """Its image was guessed right."""
     plugged: bool = False
     """It has the container's place in its network."""
+    poised: bool = False
+    """It waits for nothing but the command."""
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """The operations, as JSON, that it was shown to rehearse with, and their places."""
 
@@ -118,10 +150,12 @@ class Forecast:
     """What it has done besides if its image was guessed right, as JSON."""
     plugged: str
     """What it has done besides if it has the container's place in its network, as JSON; '' for no such place."""
+    poised: str
+    """What it has done besides, and besides all these, if it is poised, as JSON; '' where none can be."""
 
     @classmethod
-    def of(cls, plan: Plan) -> Forecast:
-        """The forecast of a plan."""
+    def of(cls, plan: Plan, *, listens: bool = True) -> Forecast:
+        """The forecast of a plan; ``listens`` says that the command has a standard input of its own."""
         outside = [step for step in plan.steps if step.stage != INIT]
         steps = plan.stage(INIT)
         inside = [_facts(step) for step in steps]
@@ -129,7 +163,10 @@ class Forecast:
         early = (*map(_facts, plan.stage(CLONE)), *map(_facts, _at(can.outside, outside)), *_at(can.inside, inside))
         ahead = _json(early) if can.inside else ""
         plugged = _json((*map(_facts, _at(can.cables, outside)), *_at(can.plugged, inside)))
-        return cls(plan, outside, inside, can, ahead, _json(_at(can.foreseen, inside)), plugged)
+        if listens:
+            can = dataclasses.replace(can, limits=(), poised=())
+        poised = _json((*map(_facts, _at(can.limits, outside)), *_at(can.poised, inside)))
+        return cls(plan, outside, inside, can, ahead, _json(_at(can.foreseen, inside)), plugged, poised)
 
     def order(self, done: Done = NOTHING) -> Order:
         """The order for one who has done this."""
@@ -146,6 +183,10 @@ class Forecast:
             any(step.stage == PARENT for step in outside),
         )
 
+    def command(self, home: str) -> bytes:
+        """What is left for one who is poised (:func:`corten.runtime.latch.image`); ``home`` is its user's."""
+        return _command(self.plan.steps, home) or b""
+
     def known(self) -> dict[str, int]:
         """What one has been shown who was given the whole order."""
         return {facts.text: place for place, facts in enumerate(self.inside)}
@@ -161,13 +202,16 @@ class Forecast:
 
     def _outside(self, done: Done) -> tuple[int, ...]:
         can = self.places
-        return (*(can.outside if done.stands else ()), *(can.cables if done.plugged else ()))
+        return (
+            *(can.outside if done.stands else ()), *(can.cables if done.plugged else ()),
+            *(can.limits if done.poised else ()),
+        )  # fmt: skip
 
     def _inside(self, done: Done) -> tuple[int, ...]:
         can = self.places
         return (
             *(can.inside if done.stands else ()), *(can.foreseen if done.placed else ()),
-            *(can.plugged if done.plugged else ()),
+            *(can.plugged if done.plugged else ()), *(can.poised if done.poised else ()),
         )  # fmt: skip
 
 
@@ -205,11 +249,13 @@ def _ready(outside: Sequence[Operation], steps: Sequence[Operation], inside: Seq
     if not found or left or any(step.of_host for step in outside):
         return Ready()
     made = tuple(place for place, step in enumerate(outside) if step.stage != PARENT and step.ahead())
-    return Ready(
-        made, found, _of_one_container(steps, inside, found, trees),
-        tuple(place for place, step in enumerate(outside) if step.of_endpoint),
-        tuple(place for place, facts in enumerate(inside) if facts.of_endpoint),
-    )  # fmt: skip
+    foreseen = _of_one_container(steps, inside, found, trees)
+    cables = tuple(place for place, step in enumerate(outside) if step.of_endpoint)
+    plugged = tuple(place for place, facts in enumerate(inside) if facts.of_endpoint)
+    limits = tuple(place for place, step in enumerate(outside) if step.poises)
+    is_all = {*made, *cables, *limits}.issuperset(place for place, step in enumerate(outside) if step.stage != CLONE)
+    poised = _beside_the_command(steps, {*found, *foreseen, *plugged}) if is_all and foreseen else ()
+    return Ready(made, found, foreseen, cables, plugged, limits if poised else (), poised)
 
 
 def _of_every_container(known: Sequence[_Facts]) -> tuple[tuple[int, ...], tuple[str, ...]]:
@@ -248,6 +294,23 @@ def _of_one_container(
         else:
             later += paths
     return tuple(found)
+
+
+def _beside_the_command(steps: Sequence[Operation], done: Collection[int]) -> tuple[int, ...]:
+    """The places of what is left when the others are done, if nothing of it has to be after the command is known."""
+    left = [(place, step) for place, step in enumerate(steps) if place not in done]
+    poised = tuple(place for place, step in left if step.poises)
+    others = [step for _, step in left if not step.poises]
+    match others:
+        case [FindCommand(), Execute(reaper=False)] if _command(others, "/" * _LONGEST_HOME):
+            return poised
+    return ()
+
+
+def _command(steps: Sequence[Operation], home: str) -> bytes | None:
+    (find,) = (one for one in steps if isinstance(one, FindCommand))
+    (execute,) = (one for one in steps if isinstance(one, Execute))
+    return latch.image(find.candidates(), execute.args, execute.environment(home))
 
 
 def _meet(paths: tuple[str, ...], others: tuple[str, ...]) -> bool:

@@ -36,8 +36,7 @@ def resolve(name: str, search: str) -> str:
         _check(name, name)
         return name
     unusable = ""
-    for directory in search.split(":"):
-        candidate = f"{directory or '.'}/{name}"
+    for candidate in candidates(name, search):
         if os.path.isfile(candidate):
             if os.access(candidate, os.X_OK, effective_ids=True):
                 _check(name, candidate)
@@ -46,6 +45,13 @@ def resolve(name: str, search: str) -> str:
     if unusable:
         raise _denied(name, unusable)
     raise CommandNotFound(f'exec: "{name}": executable file not found in $PATH', hint=f"searched {search}")
+
+
+def candidates(name: str, search: str) -> tuple[str, ...]:
+    """The paths at which a command is looked for: its own, or one in each directory of ``search``."""
+    if "/" in name:
+        return (name,)
+    return tuple(f"{directory or '.'}/{name}" for directory in search.split(":"))
 
 
 def _denied(name: str, path: str) -> CommandNotRunnable:

@@ -27,6 +27,7 @@ import corten.runtime.cgroups.v1
 import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups, shelf
+from corten.runtime.ahead import Ahead
 from corten.spawner import monitors, workers
 from corten.spec import names
 from corten.spec.monitor import CONTAINER
@@ -125,9 +126,8 @@ class Spawner:
 
 def _stand_by(message: Message, descriptors: list[int]) -> int:
     monitors.detach(monitors.STANDBY)
-    words = (message[name] for name in ("home", "ahead", "foreseen", "plugged", "likely"))
-    channel = socket.socket(fileno=descriptors[0])
-    monitors.watch(channel, lambda starter: starter.stand_by(*words), adopts=not message["ahead"])
+    ahead, channel = Ahead(**message["ahead"]), socket.socket(fileno=descriptors[0])
+    monitors.watch(channel, lambda starter: starter.stand_by(message["home"], ahead, message["likely"]), ahead)
     return 0
 
 

@@ -3,7 +3,11 @@ place."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
+import select
+import signal
 import socket
 import sys
 import time
@@ -14,10 +18,13 @@ from typing import Any
 from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import InitProcess, Monitor, listen, unlisten
 from corten.monitor.streams import Streams
-from corten.runtime import shelf
+from corten.runtime import latch, shelf
+from corten.runtime.ahead import Ahead
 from corten.runtime.cgroups import detect
+from corten.runtime.stages.launch import undo
 from corten.spawner.starter import Starter
 from corten.spec.monitor import CONTAINER, EXEC, LISTENER, MOUNTS, PIDFD, MonitorSpec
+from corten.spec.operation import HOST, PARENT
 from corten.sys import messages, process, signals
 
 NAMES = {CONTAINER: "corten-monitor", EXEC: "corten-exec"}
@@ -33,9 +40,10 @@ def detach(name: str) -> None:
     process.set_name(name)
 
 
-def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: bool) -> None:
+def watch(channel: socket.socket, launch: Callable[[Starter], None], ahead: Ahead) -> None:
     """Have a starter start something, and stand by it to its end. What cannot be started, the starter tells the
-    engine. With ``adopts`` it may be a child of the starter's, which falls to this process."""
+    engine. Where nothing was done ``ahead`` it may be a child of the starter's, which falls to this process."""
+    adopts = not ahead.steps
     if adopts:
         process.set_subreaper()
     ours, theirs = messages.pair()
@@ -51,6 +59,10 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
             message, descriptors = messages.receive(ours)
     except messages.Closed:
         _reap()
+        return
+    if ahead.poised:
+        os.waitpid(starter, 0)
+        _watch_poised(channel, message, descriptors, ahead)
         return
     spec = MonitorSpec.decode(message["monitor"])
     if adopts and spec.kind == CONTAINER:  # whose orphans are its own init's or, in the host's namespace, the spawner's
@@ -72,6 +84,49 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], *, adopts: 
         os.waitpid(starter, 0)
         starter = 0
     _watch(spec, init, named, EngineLink(channel), listener, say, starter)
+
+
+def _watch_poised(channel: socket.socket, message: Mapping[str, Any], descriptors: list[int], ahead: Ahead) -> None:
+    """Stand by beside an init that waits for its command, of which the engine tells it; watch it from the moment on
+    that the engine names the container. Until its command runs, the engine may take that back."""
+    named = dict(zip(message["fds"], descriptors, strict=True))
+    init = _init(message, named, child=True)
+    request = _request(channel, init)
+    if request is None:
+        _take_back(init, ahead)
+        return
+    spec = MonitorSpec.decode(request["monitor"])
+    process.set_name(NAMES[spec.kind])
+    init = dataclasses.replace(init, started_at=time.time_ns())
+
+    def waits() -> bool:
+        return process.name(init.pid) == latch.NAME
+
+    if not _watch(spec, init, named, EngineLink(channel), listen(spec.socket), Monitor.say_log, waits=waits):
+        _take_back(init, ahead)
+
+
+def _request(channel: socket.socket, init: InitProcess) -> dict[str, Any] | None:
+    """What the engine wants to start. None when it is nothing, or the engine is gone, or the init is."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(init.pidfd, select.POLLIN)
+    if channel.fileno() not in dict(poll.poll()):  # else its command may have ended already
+        return None
+    try:
+        request, _ = messages.receive(channel)
+    except messages.Closed:
+        return None
+    return request if request["do"] == "start" else None
+
+
+def _take_back(init: InitProcess, ahead: Ahead) -> None:
+    """End an init whose command does not run, and undo what was done for it on the host."""
+    with contextlib.suppress(ProcessLookupError):
+        signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
+    os.waitpid(init.pid, 0)
+    steps, _, plugged, _ = ahead.plans()
+    undo((*steps.stage(HOST), *plugged.stage(PARENT)))
 
 
 def _launch(
@@ -106,10 +161,10 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
-    say: Callable[[Monitor], None] = Monitor.say_running, starter: int = 0,
-) -> None:  # fmt: skip
+    say: Callable[[Monitor], None] = Monitor.say_running, starter: int = 0, *, waits: Callable[[], bool] = bool,
+) -> bool:  # fmt: skip
     """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``say`` comes
-    first: the engine waits for it."""
+    first: the engine waits for it. False when the engine has taken the start back."""
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
@@ -122,10 +177,10 @@ def _watch(
         monitor = Monitor(
             spec, init, Streams(named), engine, listener,
             oom_kills=lambda: cgroups.oom_kills(spec.cgroup) if spec.cgroup else 0,
-            clean=clean, starter=starter,
+            clean=clean, starter=starter, waits=waits,
         )  # fmt: skip
         say(monitor)
-        monitor.run()
+        return monitor.run()
     finally:
         unlisten(listener, spec.socket)
         engine.close()

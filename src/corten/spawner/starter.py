@@ -8,7 +8,6 @@ done next to nothing but wait.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import socket
@@ -21,15 +20,15 @@ from corten.monitor import record
 from corten.monitor.engine_link import EngineLink
 from corten.monitor.monitor import listen, unlisten
 from corten.monitor.streams import opened as opened_streams
-from corten.runtime.ahead import Order
+from corten.runtime.ahead import Ahead, Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.context import LaunchContext
 from corten.runtime.stages.join import Joined, join, spawn
 from corten.runtime.stages.launch import Init, Stdio, Waiting, cloning, end, launch, prepared
-from corten.spec.monitor import LISTENER, MASTER, MOUNTS, PIDFD, MonitorSpec
+from corten.spec.monitor import LINE, LISTENER, MASTER, MOUNTS, PIDFD, MonitorSpec
 from corten.spec.operation import Operation
 from corten.spec.plan import Plan
-from corten.sys import messages
+from corten.sys import messages, process
 
 
 class _Abandoned(Exception):
@@ -43,29 +42,49 @@ class Starter:
         self._channel = channel
         self._line = line
 
-    def stand_by(self, home: str, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
+    def stand_by(self, home: str, ahead: Ahead, likely: Mapping[str, Any]) -> None:
         """Wait for the engine's word, and do what it says: ``start`` or ``exec``. When it hangs up, or says ``bye``,
         nobody needs this one.
 
-        With ``ahead``, ``foreseen`` and ``plugged``, operations as JSON, an init has done these already, and only a
-        start that fits will come, of the container whose directory is ``home``. ``likely`` is the request of an earlier
-        start, to rehearse with. The working directory is the data root.
+        What is done ``ahead`` an init has done already, and only a start that fits will come, of the container whose
+        directory is ``home``. ``likely`` is the request of an earlier start, to rehearse with. The working directory is
+        the data root.
         """
         with contextlib.suppress(messages.Closed):
-            if ahead:
+            if ahead.steps:
                 record.reserve(home)
-                self._stand_by_with_init(ahead, foreseen, plugged, likely)
+                if ahead.poised:
+                    self._poise(ahead)
+                self._stand_by_with_init(ahead, likely)
             else:
                 known = _rehearse(likely) if likely else ()
                 messages.send(self._channel, {"event": "standing"})
                 self._do(*messages.receive(self._channel), known)
 
-    def _stand_by_with_init(self, ahead: str, foreseen: str, plugged: str, likely: Mapping[str, Any]) -> None:
-        inside = likely["order"]["inside"]
-        steps, further, links = (Plan.decode(json.loads(text or "[]")) for text in (ahead, foreseen, plugged))
+    def _poise(self, ahead: Ahead) -> NoReturn:
+        """Leave an init that has all but its command to the monitor, and to the engine the line to it."""
+        steps, foreseen, plugged, poised = ahead.plans()
+        with opened_streams(MonitorSpec("")) as (streams, theirs), prepared(
+            steps, os.getcwd(), foreseen=foreseen, plugged=plugged, poised=poised, stdio=Stdio(*theirs), sibling=True
+        ) as waiting:
+            init = waiting.look()
+            line = init.await_poised()
+            init.keep_mounts()
+            shared = _open({PIDFD: init.pidfd, **streams.held})
+            what = {"init": {"pid": init.pid, "start_time": init.start_time}}
+            named = {**shared, **_open({MOUNTS: init.mounts})}
+            messages.send(self._line, {**what, "fds": list(named)}, list(named.values()))
+            monitor = os.getppid()
+            who = {"pid": monitor, "start_time": process.start_time(monitor), "home": init.home}
+            told = {**shared, LINE: line.fileno()}
+            messages.send(self._channel, {"event": "standing", **what, **who, "fds": list(told)}, list(told.values()))
+            os._exit(0)
+
+    def _stand_by_with_init(self, ahead: Ahead, likely: Mapping[str, Any]) -> None:
+        steps, foreseen, plugged, _ = ahead.plans()
         with prepared(
-            steps, os.getcwd(), foreseen=further, plugged=links, likely=inside, sibling=True
-        ) as waiting:  # fmt: skip
+            steps, os.getcwd(), foreseen=foreseen, plugged=plugged, likely=likely["order"]["inside"], sibling=True
+        ) as waiting:
             known = _rehearse(likely)
             messages.send(self._channel, {"event": "standing"})
             if _is_wanted(self._channel, waiting):

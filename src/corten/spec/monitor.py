@@ -8,7 +8,7 @@ Every message is a JSON object over a SOCK_SEQPACKET socket, some with descripto
 =========  ==================================================================  ==============================
 do         members                                                             descriptors
 =========  ==================================================================  ==============================
-stand-by   seq, home, ahead, foreseen, plugged (operations), likely (a request)     the monitor's end of a socket
+stand-by   seq, home, ahead (runtime.ahead.Ahead), likely (a request)           the monitor's end of a socket
 replace    seq, monitor, init: {pid, start_time}, fds (names of the descriptors)   the monitor's end, held ones
 work       seq, work (kind), args                                              as the kind says
 =========  ==================================================================  ==============================
@@ -18,16 +18,19 @@ ended, or an orphan: the init of a container whose monitor was killed.
 
 **Engine to a monitor that stands by** (``do``): ``start`` (order: runtime.ahead.Order; monitor: MonitorSpec) or
 ``exec`` (order, monitor, own_pids, spawns; the init's pidfd). Where nobody stands by, one is asked for, and given it at
-once.
+once. One whose init is poised needs no order: ``start`` (monitor) names the container, and the engine tells the init
+itself what to execute (:mod:`corten.runtime.latch`).
 
-**Monitor to engine** (``event``): ``standing`` (it stands by), ``hello`` (version, id, pid, start_time, phase, init,
+**Monitor to engine** (``event``): ``standing`` (it stands by; with an init that is poised: init, pid, start_time, home;
+descriptors named in ``fds``), ``hello`` (version, id, pid, start_time, phase, init,
 log; descriptors named in ``fds``), ``running`` (init, started_at; descriptors named in ``fds``), ``failed`` (operation,
 object, cause, errno, hint, exit_code), ``log`` (generation, size; a new generation's descriptor), ``exited`` (the
 ExitRecord), ``cleaned`` (its group is gone).
 
 **Engine to monitor** (``do``): ``go`` (the container's files are written, and its record is: start it),
 ``stdin-close``, ``take`` (the engine reads stdout and stderr itself), ``give`` (it no longer does), ``init-status``
-(status: the spawner reaped a replaced monitor's init), ``bye`` (all is known: leave).
+(status: the spawner reaped a replaced monitor's init), ``bye`` (all is known: leave), ``take-back`` (of one that was
+poised: it was not started).
 """
 
 from __future__ import annotations
@@ -47,6 +50,9 @@ STARTING, RUNNING, EXITED = "starting", "running", "exited"
 PIDFD, STDIN, STDOUT, STDERR, MASTER, LOG = "pidfd", "stdin", "stdout", "stderr", "master", "log"
 """Names of the descriptors that a monitor hands to the engine. ``stdin`` is to be written, ``stdout`` and ``stderr`` to
 be read; ``master`` is the terminal's; ``log`` is the current generation of the log, open for reading."""
+
+LINE = "line"
+"""The engine's end of the line to an init that is poised."""
 
 LISTENER, MOUNTS = "listener", "mounts"
 """Names of what a starter hands to its monitor besides: where a later engine knocks; the mount namespace."""

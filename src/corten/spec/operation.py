@@ -77,6 +77,10 @@ class Operation:
     of_endpoint: ClassVar[bool] = False
     """It can be done ahead for a container whose place in a network was taken ahead: nothing else has a say in it."""
 
+    poises: ClassVar[bool] = False
+    """It can be done before the command is known, when all before it is: nobody but the twin of the last start can take
+    that over."""
+
     def what(self) -> str:
         """The object it acts on, for messages: ``/proc``, ``memory.max``, ``eth0``."""
         raise NotImplementedError

@@ -226,6 +226,15 @@ def set_name(name: str) -> None:
     _prctl_text(_PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
+def name(pid: int) -> str:
+    """What a process, or one that has ended and was not reaped, calls itself; '' when it is gone."""
+    try:
+        with open(f"/proc/{pid}/comm") as file:
+            return file.read().rstrip("\n")
+    except OSError:
+        return ""
+
+
 def set_hostname(name: str) -> None:
     """sethostname(2). Raises OSError."""
     check(_sethostname(name.encode(), len(name.encode())))

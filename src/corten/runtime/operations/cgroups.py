@@ -145,6 +145,7 @@ class CgroupWrite(Operation):
     kind: ClassVar[str] = "cgroup.write"
     stage: ClassVar[str] = HOST
     group: ClassVar[str] = _LIMITS
+    poises: ClassVar[bool] = True
 
     path: str
     value: str
@@ -177,6 +178,7 @@ class CgroupDeviceRules(Operation):
     kind: ClassVar[str] = "cgroup.devices"
     stage: ClassVar[str] = HOST
     group: ClassVar[str] = _LIMITS
+    poises: ClassVar[bool] = True
 
     path: str
     rules: tuple[tuple[str, str], ...]
@@ -204,6 +206,7 @@ class CgroupDeviceFilter(Operation):
     kind: ClassVar[str] = "cgroup.device-filter"
     stage: ClassVar[str] = HOST
     group: ClassVar[str] = _LIMITS
+    poises: ClassVar[bool] = True
 
     path: str
     rules: tuple[tuple[bool, str, int, int, str], ...]

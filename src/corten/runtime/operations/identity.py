@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from corten.errors import CortenError, InvalidInput
 from corten.runtime import accounts
-from corten.runtime.command import resolve
+from corten.runtime.command import candidates, resolve
 from corten.runtime.operations.paths import opened, target
 from corten.runtime.reaper import reap
 from corten.spec.operation import Context, Operation, operation
@@ -144,6 +144,7 @@ class WorkingDirectory(Operation):
 
     kind: ClassVar[str] = "process.cwd"
     group: ClassVar[str] = "file system"
+    poises: ClassVar[bool] = True
 
     path: str
     make: bool = True
@@ -180,6 +181,7 @@ class Identity(Operation):
 
     kind: ClassVar[str] = "process.identity"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     uid: int = 0
     gid: int = 0
@@ -263,6 +265,7 @@ class LimitCapabilities(Operation):
 
     kind: ClassVar[str] = "process.capabilities"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     bounding: tuple[str, ...] = ()
     effective: tuple[str, ...] = ()
@@ -315,6 +318,7 @@ class NoNewPrivileges(Operation):
 
     kind: ClassVar[str] = "process.no-new-privileges"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     def what(self) -> str:
         return "no_new_privs"
@@ -387,6 +391,10 @@ class FindCommand(Operation):
     def rehearse(self, context: Context) -> None:
         resolve(self.name, self.search)
 
+    def candidates(self) -> tuple[str, ...]:
+        """Where it may be, in the order in which it is looked for."""
+        return candidates(self.name, self.search)
+
     def run(self, context: Context) -> None:
         context.command = resolve(self.name, self.search)
 
@@ -416,10 +424,15 @@ class Execute(Operation):
         words = shlex.join(self.args)
         return f"env -i {' '.join(name.partition('=')[0] + '=…' for name in self.env)} {words}"
 
-    def run(self, context: Context) -> None:
+    def environment(self, home: str) -> dict[str, str]:
+        """The command's, where that is its user's home directory."""
         env = dict(item.partition("=")[::2] for item in self.env)
         if not env.get("HOME"):
-            env["HOME"] = context.home or "/"
+            env["HOME"] = home or "/"
+        return env
+
+    def run(self, context: Context) -> None:
+        env = self.environment(context.home)
         context.ready()
         if self.reaper:
             reap(context.command, self.args, env)

@@ -200,6 +200,7 @@ class Hostname(Operation):
 
     kind: ClassVar[str] = "uts.hostname"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     name: str
     domain: str = ""

@@ -160,6 +160,7 @@ class ReadOnlyRoot(Operation):
 
     kind: ClassVar[str] = "root.read-only"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     def what(self) -> str:
         return "/"
@@ -185,6 +186,7 @@ class PivotRoot(Operation):
 
     kind: ClassVar[str] = "root.pivot"
     group: ClassVar[str] = _GROUP
+    poises: ClassVar[bool] = True
 
     def what(self) -> str:
         return "/"

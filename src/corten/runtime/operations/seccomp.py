@@ -17,6 +17,7 @@ class SeccompFilter(Operation):
 
     kind: ClassVar[str] = "process.seccomp"
     group: ClassVar[str] = "privileges"
+    poises: ClassVar[bool] = True
 
     program: str
     """The compiled filter, in hexadecimal."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import fcntl
 import gc
 import json
@@ -12,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from corten.errors import CortenError
+from corten.runtime import latch
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.root import OverlayMount, PivotRoot
@@ -39,12 +41,19 @@ def run(plan: Plan, context: InitContext, channel: socket.socket, stdio: Sequenc
     _reporting(context, execute, dumpable=_is_mapped(plan))
 
 
-def stand_by(
-    steps: Sequence[Operation], foreseen: Sequence[Operation], plugged: Sequence[Operation], base: str, likely: str,
-    context: InitContext, channel: socket.socket,
-) -> NoReturn:  # fmt: skip
-    """Do the operations that nearly every start has, those that are ``foreseen``, and those of a place in a network;
-    wait for a container, and do the rest of its own.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Share:
+    """What an init that stands by is to do before it waits: what nearly every start has, what is foreseen of the root,
+    a place in a network, and all else but the command (see :class:`corten.runtime.ahead.Ready`)."""
+
+    steps: Sequence[Operation]
+    foreseen: Sequence[Operation] = ()
+    plugged: Sequence[Operation] = ()
+    poised: Sequence[Operation] = ()
+
+
+def stand_by(share: Share, base: str, likely: str, context: InitContext, channel: socket.socket) -> NoReturn:
+    """Do what can be done ahead; wait for a container, and do the rest of its own.
 
     ``base`` is the data root; ``likely`` are the operations of an earlier start, as JSON. An end of file on the
     channel, instead of an order, ends it.
@@ -52,20 +61,7 @@ def stand_by(
 
     def execute() -> None:
         _close_others(channel.fileno(), context.shelf)
-        staging = Staging(base, steps)
-        context.root = staging.build()
-        for step in steps:
-            _one(step, context)
-        staging.enter()
-        context.root = -1
-        for step in foreseen:
-            _one(step, context)
-            if isinstance(step, OverlayMount):
-                staging.place_all(context.root)
-        if plugged:
-            _await(channel)
-        for step in plugged:
-            _one(step, context)
+        staging = _staged(share, base, context, channel)
         known = _rehearse(likely, context)
         channel.send(PREPARED)
         message, descriptors = messages.receive(channel)
@@ -73,6 +69,41 @@ def stand_by(
         _follow(Order.decode(message["order"]), known, staging, context, channel)
 
     _reporting(context, execute)
+
+
+def poise(share: Share, base: str, context: InitContext, channel: socket.socket, stdio: Sequence[int]) -> NoReturn:
+    """Do all but the command, say where its user is at home, and wait as a program that can do nothing but become
+    it."""
+
+    def execute() -> None:
+        _take_stdio(stdio)
+        _close_others(channel.fileno(), context.shelf)
+        _staged(share, base, context, channel)
+        for step in share.poised:
+            _one(step, context)
+        channel.send(PREPARED + os.fsencode(context.home))
+        latch.become(channel)
+
+    _reporting(context, execute)
+
+
+def _staged(share: Share, base: str, context: InitContext, channel: socket.socket) -> Staging:
+    """Do what is done in a tree of its own, and what goes into the root if that is known."""
+    staging = Staging(base, share.steps)
+    context.root = staging.build()
+    for step in share.steps:
+        _one(step, context)
+    staging.enter()
+    context.root = -1
+    for step in share.foreseen:
+        _one(step, context)
+        if isinstance(step, OverlayMount):
+            staging.place_all(context.root)
+    if share.plugged:
+        _await(channel)
+    for step in share.plugged:
+        _one(step, context)
+    return staging
 
 
 def _rehearse(likely: str, context: InitContext) -> list[Operation]:

@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import NoReturn, Self
 
+from corten.runtime import latch
 from corten.runtime.ahead import Order
 from corten.runtime.failure import OperationFailed
 from corten.runtime.operations.namespaces import NewNamespaces
@@ -46,6 +47,9 @@ class Stdio:
     stderr: int = -1
 
 
+_NO_STDIO = Stdio()
+
+
 class Init:
     """A container's first process, seen from its parent. ``pid`` is the caller's view, ``master`` the terminal's
     other end (-1 without one), ``mounts`` its mount namespace (-1 when it was not asked for); they and the pidfd are
@@ -56,6 +60,8 @@ class Init:
         self.pidfd = pidfd
         self.start_time = process.start_time(pid, proc)
         self.master = self.mounts = -1
+        self.home = ""
+        """Where its user is at home, if it is poised."""
         self.hooks: Callable[[int], bytes] | None = None
         """Runs the runtime's hooks for the init's pid; what the init is to be told then."""
         self._channel = channel
@@ -130,8 +136,16 @@ class Init:
         data = self._channel.recv(_REPORT)
         if data.startswith(b"{"):
             raise OperationFailed.decode(json.loads(data))
-        if data != PREPARED:
+        if not data.startswith(PREPARED):
             raise OperationFailed("process.start", "init", "it ended before a container came")
+        self.home = os.fsdecode(data.removeprefix(PREPARED))
+
+    def await_poised(self) -> socket.socket:
+        """Return when it waits for its command; its line, which is the caller's now. Raises OperationFailed."""
+        self._channel.send(latch.ASK)
+        if self._channel.recv(_REPORT) != latch.ASK:
+            raise OperationFailed("process.start", "init", "it ended before a container came")
+        return self._channel
 
     def __enter__(self) -> Self:
         return self
@@ -243,6 +257,11 @@ class Waiting:
         assert taken is not None
         return taken
 
+    def look(self) -> Init:
+        """The init, which is not taken by that."""
+        assert self._init is not None
+        return self._init
+
     def close(self) -> None:
         """End it, if nobody has taken it."""
         if self._init is not None:
@@ -251,24 +270,29 @@ class Waiting:
 
 @contextlib.contextmanager
 def prepared(
-    steps: Plan, base: str, *, foreseen: Plan = _NOTHING, plugged: Plan = _NOTHING, likely: str = "[]",
-    sibling: bool = False,
+    steps: Plan, base: str, *, foreseen: Plan = _NOTHING, plugged: Plan = _NOTHING, poised: Plan = _NOTHING,
+    likely: str = "[]", stdio: Stdio = _NO_STDIO, sibling: bool = False,
 ) -> Iterator[Waiting]:  # fmt: skip
     """An init that stands by: in namespaces of its own, with the operations ``steps``, ``foreseen`` and ``plugged``
-    done. ``base`` is the data root, ``likely`` the operations of an earlier start, as JSON, which it rehearses.
+    done. ``base`` is the data root, ``likely`` the operations of an earlier start, as JSON, which it rehearses. With
+    those that are ``poised``, it has its ``stdio`` already, and waits for its command on its channel
+    (:mod:`corten.runtime.latch`).
 
     Raises OperationFailed. What was done on the host for one that nobody took is undone.
     """
     (namespaces,) = (step for step in steps.stage(CLONE) if isinstance(step, NewNamespaces))
+    share = init.Share(steps.stage(INIT), foreseen.steps, plugged.stage(INIT), poised.stage(INIT))
 
     def stand_by(channel: socket.socket) -> NoReturn:
         context = InitContext(channel, gate=-1, target=-1)
-        init.stand_by(steps.stage(INIT), foreseen.steps, plugged.stage(INIT), base, likely, context, channel)
+        if share.poised:
+            init.poise(share, base, context, channel, dataclasses.astuple(stdio))
+        init.stand_by(share, base, likely, context, channel)
 
     made: list[Operation] = []
     with contextlib.ExitStack() as left:
         left.callback(lambda: undo(made))
-        _run(steps.stage(HOST), LaunchContext(), made)
+        _run((*steps.stage(HOST), *poised.stage(HOST)), LaunchContext(), made)
         started = _fork(namespaces.flags(), stand_by, sibling=sibling)
         with contextlib.closing(Waiting(started, made)) as waiting:
             _plug(plugged, started, made)
