@@ -178,9 +178,8 @@ def export(arguments: Arguments, descriptors: list[int]) -> int:
 
 
 def _place(path: str) -> tuple[str, str]:
-    """(what to read, the name of its first entry)."""
-    name = _base(path)
-    return _absolute(path), "." if name == "/" else name
+    """(what to read, the name of its first entry): the root's is a slash, which docker's cp counts on."""
+    return _absolute(path), _base(path)
 
 
 def _out(

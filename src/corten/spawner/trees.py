@@ -55,7 +55,7 @@ def children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]]
         for child in sorted(os.listdir(path)):
             below = os.path.join(path, child)
             with contextlib.suppress(FileNotFoundError):
-                yield below, f"{entry}/{child}" if entry else child, os.lstat(below)
+                yield below, os.path.join(entry, child), os.lstat(below)
 
 
 def add(
