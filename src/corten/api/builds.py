@@ -125,6 +125,7 @@ def _asked(request: Request) -> BuildRequest:
         dockerfile=request.text("dockerfile"),
         names=tuple(dict.fromkeys(names)),
         arguments={name: value for name, value in arguments.items() if value is not None},
+        unset=tuple(name for name, value in arguments.items() if value is None),
         labels=_json(request, "labels", dict[str, str]),
         target=request.text("target"),
         platform=request.text("platform"),

@@ -51,6 +51,8 @@ class BuildRequest:
     dockerfile: str = ""
     names: tuple[Reference, ...] = ()
     arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    """Arguments that were named, and have no value at the client."""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     target: str = ""
     platform: str = ""
@@ -89,7 +91,7 @@ class Build:
             state = await self._solver.solve()
         finally:
             outputs.flush()
-        if names := unconsumed(self._dockerfile, self._given):
+        if names := unconsumed(self._dockerfile, self._given, request.unset):
             outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
         for one in found:
             outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
