@@ -134,6 +134,7 @@ def _asked(request: Request) -> BuildRequest:
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
+        keeps_parent=request.headers.get("upgrade", "").lower() != building.PROTOCOL,
         why=request.flag("why"),
         host=_host(request),
         auths=_auths(request),

@@ -61,6 +61,8 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
+    keeps_parent: bool = False
+    """The image remembers the one that it stands on, as the classic builder's do."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
@@ -121,7 +123,8 @@ class Build:
                     await self._means.images.tag(known.id, name.familiar)
             return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        image = await self._means.images.add_built(state.document(), blobs, self._request.names)
+        parent = state.base if self._request.keeps_parent else ""
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names, parent)
         return image.id
 
 

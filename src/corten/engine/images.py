@@ -28,6 +28,7 @@ from corten.engine.timestamps import parse_timestamp
 from corten.engine.upkeep import Upkeep
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
 from corten.spec import digest as digests
+from corten.spec import image as image_spec
 from corten.spec import platform as platforms
 from corten.spec import reference as references
 from corten.spec.descriptor import OCI_LAYER, Descriptor
@@ -150,7 +151,7 @@ class Images:
         report({"status": "Using the hello-world image that Corten ships"})
         content = resources.files("corten").joinpath("images/hello-world.tar").read_bytes()
         reader = image_archive.ArchiveReader(io.BytesIO(content), self._store.blobs, platform)
-        (loaded,) = await asyncio.to_thread(lambda: list(reader.images()))
+        (loaded,) = await asyncio.to_thread(reader.images)
         return await self._loaded(dataclasses.replace(loaded, names=[reference]), report)
 
     async def load(self, chunks: AsyncIterator[bytes], report: Report, platform: Platform | None = None) -> Found:
@@ -175,8 +176,17 @@ class Images:
 
     async def _loaded(self, loaded: image_archive.Loaded, report: Report) -> Image:
         return await self._ingest.image(
-            loaded.config, loaded.layers, loaded.names, report, manifest=loaded.manifest, index=loaded.index
-        )
+            loaded.config, loaded.layers, loaded.names, report, self._parent_of(loaded),
+            manifest=loaded.manifest, index=loaded.index,
+        )  # fmt: skip
+
+    def _parent_of(self, loaded: image_archive.Loaded) -> str:
+        """Whom it was made from, if that is here, and the layers say the same."""
+        parent = self._store.by_id(loaded.parent) if loaded.parent else None
+        if parent is None:
+            return ""
+        own = image_spec.decode(loaded.config).diff_ids
+        return parent.id if tuple(own[: len(parent.diff_ids)]) == tuple(parent.diff_ids) else ""
 
     def _read_archive(self, file: IO[bytes], platform: Platform | None, known: Layers) -> Archived:
         with self._spooled() as decompressed:
@@ -189,7 +199,7 @@ class Images:
                     plain.write(chunk)
             plain.seek(0)
             reader = image_archive.ArchiveReader(plain, self._store.blobs, self._platform, platform, known)
-            return list(reader.images())
+            return reader.images()
 
     async def import_(
         self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str,
@@ -416,10 +426,13 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def add_built(self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference]) -> Image:
-        """Record an image whose layers are here, and name it."""
+    async def add_built(
+        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str = ""
+    ) -> Image:
+        """Record an image whose layers are here, made from ``parent`` if that is an image, and name it."""
         async with self.upkeep.adding() as added:
-            image = await self._ingest.image(config, blobs, (), lambda _: None)
+            above = self._store.by_id(parent) if parent else None
+            image = await self._ingest.image(config, blobs, (), lambda _: None, above.id if above else "")
             for name in names:
                 image = self._store.tag(image.id, name)
             added.append(image)

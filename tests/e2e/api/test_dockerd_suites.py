@@ -1,0 +1,115 @@
+"""Still more ways of dockerd's, that docker-py's and moby's own tests ask for (``make interop``)."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import Any
+
+import pytest
+
+from tests.support import contexts
+from tests.support.engine import Engine
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+def _create(engine: Engine, **body: Any) -> dict[str, Any]:
+    host = {"NetworkMode": "none", **body.pop("HostConfig", {})}
+    made: dict[str, Any] = engine.api(
+        "POST", "/containers/create", {"Image": "busybox", "HostConfig": host, **body}
+    ).check().json  # fmt: skip
+    return made
+
+
+def _build(engine: Engine, dockerfile: str, query: str = "") -> list[dict[str, Any]]:
+    said = engine.api("POST", f"/build?{query}", contexts.archive({"Dockerfile": dockerfile})).check().body
+    return [json.loads(line) for line in said.splitlines()]
+
+
+def _image(engine: Engine, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = engine.api("GET", f"/images/{name}/json").check().json
+    return told
+
+
+def test_an_archive_of_the_root_is_named_by_a_slash(shared_engine: Engine) -> None:
+    id = _create(shared_engine)["Id"]
+    packed = shared_engine.api("GET", f"/containers/{id}/archive?path=/").check().body
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        first = archive.next()
+        assert first is not None
+        assert first.name in ("", "/")  # Python takes a slash at the end away
+    assert packed[:2] == b"/\0"
+    assert b"/bin/busybox\0" in packed
+
+
+@pytest.mark.parametrize("source", ["/", "/."])
+def test_the_root_is_copied_by_both_command_lines(shared_engine: Engine, source: str, tmp_path: Any) -> None:
+    id = _create(shared_engine)["Id"]
+    for place, command in enumerate((shared_engine.docker, shared_engine.cli)):
+        target = tmp_path / str(place)
+        target.mkdir()
+        command("cp", f"{id}:{source}", str(target)).check()
+        assert (target / "bin/busybox").is_file()
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+
+
+def test_the_first_of_several_parameters_counts(shared_engine: Engine) -> None:
+    """docker-py sends what it has for a Dockerfile twice."""
+    context = contexts.archive({"one": "FROM busybox\nLABEL which=one\n"})
+    shared_engine.api("POST", "/build?t=first&dockerfile=one&dockerfile=two", context).check()
+    assert _image(shared_engine, "first")["Config"]["Labels"] == {"which": "one"}
+    shared_engine.api("DELETE", "/images/first").check()
+
+
+def test_an_image_that_was_built_knows_what_it_stands_on(shared_engine: Engine) -> None:
+    base = _image(shared_engine, "busybox")["Id"]
+    _build(shared_engine, "FROM busybox\nLABEL a=b\n", "t=child")
+    assert _image(shared_engine, "child")["Parent"] == base
+    refused = shared_engine.api("DELETE", f"/images/{base}")
+    assert (refused.status, "image has dependent child images" in refused.json["message"]) == (409, True)
+    shared_engine.api("DELETE", "/images/child").check()
+    assert _image(shared_engine, "busybox")["Id"] == base
+
+
+def test_parents_are_saved_and_loaded(shared_engine: Engine) -> None:
+    ids = []
+    for above, name in (("busybox", "generation:1"), ("generation:1", "generation:2")):
+        container = _create(shared_engine, Image=above, Cmd=["true"])["Id"]
+        query = f"container={container}&repo=generation&tag={name[-1]}"
+        ids.append(shared_engine.api("POST", f"/commit?{query}", {"Labels": {"name": name}}).check().json["Id"])
+        shared_engine.api("DELETE", f"/containers/{container}").check()
+    archive = shared_engine.api("GET", "/images/get?names=generation:2&names=generation:1").check().body
+    for name in ("generation:2", "generation:1"):
+        shared_engine.api("DELETE", f"/images/{name}").check()
+    shared_engine.api("POST", "/images/load", archive).check()
+    assert [_image(shared_engine, f"generation:{n}").get("Parent", "") for n in (1, 2)] == ["", ids[0]]
+    for name in ("generation:2", "generation:1"):
+        shared_engine.api("DELETE", f"/images/{name}").check()
+
+
+def test_a_runtime_where_docker_py_puts_it(shared_engine: Engine) -> None:
+    id = _create(shared_engine, Runtime="runc")["Id"]
+    told = shared_engine.inspect(id)["HostConfig"]["Runtime"]
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    assert told == "runc"
+
+
+def test_options_of_a_place_in_a_network_that_are_nobodys(shared_engine: Engine) -> None:
+    networks = {"EndpointsConfig": {"bridge": {"DriverOpts": {"org.example.speed": "high"}}}}
+    made = _create(shared_engine, HostConfig={"NetworkMode": "bridge"}, NetworkingConfig=networks)
+    told = shared_engine.inspect(made["Id"])["NetworkSettings"]["Networks"]["bridge"]["DriverOpts"]
+    shared_engine.api("DELETE", f"/containers/{made['Id']}").check()
+    assert told == {"org.example.speed": "high"}
+    assert made["Warnings"] == ["driver options without effect on network bridge: org.example.speed"]
+
+
+def test_a_subnet_of_ipv6_asks_for_it(shared_engine: Engine) -> None:
+    body = {"Name": "six", "IPAM": {"Config": [{"Subnet": "fd00:6:6::/64"}]}}
+    id = shared_engine.api("POST", "/networks/create", body).check().json["Id"]
+    told = shared_engine.api("GET", f"/networks/{id}").check().json
+    shared_engine.api("DELETE", f"/networks/{id}").check()
+    assert told["EnableIPv6"] is True
+    assert {one["Subnet"] for one in told["IPAM"]["Config"]} > {"fd00:6:6::/64"}
