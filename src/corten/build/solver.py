@@ -18,7 +18,7 @@ from corten.build.parser import parse_trigger
 from corten.build.stage import Options, Other, StageRun
 from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, Origin, plan
 from corten.build.state import Layer, State
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -179,7 +179,10 @@ class Solver:
             if isinstance(origin, FromContext):
                 state = await self._ground.context_image(origin.name, output)
                 return state.layers if state else None
-            return (await self._ground.image(origin.name, "", output)).layers
+            try:
+                return (await self._ground.image(origin.name, "", output)).layers
+            except CortenError as error:
+                raise type(error)(f"invalid from flag value {name}: {error.message}", hint=error.hint) from error
 
         return layers
 

@@ -141,7 +141,7 @@ class Images:
                     raise
                 image = await self._load_shipped(reference, wanted, error, report)
             added.append(image)
-        self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
+        self._tell("pull", image, reference.familiar_name, actor=reference.familiar)
         return image
 
     async def _load_shipped(
@@ -171,7 +171,7 @@ class Images:
                     shown = [f"Loaded image: {name.familiar}" for name in loaded.names]
                     for line in shown or [f"Loaded image ID: {image.id}"]:
                         report({"stream": f"{line}\n"})
-                    self._events.publish("image", "load", image.id, {"name": image.id})
+                    self._tell("load", image, image.id)
         return images
 
     async def _loaded(self, loaded: image_archive.Loaded, report: Report) -> Image:
@@ -183,10 +183,8 @@ class Images:
     def _parent_of(self, loaded: image_archive.Loaded) -> str:
         """Whom it was made from, if that is here, and the layers say the same."""
         parent = self._store.by_id(loaded.parent) if loaded.parent else None
-        if parent is None:
-            return ""
-        own = image_spec.decode(loaded.config).diff_ids
-        return parent.id if tuple(own[: len(parent.diff_ids)]) == tuple(parent.diff_ids) else ""
+        below = tuple(parent.diff_ids) if parent else ()
+        return parent.id if parent and image_spec.decode(loaded.config).diff_ids[: len(below)] == below else ""
 
     def _read_archive(self, file: IO[bytes], platform: Platform | None, known: Layers) -> Archived:
         with self._spooled() as decompressed:
@@ -219,7 +217,7 @@ class Images:
                 document = _imported(config, diff_id, message, made_for)
                 image = await self._ingest.image(document, [blob], name, lambda _: None)
                 added.append(image)
-        self._events.publish("image", "import", image.id, {"name": name[0].familiar if name else image.id})
+        self._tell("import", image, name[0].familiar if name else image.id)
         return image
 
     def _import_layer(self, file: IO[bytes]) -> tuple[Descriptor, Digest]:
@@ -255,7 +253,7 @@ class Images:
             )
             images.append(image)
         if name is not None:
-            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+            self._tell("tag", image, name.familiar)
         return image
 
     @contextlib.contextmanager
@@ -283,7 +281,7 @@ class Images:
         if not chosen:
             raise InvalidInput("save images: none is named")
         for id in chosen:
-            self._events.publish("image", "save", id, {"name": id})
+            self._tell("save", self._store.get(id), id)
         writer = ArchiveWriter(self._store, self._store.resolve(since) if since else None, platform)
         async with self.upkeep.adding():
             whole = [(await self.offerings.whole(self._store.get(id)), list(names)) for id, names in chosen.items()]
@@ -317,7 +315,7 @@ class Images:
                 by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
             if by_digest not in image.references:
                 self._store.add_reference(image.id, by_digest)
-            self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})
+            self._tell("push", image, one.familiar_name, actor=one.familiar)
 
     def shared(self) -> Shared:
         """Every image and the bytes of its layers that others have, too."""
@@ -337,7 +335,7 @@ class Images:
         if reference.familiar_name in _ALGORITHMS:
             raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
         image = self._store.tag(self._store.resolve(ref).id, reference)
-        self._events.publish("image", "tag", image.id, {"name": reference.familiar})
+        self._tell("tag", image, reference.familiar)
         return image
 
     async def remove(
@@ -402,11 +400,15 @@ class Images:
                     f"{kind} {short}"
                 )
 
+    def _tell(self, action: str, image: Image, name: str, *, actor: str = "") -> None:
+        """An event, which has the image's labels, as dockerd's do."""
+        self._events.publish("image", action, actor or image.id, {**image.config.labels, "name": name})
+
     def _untag(self, image: Image, names: Sequence[Reference]) -> Rows:
         rows = []
         for name in names:
             self._store.untag(name)
-            self._events.publish("image", "untag", image.id, {"name": image.id})
+            self._tell("untag", image, image.id)
             rows.append({"Untagged": name.familiar})
         return rows
 
@@ -437,7 +439,7 @@ class Images:
                 image = self._store.tag(image.id, name)
             added.append(image)
         for name in names:
-            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+            self._tell("tag", image, name.familiar)
         return image
 
     def _evict(self, image: Image) -> None:

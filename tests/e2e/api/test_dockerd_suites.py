@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+import time
+import urllib.parse
 from typing import Any
 
 import pytest
@@ -88,6 +90,18 @@ def test_parents_are_saved_and_loaded(shared_engine: Engine) -> None:
     assert [_image(shared_engine, f"generation:{n}").get("Parent", "") for n in (1, 2)] == ["", ids[0]]
     for name in ("generation:2", "generation:1"):
         shared_engine.api("DELETE", f"/images/{name}").check()
+
+
+def test_events_of_an_image_have_its_labels(shared_engine: Engine) -> None:
+    since = time.time()
+    _build(shared_engine, "FROM busybox\nLABEL org.example.kind=labelled\n", "t=labelled")
+    shared_engine.api("POST", "/images/busybox/tag?repo=labelled&tag=not").check()
+    wanted = urllib.parse.quote(json.dumps({"label": ["org.example.kind=labelled"], "type": ["image"]}))
+    said = shared_engine.api("GET", f"/events?since={since:.9f}&until={time.time():.9f}&filters={wanted}").check().body
+    for name in ("labelled", "labelled:not"):
+        shared_engine.api("DELETE", f"/images/{name}").check()
+    (told,) = [json.loads(line) for line in said.splitlines()]
+    assert (told["Action"], told["Actor"]["Attributes"]["name"]) == ("tag", "labelled:latest")
 
 
 def test_a_runtime_where_docker_py_puts_it(shared_engine: Engine) -> None:
