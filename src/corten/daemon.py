@@ -360,6 +360,9 @@ def enter_group(cgroups: CgroupManager, parent: str) -> None:
             os.makedirs(os.path.dirname(file), exist_ok=True)
             with open(file, "w") as group:
                 group.write("0")
+    with contextlib.suppress(OSError):  # the same, or no controller of processors
+        # Else it would have the share of one container, and the more of them work, the longer would each wait for it.
+        cgroups.favour(f"{parent}/engine")
 
 
 def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:

@@ -55,6 +55,9 @@ class NoControlGroups:
     def statistics(self, path: str) -> Statistics:
         raise _unsupported("read statistics")
 
+    def favour(self, path: str) -> None:
+        """Nothing: there is nobody beside it."""
+
     def oom_kills(self, path: str) -> int:
         return 0
 

@@ -105,6 +105,10 @@ class CgroupV1:
     def frozen(self, path: str) -> bool:
         return read(self._file("freezer", path, "freezer.state")).strip() != "THAWED"
 
+    def favour(self, path: str) -> None:
+        if "cpu" in self._mounts:
+            write(self._file("cpu", path, "cpu.shares"), "10240")
+
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file("memory", path, "memory.oom_control"))).get("oom_kill", 0)
 

@@ -13,6 +13,7 @@ from corten.runtime.operations.cgroups import (
     CgroupDeviceFilter,
     CgroupJoin,
     CgroupWrite,
+    enable,
     remove_tree,
     write,
 )
@@ -79,6 +80,13 @@ class CgroupV2:
 
     def frozen(self, path: str) -> bool:
         return read(self._file(path, "cgroup.freeze")).strip() == "1"
+
+    def favour(self, path: str) -> None:
+        at = self._mount
+        for name in path.split("/"):
+            enable(at, _DELEGATED)
+            at = f"{at}/{name}"
+        write(f"{at}/cpu.weight", "1000")
 
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file(path, "memory.events"))).get("oom_kill", 0)
