@@ -123,7 +123,8 @@ class Build:
                     await self._means.images.tag(known.id, name.familiar)
             return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        parent = state.base if self._request.keeps_parent else ""
+        known = self._means.images.find(state.base) if self._request.keeps_parent and state.base else None
+        parent = known.id if known else ""
         image = await self._means.images.add_built(state.document(), blobs, self._request.names, parent)
         return image.id
 

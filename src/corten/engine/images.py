@@ -105,10 +105,12 @@ class Images:
         ]
 
     async def list(self, filters: Filters | None = None, all: bool = False) -> Found:
-        """Images that pass (reference, label, dangling, before, since, until), newest first."""
+        """Images that pass (reference, label, dangling, before, since, until), newest first; unless ``all`` are asked
+        for, not those without a name that others were made from."""
         wanted = dict(filters or {})
         check_filters(wanted, ("reference", "label", "label!", "dangling", "before", "since", "until"))
-        found = [image for image in self._store.images() if self._passes(image, wanted)]
+        shown = [one for one in self._store.images() if all or one.references or not self._store.children(one.id)]
+        found = [image for image in shown if self._passes(image, wanted)]
         return [image_names.narrowed(image, wanted.get("reference", ())) for image in found]
 
     def _passes(self, image: Image, filters: Filters) -> bool:
@@ -431,10 +433,9 @@ class Images:
     async def add_built(
         self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str = ""
     ) -> Image:
-        """Record an image whose layers are here, made from ``parent`` if that is an image, and name it."""
+        """Record an image whose layers are here, made from the image ``parent``, and name it."""
         async with self.upkeep.adding() as added:
-            above = self._store.by_id(parent) if parent else None
-            image = await self._ingest.image(config, blobs, (), lambda _: None, above.id if above else "")
+            image = await self._ingest.image(config, blobs, (), lambda _: None, parent)
             for name in names:
                 image = self._store.tag(image.id, name)
             added.append(image)

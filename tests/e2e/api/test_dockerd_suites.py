@@ -7,12 +7,14 @@ import json
 import tarfile
 import time
 import urllib.parse
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support import contexts
 from tests.support.engine import Engine
+from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -97,11 +99,60 @@ def test_events_of_an_image_have_its_labels(shared_engine: Engine) -> None:
     _build(shared_engine, "FROM busybox\nLABEL org.example.kind=labelled\n", "t=labelled")
     shared_engine.api("POST", "/images/busybox/tag?repo=labelled&tag=not").check()
     wanted = urllib.parse.quote(json.dumps({"label": ["org.example.kind=labelled"], "type": ["image"]}))
-    said = shared_engine.api("GET", f"/events?since={since:.9f}&until={time.time():.9f}&filters={wanted}").check().body
+    until = time.time()
+    said = shared_engine.api("GET", f"/events?since={since:.9f}&until={until:.9f}&filters={wanted}").check().body
     for name in ("labelled", "labelled:not"):
         shared_engine.api("DELETE", f"/images/{name}").check()
     (told,) = [json.loads(line) for line in said.splitlines()]
     assert (told["Action"], told["Actor"]["Attributes"]["name"]) == ("tag", "labelled:latest")
+
+
+def _events(engine: Engine, since: float, **filters: list[str]) -> list[str]:
+    wanted = urllib.parse.quote(json.dumps(filters))
+    said = engine.api("GET", f"/events?since={since:.9f}&until={time.time():.9f}&filters={wanted}").check().body
+    return [json.loads(line)["Action"] for line in said.splitlines()]
+
+
+def test_what_is_done_with_a_container_and_its_volume_is_told(shared_engine: Engine) -> None:
+    since = time.time()
+    id = _create(shared_engine, Cmd=["sleep", "600"], HostConfig={"Binds": ["told-of:/v"]})["Id"]
+    shared_engine.api("POST", f"/containers/{id}/start").check()
+    packed = shared_engine.api("GET", f"/containers/{id}/archive?path=/etc/passwd").check().body
+    shared_engine.api("PUT", f"/containers/{id}/archive?path=/tmp", packed).check()
+    shared_engine.api("GET", f"/containers/{id}/top").check()
+    shared_engine.api("GET", f"/containers/{id}/export").check()
+    shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
+    shared_engine.api("DELETE", "/volumes/told-of").check()
+    assert _events(shared_engine, since, container=[id], type=["container"]) == [
+        "create", "start", "archive-path", "extract-to-dir", "top", "export", "kill", "die", "destroy",
+    ]  # fmt: skip
+    assert _events(shared_engine, since, volume=["told-of"]) == ["create", "mount", "unmount", "destroy"]
+
+
+@pytest.mark.skipif(
+    not Path("/sys/fs/cgroup/memory/memory.oom_control").exists(), reason="only cgroup v1 can leave them waiting"
+)
+def test_a_container_that_waits_for_memory_is_told_of(shared_engine: Engine) -> None:
+    since, eater = time.time(), "x=a; while :; do x=$x$x; done"
+    host = {"OomKillDisable": True, "Memory": 16 << 20}
+    id = _create(shared_engine, Cmd=["sh", "-c", eater], HostConfig=host)["Id"]
+    shared_engine.api("POST", f"/containers/{id}/start").check()
+    wait_until(lambda: "oom" in _events(shared_engine, since, container=[id]), "the event of a full memory")
+    running = shared_engine.inspect(id)["State"]["Running"]
+    shared_engine.api("DELETE", f"/containers/{id}?force=1").check()
+    assert running
+
+
+def test_an_image_that_others_stand_on_and_that_has_lost_its_name_is_hidden(shared_engine: Engine) -> None:
+    ids = []
+    for lines in ("FROM busybox\nLABEL n=1\n", "FROM renewed\nLABEL n=2\n"):
+        _build(shared_engine, lines, "t=renewed")
+        ids.append(_image(shared_engine, "renewed")["Id"])
+    shown, whole = ({one["Id"] for one in shared_engine.api("GET", f"/images/json{all}").check().json}
+                    for all in ("", "?all=1"))  # fmt: skip
+    gone = [next(iter(row.values())) for row in shared_engine.api("DELETE", "/images/renewed").check().json]
+    assert whole - shown == {ids[0]}
+    assert {*ids} <= {*gone}
 
 
 def test_a_runtime_where_docker_py_puts_it(shared_engine: Engine) -> None:

@@ -61,6 +61,12 @@ class NoControlGroups:
     def oom_kills(self, path: str) -> int:
         return 0
 
+    def out_of_memory(self, path: str) -> bool:
+        return False
+
+    def memory_pressure(self, path: str) -> int | None:
+        return None
+
     def processes(self, path: str) -> list[int]:
         raise _unsupported("list processes")
 

@@ -91,6 +91,12 @@ class CgroupV2:
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file(path, "memory.events"))).get("oom_kill", 0)
 
+    def out_of_memory(self, path: str) -> bool:
+        return False
+
+    def memory_pressure(self, path: str) -> int | None:
+        return None
+
     def processes(self, path: str) -> list[int]:
         return walk_processes(f"{self._mount}/{path}")
 
