@@ -77,7 +77,7 @@ class Containers:
         Raises InvalidInput for an unknown filter, NotFound for a container that ``before`` or ``since`` names.
         """
         return listing.select(
-            self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images,
+            self.records, all=all, limit=limit, filters=filters or {}, image=self.observing.images,
             network_name=self.creation.network_name,
         )  # fmt: skip
 

@@ -29,6 +29,7 @@ from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store import compression
 from corten.store.blobs import BlobStore
+from corten.store.images import ImageStore
 
 _CHUNK = 1 << 18
 _MOST_MEMBERS = 100_000
@@ -56,6 +57,20 @@ class Loaded:
     def id(self) -> str:
         """The image's ID."""
         return digests.of(self.config)
+
+
+def parent_of(loaded: Loaded, store: ImageStore) -> str:
+    """The ID of whom an image was made from, if that is here, and the layers say the same; else ''."""
+    parent = store.by_id(loaded.parent) if loaded.parent else None
+    below = tuple(parent.diff_ids) if parent else ()
+    return parent.id if parent and image_spec.decode(loaded.config).diff_ids[: len(below)] == below else ""
+
+
+def moves(loaded: Loaded, store: ImageStore) -> Iterator[str]:
+    """What dockerd says of names that another image has until now."""
+    for name in loaded.names:
+        if (old := store.by_reference(name)) is not None and old.id != loaded.id:
+            yield f"The image {name.familiar} already exists, renaming the old one with ID {old.id} to empty string"
 
 
 class ArchiveReader:

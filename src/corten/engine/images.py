@@ -28,7 +28,6 @@ from corten.engine.timestamps import parse_timestamp
 from corten.engine.upkeep import Upkeep
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavailable
 from corten.spec import digest as digests
-from corten.spec import image as image_spec
 from corten.spec import platform as platforms
 from corten.spec import reference as references
 from corten.spec.descriptor import OCI_LAYER, Descriptor
@@ -77,6 +76,10 @@ class Images:
     def find(self, id: str) -> Image | None:
         """An image by its full ID; None when it is not here any more."""
         return self._store.by_id(id)
+
+    def children(self, id: str) -> Collection[str]:
+        """The IDs of the images that were made from one."""
+        return [image.id for image in self._store.children(id)]
 
     def find_named(self, ref: str) -> Image | None:
         """As :meth:`resolve`; None when there is none."""
@@ -168,6 +171,8 @@ class Images:
                     for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)
                 }
                 for loaded in await asyncio.to_thread(self._read_archive, file, platform, known):
+                    for line in image_archive.moves(loaded, self._store):
+                        report({"stream": f"{line}\n"})
                     image = await self._loaded(loaded, report)
                     images.append(image)
                     shown = [f"Loaded image: {name.familiar}" for name in loaded.names]
@@ -178,15 +183,9 @@ class Images:
 
     async def _loaded(self, loaded: image_archive.Loaded, report: Report) -> Image:
         return await self._ingest.image(
-            loaded.config, loaded.layers, loaded.names, report, self._parent_of(loaded),
+            loaded.config, loaded.layers, loaded.names, report, image_archive.parent_of(loaded, self._store),
             manifest=loaded.manifest, index=loaded.index,
         )  # fmt: skip
-
-    def _parent_of(self, loaded: image_archive.Loaded) -> str:
-        """Whom it was made from, if that is here, and the layers say the same."""
-        parent = self._store.by_id(loaded.parent) if loaded.parent else None
-        below = tuple(parent.diff_ids) if parent else ()
-        return parent.id if parent and image_spec.decode(loaded.config).diff_ids[: len(below)] == below else ""
 
     def _read_archive(self, file: IO[bytes], platform: Platform | None, known: Layers) -> Archived:
         with self._spooled() as decompressed:

@@ -155,6 +155,49 @@ def test_an_image_that_others_stand_on_and_that_has_lost_its_name_is_hidden(shar
     assert {*ids} <= {*gone}
 
 
+def test_a_load_tells_of_names_that_move(shared_engine: Engine) -> None:
+    _build(shared_engine, "FROM busybox\nLABEL moving=1\n", "t=moving")
+    archive = shared_engine.api("GET", "/images/moving/get").check().body
+    shared_engine.api("POST", "/images/busybox/tag?repo=moving").check()
+    said = shared_engine.api("POST", "/images/load?quiet=1", archive).check().body.decode()
+    shared_engine.api("DELETE", "/images/moving").check()
+    assert "The image moving:latest already exists, renaming the old one with ID sha256:" in said
+    assert "Loaded image: moving:latest" in said
+
+
+def test_the_containers_of_an_image_are_those_of_its_children_too(shared_engine: Engine) -> None:
+    _build(shared_engine, "FROM busybox\nLABEL generation=1\n", "t=child")
+    _build(shared_engine, "FROM child\nLABEL generation=2\n", "t=grandchild")
+    id = _create(shared_engine, Image="grandchild")["Id"]
+    shown = {}
+    for name in ("busybox", "child", "grandchild"):
+        wanted = urllib.parse.quote(json.dumps({"ancestor": [name]}))
+        shown[name] = [one["Id"] for one in shared_engine.api("GET", f"/containers/json?all=1&filters={wanted}").json]
+    shared_engine.api("DELETE", f"/containers/{id}").check()
+    for name in ("grandchild", "child"):
+        shared_engine.api("DELETE", f"/images/{name}").check()
+    assert all(id in found for found in shown.values())
+
+
+def test_a_directory_that_the_runtime_mounts_into_keeps_its_owner_and_mode(shared_engine: Engine) -> None:
+    """/etc differs in every container, by what is mounted there: a change of its own is to be told from that."""
+    changed, plain = (_create(shared_engine, Cmd=["sh", "-c", line])["Id"] for line in ("chown 7:8 /etc", "true"))
+    for id in (changed, plain):
+        shared_engine.api("POST", f"/containers/{id}/start").check()
+        shared_engine.api("POST", f"/containers/{id}/wait").check()
+    told = [shared_engine.api("GET", f"/containers/{id}/changes").check().json for id in (changed, plain)]
+    shared_engine.api("POST", f"/commit?container={changed}&repo=owned", {}).check()
+    _build(shared_engine, "FROM busybox\nRUN chmod 711 /etc\n", "t=moded")
+    shown = [shared_engine.docker("run", "--rm", image, "stat", "-c", "%u:%g %a", "/etc").check().out
+             for image in ("owned", "moded")]  # fmt: skip
+    for id in (changed, plain):
+        shared_engine.api("DELETE", f"/containers/{id}").check()
+    for image in ("owned", "moded"):
+        shared_engine.api("DELETE", f"/images/{image}").check()
+    assert told == [[{"Path": "/etc", "Kind": 0}], None] or told == [[{"Path": "/etc", "Kind": 0}], []]
+    assert shown == ["7:8 755\n", "0:0 711\n"]
+
+
 def test_a_runtime_where_docker_py_puts_it(shared_engine: Engine) -> None:
     id = _create(shared_engine, Runtime="runc")["Id"]
     told = shared_engine.inspect(id)["HostConfig"]["Runtime"]
