@@ -51,6 +51,7 @@ from corten.engine.network_helper import NetworkHelper
 from corten.engine.network_watch import NetworkWatch
 from corten.engine.networks import Networks
 from corten.engine.observing import Observing
+from corten.engine.oom_watch import OomWatch
 from corten.engine.paths import Paths
 from corten.engine.planning import Planner
 from corten.engine.proxying import Proxying
@@ -68,6 +69,7 @@ from corten.engine.system import System
 from corten.engine.trees import Graveyard
 from corten.engine.updating import Updating
 from corten.engine.volume_mounts import HostMounts, images_of
+from corten.engine.volume_use import VolumeUse
 from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
 from corten.launcher.enter import enter
@@ -208,6 +210,8 @@ class Engine:
         execs = Execs(life, launcher)
         self._healths = Healths(life, execs)
         events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard, execs.heard]
+        self._memory = OomWatch(records, self._cgroups, planner.cgroup, life.publish)
+        events.listeners += [VolumeUse(records, events).heard, self._memory.heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
         observing = Observing(life, images, paths)
@@ -292,6 +296,7 @@ class Engine:
             await self._server.start(sockets)
             await self._recovery.resume()
             self._healths.resume()
+            self._memory.resume()
             self._life.spawn(self._images.upkeep.clear_abandoned())
             _log.info("engine %d: version %s on %s", os.getpid(), __version__, self._paths.root)
             _notify_systemd("READY=1")
@@ -360,6 +365,9 @@ def enter_group(cgroups: CgroupManager, parent: str) -> None:
             os.makedirs(os.path.dirname(file), exist_ok=True)
             with open(file, "w") as group:
                 group.write("0")
+    with contextlib.suppress(OSError):  # the same, or no controller of processors
+        # Else it would have the share of one container, and the more of them work, the longer would each wait for it.
+        cgroups.favour(f"{parent}/engine")
 
 
 def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:

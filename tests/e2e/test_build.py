@@ -247,6 +247,27 @@ def test_from_nothing(shared_engine: Engine, tmp_path: Path) -> None:
     assert shared_engine.docker("run", "--rm", "made", "echo hi").check().out == "hi\n"
 
 
+def test_what_stands_on_nothing_is_the_same_image_again(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM scratch\nENV a=b\nCOPY x /\n"
+    ids = []
+    for place, lines in enumerate((dockerfile, dockerfile, "FROM scratch\nENV a=b\n", "FROM scratch\nENV a=b\n")):
+        built(shared_engine, tmp_path / str(place), lines, files={"x": "1"})
+        ids.append(shared_engine.api("GET", "/images/made/json").check().json["Id"])
+    assert (ids[0], ids[2]) == (ids[1], ids[3])
+    built(shared_engine, tmp_path / "anew", dockerfile, "--no-cache", files={"x": "1"})
+    assert shared_engine.api("GET", "/images/made/json").check().json["Id"] != ids[0]
+
+
+def test_a_dockerfile_from_standard_input_beside_a_context(shared_engine: Engine, tmp_path: Path) -> None:
+    where = contexts.directory(tmp_path, "", {"x": "hello"})
+    dockerfile = b"FROM busybox\nARG known\nCOPY x /x\nRUN cat /x\n"
+    said = shared_engine.docker(
+        "build", "--build-arg", "known", "--build-arg", "stray", "-f", "-", str(where), stdin=dockerfile, env=CLASSIC
+    ).check()  # fmt: skip
+    assert "hello" in said.out
+    assert "[Warning] One or more build-args [stray] were not consumed" in said.out
+
+
 def test_dns_and_limits_of_commands(shared_engine: Engine, tmp_path: Path) -> None:
     dockerfile = "FROM busybox\nRUN grep far /etc/hosts; ls /sys/class/net\n"
     said = built(shared_engine, tmp_path, dockerfile, "--add-host", "far:10.1.2.3", "--network", "none").out

@@ -37,6 +37,13 @@ def test_stop_and_start_do_not_meet(unstarted: Cli) -> None:
         unstarted("system", "stop").check()
 
 
+def test_containers_that_work_leave_it_processors(engine: Engine) -> None:
+    leaf = f"{engine.names.cgroup}/engine"
+    groups = [*Path("/sys/fs/cgroup").glob(f"*/{leaf}/cpu.shares"), Path(f"/sys/fs/cgroup/{leaf}/cpu.weight")]
+    assert {int(path.read_text()) for path in groups if path.exists()} <= {10240, 1000}
+    assert any(path.exists() for path in groups)
+
+
 def test_a_second_engine_on_a_root_is_refused(engine: Engine) -> None:
     second = run([sys.executable, "-m", "corten.daemon", "--root", str(engine.root)], env=engine.environment())
     assert second.code == 1

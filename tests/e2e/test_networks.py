@@ -167,7 +167,8 @@ def test_networks_changed_survive_the_engine(shared_engine: Engine) -> None:
          "Address already in use"),
         ("connect", "mesh", {"EndpointConfig": {"IPAMConfig": {"IPv4Address": "ten"}}}, 400, "invalid IPv4 address"),
         ("connect", "mesh", {"EndpointConfig": {"MacAddress": "ff:00"}}, 400, "invalid MAC address"),
-        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"speed": "high"}}}, 501, "driver options speed"),
+        ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"com.docker.network.speed": "high"}}}, 501,
+         "driver options com.docker.network.speed"),
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {"com.docker.network.endpoint.ifname": "eth0"}}}, 500,
          "change the networks of busy: network.veth"),
         ("connect", "mesh", {"EndpointConfig": {"DriverOpts": {

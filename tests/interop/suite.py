@@ -62,7 +62,7 @@ def fetch_sdist(target: Path, requirement: str) -> Path:
     name, _, version = requirement.partition("==")
     place = target / f"{name}-{version}"
     if not place.exists():
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", name]
         call([*pip, "--dest", str(target), requirement])
         call(["tar", "-xzf", str(target / f"{place.name}.tar.gz"), "-C", str(target)])
     return place

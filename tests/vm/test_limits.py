@@ -43,6 +43,12 @@ def test_the_container_sees_cgroup2_and_only_its_own(engine: Engine) -> None:
     assert result.out == "0::/\n"
 
 
+def test_the_engine_has_the_share_of_ten_containers(engine: Engine) -> None:
+    container = _cgroup(engine, _sleeper(engine))
+    weights = [(group / "cpu.weight").read_text() for group in (container.parent / "engine", container)]
+    assert weights == ["1000\n", "100\n"]
+
+
 def test_memory_beyond_its_limit_is_an_oom_kill(engine: Engine) -> None:
     eater = "x=a; while :; do x=$x$x; done"
     result = engine.cli(

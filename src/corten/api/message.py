@@ -56,9 +56,9 @@ class Request:
     services: Services
 
     def text(self, name: str, default: str = "") -> str:
-        """A query parameter; the last one where there are several."""
+        """A query parameter; the first one where there are several, as Go's forms have it."""
         values = self.query.get(name)
-        return values[-1] if values else default
+        return values[0] if values else default
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A query parameter that is on or off, by Docker's rule: all but 0, no, false, none and '' is on."""

@@ -7,11 +7,11 @@ import base64
 import msgspec
 
 from corten.api.message import Request
-from corten.errors import InvalidInput
 
 
 def credentials(request: Request) -> dict[str, str] | None:
-    """X-Registry-Auth: base64 of JSON. Never logged, never in an error. Raises InvalidInput."""
+    """X-Registry-Auth: base64 of JSON. What is none is as good as none, as for dockerd: old clients send anything.
+    Never logged, never in an error."""
     header = request.headers.get("x-registry-auth", "")
     if not header:
         return None
@@ -19,5 +19,5 @@ def credentials(request: Request) -> dict[str, str] | None:
         padded = header + "=" * (-len(header) % 4)
         value = msgspec.json.decode(base64.urlsafe_b64decode(padded), type=dict[str, str] | None)
     except (ValueError, msgspec.DecodeError):
-        raise InvalidInput("invalid X-Registry-Auth header") from None
+        return None
     return value or None

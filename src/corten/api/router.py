@@ -26,11 +26,13 @@ class ClientTooOld(InvalidInput):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Route:
-    """A pattern and its handler; ``reads_body``: the handler takes the body as a stream, however long it is."""
+    """A pattern and its handler; ``reads_body``: the handler takes the body as a stream, however long it is;
+    ``at_once``: it is so short that it waits for no turn."""
 
     pattern: re.Pattern[str]
     handler: Handler
     reads_body: bool
+    at_once: bool = False
 
 
 async def _options(request: Request) -> Response:
@@ -47,14 +49,16 @@ class Router:
     def __init__(self) -> None:
         self._routes: dict[tuple[str, str], list[Route]] = {}
 
-    def route(self, method: str, path: str, *, reads_body: bool = False) -> Callable[[Handler], Handler]:
+    def route(
+        self, method: str, path: str, *, reads_body: bool = False, at_once: bool = False
+    ) -> Callable[[Handler], Handler]:
         """Register a handler. ``{id}`` is one segment, ``{name:path}`` as many as fit."""
         source = _PARAMETER.sub(lambda m: f"(?P<{m[1]}>{'.+' if m[2] else '[^/]+'})", path)
         pattern = re.compile(source)
 
         def register(handler: Handler) -> Handler:
             key = (method, path.split("/", 2)[1])
-            self._routes.setdefault(key, []).append(Route(pattern, handler, reads_body))
+            self._routes.setdefault(key, []).append(Route(pattern, handler, reads_body, at_once))
             return handler
 
         return register

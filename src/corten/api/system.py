@@ -29,12 +29,12 @@ _PING = (
 )  # fmt: skip
 
 
-@_route("GET", "/_ping")
+@_route("GET", "/_ping", at_once=True)
 async def ping(request: Request) -> Response:
     return Response(content=b"OK", headers=_PING, type=_PLAIN)
 
 
-@_route("HEAD", "/_ping")
+@_route("HEAD", "/_ping", at_once=True)
 async def ping_head(request: Request) -> Response:
     return Response(headers=_PING, type=_PLAIN)
 

@@ -146,14 +146,15 @@ class Scope:
         return (f"|{len(values)}", *(f"{name}={value}" for name, value in values.items())) if values else ()
 
 
-def unconsumed(dockerfile: Dockerfile, given: Given) -> tuple[str, ...]:
-    """The names of build arguments that no ARG of the file takes and that are not predefined, sorted."""
+def unconsumed(dockerfile: Dockerfile, given: Given, unset: Iterable[str] = ()) -> tuple[str, ...]:
+    """The names of build arguments, of those that have no value, too, that no ARG of the file takes and that are not
+    predefined, sorted."""
     declared = {one.name for argument in _all_arguments(dockerfile) for one in argument.definitions}
     known = declared | set(given.predefined())
     return tuple(
         sorted(
             name
-            for name in given.arguments
+            for name in {*given.arguments, *unset}
             if name not in known and name.upper() not in _PROXIES and not name.startswith("BUILDKIT_")
             and name != "SOURCE_DATE_EPOCH"
         )

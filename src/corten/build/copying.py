@@ -61,7 +61,12 @@ def choose(
     for source in sources:
         found = _matched(tree, source)
         if not found and (required or not is_pattern(source)):
-            raise NotFound(f'"/{source.strip("/")}": not found')
+            name = source.strip("/")
+            raise NotFound(
+                f'"/{name}": not found',
+                hint=f"stat {name}: file does not exist where it is copied from; .dockerignore leaves out of a context "
+                "what it names",
+            )
         for shown, real in found:
             entry = tree.get(real)
             if parents:

@@ -7,17 +7,18 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from corten.build import keys
 from corten.build.applied import base_of
 from corten.build.arguments import DEFAULT_PATH, Given, Scope, global_arguments
 from corten.build.configuring import configured
 from corten.build.failure import Source
-from corten.build.ground import Files, Ground, Output
+from corten.build.ground import Files, Ground, Output, Record
 from corten.build.instructions import Dockerfile, Instruction, Label, Location, Pair
 from corten.build.parser import parse_trigger
 from corten.build.stage import Options, Other, StageRun
 from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, Origin, plan
 from corten.build.state import Layer, State
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,10 +134,23 @@ class Solver:
             return dataclasses.replace(outcome.state, has_command=False), outcome.scope
         if isinstance(origin, FromNothing):
             config = {"Env": [f"PATH={DEFAULT_PATH}"], "WorkingDir": "/"}
-            state = State(config=config, platform=self._wish.given.target_platform, created=self._ground.moment())
+            created = await self._first_built(node)
+            state = State(config=config, platform=self._wish.given.target_platform, created=created)
             return state, Scope.of_image(config["Env"])
         state = await self._image(origin, node.base.platform, output)
         return state, Scope.of_image(state.config.get("Env") or ())
+
+    async def _first_built(self, node: Node) -> str:
+        """When a stage on nothing was first built as it is written: one that has no layer is the same image again."""
+        ground, wish = self._ground, self._wish
+        steps = [one.original for one in _instructions(node)]
+        key = keys.key_of("scratch", platform=str(wish.given.target_platform), epoch=ground.epoch, steps=steps)
+        fresh = wish.no_cache or node.title in wish.no_cache_filter
+        if not fresh and (known := await ground.find(key, ())) is not None:
+            return known.created
+        record = Record(None, ground.moment(), "FROM scratch")
+        await ground.keep(key, record, ())
+        return record.created
 
     async def _image(self, origin: Origin, platform: str, output: Output) -> State:
         if isinstance(origin, FromContext):
@@ -165,7 +179,10 @@ class Solver:
             if isinstance(origin, FromContext):
                 state = await self._ground.context_image(origin.name, output)
                 return state.layers if state else None
-            return (await self._ground.image(origin.name, "", output)).layers
+            try:
+                return (await self._ground.image(origin.name, "", output)).layers
+            except CortenError as error:
+                raise type(error)(f"invalid from flag value {name}: {error.message}", hint=error.hint) from error
 
         return layers
 

@@ -46,6 +46,8 @@ class State:
     author: str = ""
     image: str = ""
     """The ID of the image that it is, as long as nothing was added to one."""
+    base: str = ""
+    """The ID of the image that it began as."""
     has_command: bool = False
     """CMD was set in this stage: an ENTRYPOINT leaves it."""
 
@@ -105,4 +107,5 @@ def of_image(raw: bytes, layers: tuple[Layer, ...], platform: Platform, image: s
         created=document.get("created") or "",
         author=document.get("author") or "",
         image=image,
+        base=image,
     )

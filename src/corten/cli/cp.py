@@ -70,7 +70,7 @@ def _from_container(context: Context, values: Values, container: str, path: str,
     if values.follow_link and stat["mode"] & _MODE_SYMLINK:
         path = _joined(os.path.dirname(path), stat["linkTarget"])
         stat = _stat(context, container, path) or stat
-    query = {"path": path}
+    query = {"path": path if path.strip("/") else "/."}  # whose entries have a top
     with context.client.open("GET", f"/containers/{container}/archive", query) as answer:
         if target == "-":
             context.raw_out(answer)

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import json
 import tarfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from corten.engine.image_archive import IMAGE_NAME, REF_NAME, SINCE, SINCE_NAME, blob_path
@@ -95,7 +95,8 @@ class ArchiveWriter:
     def _documents(self, parts: Sequence[_Part]) -> dict[str, Any]:
         documents: dict[str, Any] = {"oci-layout": {"imageLayoutVersion": "1.0.0"}, "index.json": self._index(parts)}
         if self._base is None:  # other engines would read what is not whole
-            documents["manifest.json"] = [_listed(part) for part in parts]
+            ids = {part.image.id for part in parts}
+            documents["manifest.json"] = [_listed(part, ids) for part in parts]
         return documents
 
     def _index(self, parts: Sequence[_Part]) -> dict[str, Any]:
@@ -116,11 +117,13 @@ def _entries(part: _Part) -> Iterator[dict[str, Any]]:
         yield plain.encode()
 
 
-def _listed(part: _Part) -> dict[str, Any]:
+def _listed(part: _Part, ids: Collection[str]) -> dict[str, Any]:
+    parent = {"Parent": part.image.parent} if part.image.parent in ids else {}
     return {
         "Config": blob_path(part.shown.value.config.digest),
         "RepoTags": [name.familiar for name in part.names] or None,
         "Layers": [blob_path(layer.digest) for layer in part.shown.value.layers],
+        **parent,
     }
 
 

@@ -51,6 +51,8 @@ class BuildRequest:
     dockerfile: str = ""
     names: tuple[Reference, ...] = ()
     arguments: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unset: tuple[str, ...] = ()
+    """Arguments that were named, and have no value at the client."""
     labels: Mapping[str, str] = dataclasses.field(default_factory=dict)
     target: str = ""
     platform: str = ""
@@ -59,6 +61,8 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
+    keeps_parent: bool = False
+    """The image remembers the one that it stands on, as the classic builder's do."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
@@ -89,7 +93,7 @@ class Build:
             state = await self._solver.solve()
         finally:
             outputs.flush()
-        if names := unconsumed(self._dockerfile, self._given):
+        if names := unconsumed(self._dockerfile, self._given, request.unset):
             outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
         for one in found:
             outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
@@ -119,7 +123,9 @@ class Build:
                     await self._means.images.tag(known.id, name.familiar)
             return known.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        image = await self._means.images.add_built(state.document(), blobs, self._request.names)
+        known = self._means.images.find(state.base) if self._request.keeps_parent and state.base else None
+        parent = known.id if known else ""
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names, parent)
         return image.id
 
 

@@ -28,6 +28,8 @@ PREDEFINED = {DEFAULT: "bridge", "host": "host", "none": "null"}
 """The networks that are always there, with their drivers."""
 
 
+_DOCKERS = "com.docker.network."
+"""What drivers that Docker has itself are told; a name of anybody else's is for a driver of theirs."""
 _IFNAME, _SYSCTLS = "com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls"
 _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z_]+)\.(?:IFNAME|ifname)\.([a-z0-9_]+)=([^\s,]+)")
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
@@ -147,8 +149,15 @@ def check_endpoint(network: str, request: EndpointRequest) -> None:
     _check_driver_options(request.driver_opts or {})
 
 
+def without_effect(container: Container) -> Iterator[str]:
+    """Warnings of driver options that are nobody's: dockerd keeps them, and so do their users."""
+    for name, request in joined(container).items():
+        if strays := sorted(option for option in request.driver_opts or {} if not option.startswith(_DOCKERS)):
+            yield f"driver options without effect on network {name}: {', '.join(strays)}"
+
+
 def _check_driver_options(options: Mapping[str, str]) -> None:
-    if unknown := set(options) - {_IFNAME, _SYSCTLS}:
+    if unknown := {option for option in options if option.startswith(_DOCKERS)} - {_IFNAME, _SYSCTLS}:
         raise Unsupported(f"use driver options {', '.join(sorted(unknown))} on a network: not supported")
     if (name := options.get(_IFNAME)) is not None and not (_INTERFACE.fullmatch(name) and name not in (".", "..")):
         raise InvalidInput(f"invalid endpoint settings:\ninvalid interface name {name!r}")

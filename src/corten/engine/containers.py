@@ -77,7 +77,7 @@ class Containers:
         Raises InvalidInput for an unknown filter, NotFound for a container that ``before`` or ``since`` names.
         """
         return listing.select(
-            self.records, all=all, limit=limit, filters=filters or {}, image=self.creation.images,
+            self.records, all=all, limit=limit, filters=filters or {}, image=self.observing.images,
             network_name=self.creation.network_name,
         )  # fmt: skip
 
@@ -197,7 +197,10 @@ class Containers:
 
     async def top(self, ref: str, ps_args: str = "-ef") -> tuple[Sequence[str], Sequence[Sequence[str]]]:
         """Titles and rows of ps(1) for its processes. Conflict when it does not run."""
-        return await self.observing.top(self.get(ref), ps_args)
+        container = self.get(ref)
+        found = await self.observing.top(container, ps_args)
+        self.lifecycle.publish(container, "top")
+        return found
 
     def stats(self, ref: str, *, stream: bool = True, one_shot: bool = False) -> AsyncIterator[dict[str, Any]]:
         """Samples in the API's own form (``ContainerStatsResponse``), one a second with ``stream``."""
@@ -232,7 +235,10 @@ class Containers:
 
     async def get_archive(self, ref: str, path: str) -> tuple[PathStat, AsyncIterator[bytes]]:
         """A tar archive of a path inside it. NotFound."""
-        return await self.archives.get(self.get(ref), path)
+        container = self.get(ref)
+        found = await self.archives.get(container, path)
+        self.lifecycle.publish(container, "archive-path")
+        return found
 
     async def put_archive(
         self, ref: str, path: str, archive: AsyncIterator[bytes], *, overwrite_kind: bool = True,
@@ -240,13 +246,16 @@ class Containers:
     ) -> None:  # fmt: skip
         """Unpack a tar archive, compressed or not, into a directory inside it; ``overwrite_kind`` lets a file take
         a directory's place and the other way round. NotFound, InvalidInput."""
-        await self.archives.put(
-            self.get(ref), path, archive, overwrite_kind=overwrite_kind, keep_owner=keep_owner
-        )
+        container = self.get(ref)
+        await self.archives.put(container, path, archive, overwrite_kind=overwrite_kind, keep_owner=keep_owner)
+        self.lifecycle.publish(container, "extract-to-dir")
 
     async def export(self, ref: str) -> AsyncIterator[bytes]:
         """Its whole root file system as a tar archive."""
-        return await self.archives.export(self.get(ref))
+        container = self.get(ref)
+        content = await self.archives.export(container)
+        self.lifecycle.publish(container, "export")
+        return content
 
 
 async def _seen_through(work: Coroutine[Any, Any, T]) -> T:

@@ -24,7 +24,7 @@ from corten.engine import (
     signals,
 )
 from corten.engine.clock import now
-from corten.engine.container_network import joined, requested_ports, settled_networking
+from corten.engine.container_network import joined, requested_ports, settled_networking, without_effect
 from corten.engine.homes import Homes
 from corten.engine.limits import settle, validate
 from corten.engine.means import Means
@@ -60,7 +60,6 @@ _ULIMITS = frozenset(
 )
 
 
-_DEFAULT = HostConfig()
 
 
 class Images(Protocol):
@@ -105,7 +104,7 @@ class Creation:
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
-        validate(request.host_config or _DEFAULT)  # before the image is looked for, which a client would pull
+        validate(request.host())  # before the image is looked for, which a client would pull
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
         with contextlib.ExitStack() as undo:
@@ -148,7 +147,7 @@ class Creation:
 
     def _container(self, id: str, name: str, request: CreateRequest, image: Image) -> tuple[Container, list[str]]:
         config = merge.merge(request.config(), image.config)
-        host, placed = self.means.place(request.host_config or _DEFAULT)
+        host, placed = self.means.place(request.host())
         honoured.refuse(host, config, request.networking_config or NetworkingConfig())
         host, left_out = self.means.settle(host)
         discarded = list(honoured.warnings(host))
@@ -256,6 +255,7 @@ class Creation:
         if container.host.network_mode == "host" and container.host.port_bindings:
             yield "Published ports are discarded when using host network mode"
         yield from self.network_warnings(joined(container))
+        yield from without_effect(container)
 
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:

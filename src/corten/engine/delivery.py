@@ -63,6 +63,10 @@ class Delivery:
         self._pool.shutdown(cancel_futures=kind is not None)
         self._left.close()
 
+    def is_here(self, one: Wanted) -> bool:
+        """Whether nothing of it is to be brought."""
+        return self._store.layers.has(one.chain_id) and self._is_complete(one)
+
     def order(self, wanted: Sequence[Wanted]) -> list[concurrent.futures.Future[Publish]]:
         """Have them brought, the largest first; what comes of each, in the order of ``wanted``. A result raises what
         stopped it."""
@@ -74,8 +78,7 @@ class Delivery:
     # --- in a thread of its own
 
     def _bring(self, one: Wanted, *, lowest: bool) -> Publish:
-        if self._store.layers.has(one.chain_id) and self._is_complete(one):
-            self._tell("Already exists", one)
+        if self.is_here(one):
             return lambda _: self._store.layers.record(one.chain_id)
         with self._turns[one.blob.digest]:  # an image may have the same blob twice
             if not self._store.blobs.has(one.blob.digest):

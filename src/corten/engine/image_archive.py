@@ -29,6 +29,7 @@ from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store import compression
 from corten.store.blobs import BlobStore
+from corten.store.images import ImageStore
 
 _CHUNK = 1 << 18
 _MOST_MEMBERS = 100_000
@@ -49,6 +50,27 @@ class Loaded:
     names: list[Reference]
     manifest: Descriptor | None = None
     index: Descriptor | None = None
+    parent: str = ""
+    """The ID of the image that it was made from, where the archive tells."""
+
+    @property
+    def id(self) -> str:
+        """The image's ID."""
+        return digests.of(self.config)
+
+
+def parent_of(loaded: Loaded, store: ImageStore) -> str:
+    """The ID of whom an image was made from, if that is here, and the layers say the same; else ''."""
+    parent = store.by_id(loaded.parent) if loaded.parent else None
+    below = tuple(parent.diff_ids) if parent else ()
+    return parent.id if parent and image_spec.decode(loaded.config).diff_ids[: len(below)] == below else ""
+
+
+def moves(loaded: Loaded, store: ImageStore) -> Iterator[str]:
+    """What dockerd says of names that another image has until now."""
+    for name in loaded.names:
+        if (old := store.by_reference(name)) is not None and old.id != loaded.id:
+            yield f"The image {name.familiar} already exists, renaming the old one with ID {old.id} to empty string"
 
 
 class ArchiveReader:
@@ -76,8 +98,14 @@ class ArchiveReader:
                 raise DataCorrupt(f"load image: more than {_MOST_MEMBERS} members")
             yield posixpath.normpath(member.name), member
 
-    def images(self) -> Iterator[Loaded]:
-        """Every image. Raises DataCorrupt, InvalidInput; NotFound where the base of a part is not here."""
+    def images(self) -> list[Loaded]:
+        """Every image, after the one that it was made from. Raises DataCorrupt, InvalidInput; NotFound where the base
+        of a part is not here."""
+        parents = self._parents()
+        found = [dataclasses.replace(one, parent=parents.get(one.id, "")) for one in self._images()]
+        return sorted(found, key=lambda one: _ancestors(one.id, parents))
+
+    def _images(self) -> Iterator[Loaded]:
         if "index.json" in self._members:
             yield from self._layout()
         elif "manifest.json" in self._members:
@@ -170,10 +198,10 @@ class ArchiveReader:
         for entry in {one.digest: one for one in index.manifests}.values():
             loaded = self._described(entry, names[entry.digest])
             if not loaded.names:
-                loaded = dataclasses.replace(loaded, names=listed.get(digests.of(loaded.config), []))
+                loaded = dataclasses.replace(loaded, names=listed.get(loaded.id, []))
             yield loaded
 
-    def _names_of_docker(self) -> dict[Digest, list[Reference]]:
+    def _names_of_docker(self) -> dict[str, list[Reference]]:
         """What a manifest.json beside the index calls its images, by their IDs."""
         if "manifest.json" not in self._members:
             return {}
@@ -181,6 +209,13 @@ class ArchiveReader:
             digests.of(self._small(one.text("Config"), MAX_CONFIG)): [named(name) for name in one.texts("RepoTags")]
             for one in self._listed()
         }
+
+    def _parents(self) -> dict[str, str]:
+        """What a manifest.json tells of whom its images were made from, by their IDs."""
+        if "manifest.json" not in self._members:
+            return {}
+        told = [(one.text("Parent"), one.text("Config")) for one in self._listed()]
+        return {digests.of(self._small(config, MAX_CONFIG)): parent for parent, config in told if parent}
 
     def _described(self, entry: Descriptor, names: list[Reference]) -> Loaded:
         content = self._verified(entry, MAX_MANIFEST)
@@ -280,6 +315,14 @@ class ArchiveReader:
 
 _LAYER_ID = re.compile("[0-9a-f]{64}")
 _MOST_LAYERS = 125
+def _ancestors(id: str, parents: Mapping[str, str]) -> int:
+    """How many images are above one; a circle is a stranger's, and ends."""
+    seen = {id}
+    while (id := parents.get(id, "")) and id not in seen:
+        seen.add(id)
+    return len(seen)
+
+
 _NOT_OF_TODAY = frozenset(("id", "parent", "parent_id", "layer_id", "Size", "throwaway"))
 
 

@@ -77,6 +77,10 @@ class Images:
         """An image by its full ID; None when it is not here any more."""
         return self._store.by_id(id)
 
+    def children(self, id: str) -> Collection[str]:
+        """The IDs of the images that were made from one."""
+        return [image.id for image in self._store.children(id)]
+
     def find_named(self, ref: str) -> Image | None:
         """As :meth:`resolve`; None when there is none."""
         try:
@@ -104,10 +108,12 @@ class Images:
         ]
 
     async def list(self, filters: Filters | None = None, all: bool = False) -> Found:
-        """Images that pass (reference, label, dangling, before, since, until), newest first."""
+        """Images that pass (reference, label, dangling, before, since, until), newest first; unless ``all`` are asked
+        for, not those without a name that others were made from."""
         wanted = dict(filters or {})
         check_filters(wanted, ("reference", "label", "label!", "dangling", "before", "since", "until"))
-        found = [image for image in self._store.images() if self._passes(image, wanted)]
+        shown = [one for one in self._store.images() if all or one.references or not self._store.children(one.id)]
+        found = [image for image in shown if self._passes(image, wanted)]
         return [image_names.narrowed(image, wanted.get("reference", ())) for image in found]
 
     def _passes(self, image: Image, filters: Filters) -> bool:
@@ -140,7 +146,7 @@ class Images:
                     raise
                 image = await self._load_shipped(reference, wanted, error, report)
             added.append(image)
-        self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
+        self._tell("pull", image, reference.familiar_name, actor=reference.familiar)
         return image
 
     async def _load_shipped(
@@ -150,7 +156,7 @@ class Images:
         report({"status": "Using the hello-world image that Corten ships"})
         content = resources.files("corten").joinpath("images/hello-world.tar").read_bytes()
         reader = image_archive.ArchiveReader(io.BytesIO(content), self._store.blobs, platform)
-        (loaded,) = await asyncio.to_thread(lambda: list(reader.images()))
+        (loaded,) = await asyncio.to_thread(reader.images)
         return await self._loaded(dataclasses.replace(loaded, names=[reference]), report)
 
     async def load(self, chunks: AsyncIterator[bytes], report: Report, platform: Platform | None = None) -> Found:
@@ -165,18 +171,21 @@ class Images:
                     for diff_id, layer in zip(image.diff_ids, image.layers, strict=True)
                 }
                 for loaded in await asyncio.to_thread(self._read_archive, file, platform, known):
+                    for line in image_archive.moves(loaded, self._store):
+                        report({"stream": f"{line}\n"})
                     image = await self._loaded(loaded, report)
                     images.append(image)
                     shown = [f"Loaded image: {name.familiar}" for name in loaded.names]
                     for line in shown or [f"Loaded image ID: {image.id}"]:
                         report({"stream": f"{line}\n"})
-                    self._events.publish("image", "load", image.id, {"name": image.id})
+                    self._tell("load", image, image.id)
         return images
 
     async def _loaded(self, loaded: image_archive.Loaded, report: Report) -> Image:
         return await self._ingest.image(
-            loaded.config, loaded.layers, loaded.names, report, manifest=loaded.manifest, index=loaded.index
-        )
+            loaded.config, loaded.layers, loaded.names, report, image_archive.parent_of(loaded, self._store),
+            manifest=loaded.manifest, index=loaded.index,
+        )  # fmt: skip
 
     def _read_archive(self, file: IO[bytes], platform: Platform | None, known: Layers) -> Archived:
         with self._spooled() as decompressed:
@@ -189,7 +198,7 @@ class Images:
                     plain.write(chunk)
             plain.seek(0)
             reader = image_archive.ArchiveReader(plain, self._store.blobs, self._platform, platform, known)
-            return list(reader.images())
+            return reader.images()
 
     async def import_(
         self, chunks: AsyncIterator[bytes], repo: str, tag: str, changes: Sequence[str], message: str,
@@ -209,7 +218,7 @@ class Images:
                 document = _imported(config, diff_id, message, made_for)
                 image = await self._ingest.image(document, [blob], name, lambda _: None)
                 added.append(image)
-        self._events.publish("image", "import", image.id, {"name": name[0].familiar if name else image.id})
+        self._tell("import", image, name[0].familiar if name else image.id)
         return image
 
     def _import_layer(self, file: IO[bytes]) -> tuple[Descriptor, Digest]:
@@ -245,7 +254,7 @@ class Images:
             )
             images.append(image)
         if name is not None:
-            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+            self._tell("tag", image, name.familiar)
         return image
 
     @contextlib.contextmanager
@@ -273,7 +282,7 @@ class Images:
         if not chosen:
             raise InvalidInput("save images: none is named")
         for id in chosen:
-            self._events.publish("image", "save", id, {"name": id})
+            self._tell("save", self._store.get(id), id)
         writer = ArchiveWriter(self._store, self._store.resolve(since) if since else None, platform)
         async with self.upkeep.adding():
             whole = [(await self.offerings.whole(self._store.get(id)), list(names)) for id, names in chosen.items()]
@@ -307,7 +316,7 @@ class Images:
                 by_digest = one.with_digest(await self._pusher.push(image, one, auth, report, alone=alone))
             if by_digest not in image.references:
                 self._store.add_reference(image.id, by_digest)
-            self._events.publish("image", "push", one.familiar, {"name": one.familiar_name})
+            self._tell("push", image, one.familiar_name, actor=one.familiar)
 
     def shared(self) -> Shared:
         """Every image and the bytes of its layers that others have, too."""
@@ -327,7 +336,7 @@ class Images:
         if reference.familiar_name in _ALGORITHMS:
             raise InvalidInput("refusing to create an ambiguous tag using digest algorithm as name")
         image = self._store.tag(self._store.resolve(ref).id, reference)
-        self._events.publish("image", "tag", image.id, {"name": reference.familiar})
+        self._tell("tag", image, reference.familiar)
         return image
 
     async def remove(
@@ -392,11 +401,15 @@ class Images:
                     f"{kind} {short}"
                 )
 
+    def _tell(self, action: str, image: Image, name: str, *, actor: str = "") -> None:
+        """An event, which has the image's labels, as dockerd's do."""
+        self._events.publish("image", action, actor or image.id, {**image.config.labels, "name": name})
+
     def _untag(self, image: Image, names: Sequence[Reference]) -> Rows:
         rows = []
         for name in names:
             self._store.untag(name)
-            self._events.publish("image", "untag", image.id, {"name": image.id})
+            self._tell("untag", image, image.id)
             rows.append({"Untagged": name.familiar})
         return rows
 
@@ -416,15 +429,17 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def add_built(self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference]) -> Image:
-        """Record an image whose layers are here, and name it."""
+    async def add_built(
+        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str = ""
+    ) -> Image:
+        """Record an image whose layers are here, made from the image ``parent``, and name it."""
         async with self.upkeep.adding() as added:
-            image = await self._ingest.image(config, blobs, (), lambda _: None)
+            image = await self._ingest.image(config, blobs, (), lambda _: None, parent)
             for name in names:
                 image = self._store.tag(image.id, name)
             added.append(image)
         for name in names:
-            self._events.publish("image", "tag", image.id, {"name": name.familiar})
+            self._tell("tag", image, name.familiar)
         return image
 
     def _evict(self, image: Image) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from corten.engine.clock import ZERO
 from corten.engine.container_network import decoded_endpoints, joined
-from corten.engine.creation import Images
 from corten.engine.filters import Filters, check_filters, has_labels, is_true, matches, port_range
 from corten.engine.model import Container
 from corten.errors import InvalidInput, NotFound
+from corten.store.images import Image
 
 _STATUSES = ("created", "restarting", "running", "removing", "paused", "exited", "dead")
 _HEALTHS = ("none", "starting", "healthy", "unhealthy")
@@ -17,6 +19,16 @@ _KNOWN = frozenset(
     {"ancestor", "annotation", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name",
      "network", "publish", "since", "status", "volume"}
 )  # fmt: skip
+
+
+class Images(Protocol):
+    """What a listing needs of the images."""
+
+    def resolve(self, text: str, /) -> Image:
+        """The image of a reference or ID. Raises NotFound, InvalidInput."""
+
+    def children(self, id: str, /) -> Collection[str]:
+        """The IDs of the images that were made from one."""
 
 
 def select(
@@ -121,13 +133,14 @@ def _published(container: Container) -> list[tuple[int, str]]:
 
 
 def _ancestors(references: Sequence[str], images: Images) -> set[str]:
-    found: set[str] = set()
+    """The images of these names, and those that were made from them."""
+    found: list[str] = []
     for reference in references:
-        try:
-            found.add(images.resolve(reference).id)
-        except NotFound:
-            continue
-    return found
+        with contextlib.suppress(NotFound):
+            found.append(images.resolve(reference).id)
+    for id in found:  # which grows
+        found += (child for child in images.children(id) if child not in found)
+    return {*found}
 
 
 def _boundary(refs: Sequence[str], ordered: Sequence[Container]) -> str | None:

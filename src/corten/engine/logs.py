@@ -167,6 +167,8 @@ class LogFeed:
             return
         paths = (f"{self._path}.{number}.gz" for number in range(1, _MOST_FILES))
         missing = [path for path in itertools.takewhile(_is_rotated, paths) if _key(path) not in self._unpacked]
+        if not missing:
+            return
         for key, file in await asyncio.to_thread(lambda: [(_key(path), _unpacked(path)) for path in missing]):
             if file is not None:
                 self._unpacked.setdefault(key, file.hold())
@@ -352,8 +354,12 @@ def _unpacked(path: str) -> _File | None:
 
 async def read_log(feed: LogFeed, options: LogOptions) -> AsyncIterator[Entry]:
     """The entries that ``options`` choose; with ``follow`` until the run ends. Raises CortenError for a damaged log."""
-    await feed.unpack(options.tail)
-    cursor = feed.at_start() if options.tail is None else feed.at_tail(max(0, options.tail))
+    feed.joined()  # the container may end, and be removed, meanwhile: what is open stays open
+    try:
+        await feed.unpack(options.tail)
+        cursor = feed.at_start() if options.tail is None else feed.at_tail(max(0, options.tail))
+    finally:
+        feed.left()
     since = "" if options.since is None else format_time(options.since)
     until = "~" if options.until is None else format_time(options.until)
     wanted = {1: options.stdout, 2: options.stderr}

@@ -197,11 +197,21 @@ class NetworkingConfig(Value, frozen=True):
     endpoints_config: dict[str, EndpointRequest | None] | None = None
 
 
+_PLAIN_HOST = HostConfig()
+
+
 class CreateRequest(ContainerConfig, frozen=True):
-    """The body of ``POST /containers/create``: a ContainerConfig with two more members."""
+    """The body of ``POST /containers/create``: a ContainerConfig with more members."""
 
     host_config: HostConfig | None = None
     networking_config: NetworkingConfig | None = None
+    runtime: str | None = None
+    """Where docker-py puts it: dockerd does not look there, and has one of that name anyway."""
+
+    def host(self) -> HostConfig:
+        """The host's part."""
+        host = self.host_config or _PLAIN_HOST
+        return msgspec.structs.replace(host, runtime=self.runtime) if self.runtime and not host.runtime else host
 
     def config(self) -> ContainerConfig:
         """The container's own configuration, without the host's part."""

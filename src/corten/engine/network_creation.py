@@ -148,7 +148,8 @@ def check_way_out(network: Network, reason: str) -> None:
 
 
 def asked_subnets(request: NetworkCreate) -> dict[int, IpamConfig]:
-    """By IP version, the subnet that is asked for. Raises InvalidInput, AccessDenied."""
+    """By IP version, the subnet that is asked for; one of version 6 asks for IPv6, where nothing else is said. Raises
+    InvalidInput, AccessDenied."""
     found: dict[int, IpamConfig] = {}
     problems = []
     for config in (request.ipam.config if request.ipam else None) or ():
@@ -165,7 +166,7 @@ def asked_subnets(request: NetworkCreate) -> dict[int, IpamConfig]:
         found[subnet.version] = config
     if problems:
         raise InvalidInput("\n".join(["invalid network config:", *problems]))
-    if 6 in found and not request.enable_ipv6:
+    if 6 in found and request.enable_ipv6 is False:
         raise InvalidInput(
             f"invalid network config:\ninvalid subnet {found[6].subnet}: the network has no IPv6", hint="add --ipv6"
         )

@@ -277,7 +277,7 @@ class Networks:
             driver=driver,
             internal=request.internal,
             attachable=request.attachable,
-            enable_ipv6=bool(request.enable_ipv6),
+            enable_ipv6=bool(request.enable_ipv6) or 6 in asked,
             options=request.options or {},
             labels=request.labels or {},
         )

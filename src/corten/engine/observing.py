@@ -13,8 +13,8 @@ from typing import Any
 
 from corten.engine import statistics
 from corten.engine.clock import now
-from corten.engine.creation import Images
 from corten.engine.lifecycle import Lifecycle
+from corten.engine.listing import Images
 from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.trees import size_of

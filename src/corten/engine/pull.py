@@ -150,22 +150,28 @@ class Puller:
         cancelled: threading.Event,
     ) -> list[tuple[Descriptor, Layer]]:  # fmt: skip
         """Bring the layers side by side, the largest first; give them their names in their order."""
-        for blob in manifest.layers:
-            report({"status": "Pulling fs layer", "id": digests.short(blob.digest), "progressDetail": {}})
         chain = digests.chain_ids(document.diff_ids)
         wanted = [Wanted(*one) for one in zip(manifest.layers, document.diff_ids, chain, strict=True)]
         layers: list[tuple[Descriptor, Layer]] = []
         parent: Layer | None = None
         with Delivery(self._store, repository, report, cancelled) as delivery:
+            here = {one.chain_id for one in wanted if delivery.is_here(one)}
+            for one in wanted:
+                _tell(report, "Already exists" if one.chain_id in here else "Pulling fs layer", one)
             try:
                 for one, arrived in zip(wanted, delivery.order(wanted), strict=True):
                     parent = arrived.result()(parent)
-                    report({"status": "Pull complete", "id": digests.short(one.blob.digest), "progressDetail": {}})
+                    if one.chain_id not in here:
+                        _tell(report, "Pull complete", one)
                     layers.append((one.blob, parent))
             except BaseException:
                 cancelled.set()
                 raise
         return layers
+
+
+def _tell(report: Report, status: str, one: Wanted) -> None:
+    report({"status": status, "id": digests.short(one.blob.digest), "progressDetail": {}})
 
 
 def _manifest(repository: Repository, reference: Reference, platform: Platform) -> _Found:

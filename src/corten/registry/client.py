@@ -70,7 +70,7 @@ class Repository(Session):
             hashed = digests.hasher(wanted)
             hashed.update(content)
             if not digests.matches(wanted, hashed):
-                raise DataCorrupt(f"manifest {identifier}: digest mismatch: its content is {found}")
+                raise DataCorrupt(f"manifest verification failed for digest {identifier}: its content is {found}")
         elif stated.startswith("sha256:") and stated != found:
             raise DataCorrupt(
                 f"manifest {identifier}: the registry calls it {stated}, its content is {found}"

@@ -119,7 +119,7 @@ class Transport:
 
     def unreachable(self, url: str, error: Exception) -> Unavailable:
         """The error for a peer that did not answer."""
-        return Unavailable(f"request {_plain(url)}: {_cause(error)}", hint=_HINT)
+        return Unavailable(f"request {_plain(url)}: {_cause(error, url)}", hint=_HINT)
 
     def once(self, method: str, url: str, headers: Mapping[str, str], body: Readable) -> Response:
         """One attempt with a body that is read as it goes. Raises urllib3's HTTPError."""
@@ -219,12 +219,13 @@ def _may_pass(error: HTTPError) -> bool:
     return not isinstance(cause, (NewConnectionError, SSLError, ProxyError))
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: Exception, url: str) -> str:
     cause: object = error.reason if isinstance(error, MaxRetryError) else error
+    host = _origin(url)[1]
     if isinstance(cause, ProxyError):
-        cause = cause.original_error
+        cause, host = cause.original_error, "the proxy"
     if isinstance(cause, NameResolutionError):
-        return "no such host"
+        return f"dial tcp: lookup {host}: no such host"  # in Go's words, which scripts look for
     inner = cause.__cause__ if isinstance(cause, BaseException) else None
     if isinstance(inner, (OSError, socket.gaierror)) and inner.strerror:
         return inner.strerror.lower()

@@ -121,7 +121,7 @@ def _changes(view: Arguments) -> list[tuple[str, int]]:
         os.chdir(view["base"])
         mount_files(view["files"], context)
     os.chdir(view["base"])
-    return _visible(sorted(trees.changes(view["upper"], view["lowers"])))
+    return _visible(view, sorted(trees.changes(view["upper"], view["lowers"])))
 
 
 # --- stat
@@ -178,9 +178,8 @@ def export(arguments: Arguments, descriptors: list[int]) -> int:
 
 
 def _place(path: str) -> tuple[str, str]:
-    """(what to read, the name of its first entry)."""
-    name = _base(path)
-    return _absolute(path), "." if name == "/" else name
+    """(what to read, the name of its first entry): the root's is a slash, which docker's cp counts on."""
+    return _absolute(path), _base(path)
 
 
 def _out(
@@ -327,7 +326,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     except OSError as error:
         _tell(report, {"error": _told(error)})
         return 1
-    changes = _without(changes, arguments.get("places") or ())
+    changes = _without(view, changes, arguments.get("places") or ())
     _tell(report, {})
     os.close(report)
     try:
@@ -338,7 +337,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     return 0
 
 
-def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
+def _visible(view: Arguments, changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
     """Without what a start leaves behind: the places that the runtime mounts something on, and directories that
     differ by those alone."""
     made = {path for path, kind in changes if kind != trees.DELETED and path.startswith(_MOUNT_POINTS)}
@@ -348,16 +347,21 @@ def _visible(changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
         (path, kind)
         for path, kind in left
         if not (kind == trees.MODIFIED and path in above and not any(one.startswith(f"{path}/") for one, _ in left))
+        or trees.retouched(view["upper"], view["lowers"], path)
     ]
 
 
-def _without(changes: list[tuple[str, int]], places: Sequence[str]) -> list[tuple[str, int]]:
+def _is_own(view: Arguments, changes: list[tuple[str, int]], directory: str) -> bool:
+    return (directory, trees.MODIFIED) in changes and trees.retouched(view["upper"], view["lowers"], directory)
+
+
+def _without(view: Arguments, changes: list[tuple[str, int]], places: Sequence[str]) -> list[tuple[str, int]]:
     """Without places that were made to mount something on, and directories that were made, or differ, for those
     alone."""
     left = [(path, kind) for path, kind in changes if not (path in places and kind == trees.ADDED)]
     above = {place[:at] for place in places for at, char in enumerate(place) if char == "/" and at}
     for directory in sorted(above, key=len, reverse=True):
-        if not any(path.startswith(f"{directory}/") for path, _ in left):
+        if not any(path.startswith(f"{directory}/") for path, _ in left) and not _is_own(view, left, directory):
             left = [(path, kind) for path, kind in left if path != directory or kind == trees.DELETED]
     return left
 

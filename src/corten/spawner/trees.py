@@ -55,7 +55,7 @@ def children(path: str, entry: str) -> Iterator[tuple[str, str, os.stat_result]]
         for child in sorted(os.listdir(path)):
             below = os.path.join(path, child)
             with contextlib.suppress(FileNotFoundError):
-                yield below, f"{entry}/{child}" if entry else child, os.lstat(below)
+                yield below, os.path.join(entry, child), os.lstat(below)
 
 
 def add(
@@ -292,7 +292,7 @@ def changes(upper: str, lowers: Sequence[str]) -> Iterator[tuple[str, int]]:
         for entry in os.scandir(directory):
             status = entry.stat(follow_symlinks=False)
             name = f"{path}/{entry.name}"
-            exists = below_exists and _is_below(roots, name)
+            exists = below_exists and _below(roots, name) is not None
             if _is_whiteout(status):
                 if exists:
                     yield name, DELETED
@@ -318,8 +318,21 @@ def is_opaque(path: str) -> bool:
     return False
 
 
-def _is_below(roots: Sequence[int], path: str) -> bool:
-    """Whether the layers show something at a path: the highest that has it decides."""
+def retouched(upper: str, lowers: Sequence[str], path: str) -> bool:
+    """Whether a directory of the upper directory has another owner or mode than the layers show; as :func:`changes`."""
+    roots = [os.open(lower, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for lower in lowers]
+    try:
+        own, below = os.lstat(f"{upper}{path}"), _below(roots, path)
+    except FileNotFoundError:  # gone meanwhile
+        return False
+    finally:
+        for root in roots:
+            os.close(root)
+    return below is not None and (own.st_mode, own.st_uid, own.st_gid) != (below.st_mode, below.st_uid, below.st_gid)
+
+
+def _below(roots: Sequence[int], path: str) -> os.stat_result | None:
+    """What the layers show at a path, if anything: the highest that has it decides."""
     resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
     for root in roots:
         try:
@@ -328,7 +341,8 @@ def _is_below(roots: Sequence[int], path: str) -> bool:
         except OSError:
             continue
         try:
-            return not _is_whiteout(os.fstat(found))
+            status = os.fstat(found)
         finally:
             os.close(found)
-    return False
+        return None if _is_whiteout(status) else status
+    return None

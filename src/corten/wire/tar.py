@@ -95,6 +95,7 @@ class Reader:
         self._wanted = next(self._steps)
         self._events: list[Event] = []
         self._between = True
+        self._padding = False
         self.ended = False
 
     def receive(self, data: bytes) -> Iterator[Event]:
@@ -112,8 +113,10 @@ class Reader:
             self._buffer.clear()
 
     def close(self) -> None:
-        """There is no more. Raises DataCorrupt inside a member; a missing end is forgiven, as Go does."""
-        if not self.ended and (self._buffer or self._skipping or not self._between):
+        """There is no more. Raises DataCorrupt inside a member. A missing end is forgiven, and so is the last member's
+        padding: Go's reader does without, and docker's ``build -f -`` writes none."""
+        between = self._between and not self._buffer
+        if not self.ended and (self._skipping or not (between or self._padding)):
             raise DataCorrupt("read archive: it ends in the middle of a member")
 
     # --- the reading itself: a generator that yields how many bytes it needs (negative: that many at most)
@@ -212,8 +215,10 @@ class Reader:
                 self._events.append(Chunk(offset, data))
                 offset += len(data)
         if padding := -size % BLOCK:
+            self._padding = True
             yield padding
             self._take(padding)
+            self._padding = False
 
     # --- sparse maps
 

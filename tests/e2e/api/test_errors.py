@@ -205,7 +205,7 @@ def test_what_cannot_be_honoured_is_refused(
         ({"mine": {"DriverOpts": {"com.docker.network.endpoint.ifname": "a/b"}}}, 400, "invalid interface name 'a/b'"),
         ({"mine": {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.all.forwarding=1"}}}, 400,
          "unrecognised network interface sysctl"),
-        ({"bridge": {"DriverOpts": {"a": "b"}}}, 501, "driver options"),
+        ({"bridge": {"DriverOpts": {"com.docker.network.a": "b"}}}, 501, "driver options"),
     ],
 )  # fmt: skip
 def test_networks_that_cannot_be_joined_are_refused(

@@ -198,7 +198,7 @@ def test_the_twin_table_comes_and_goes(world: World) -> None:
     ("request_", "said"),
     [
         (_dual(subnet="fd00:77::1/64"), "it should be fd00:77::/64"),
-        (NetworkCreate("v4", ipam=Ipam(config=[IpamConfig(SUBNET)])), "the network has no IPv6"),
+        (NetworkCreate("v4", enable_ipv6=False, ipam=Ipam(config=[IpamConfig(SUBNET)])), "the network has no IPv6"),
         (NetworkCreate("v6", enable_ipv6=True, ipam=Ipam(config=[IpamConfig(SUBNET, "10.0.0.1")])),
          "invalid gateway 10.0.0.1: parent subnet is an IPv6 block"),
     ],

@@ -20,7 +20,7 @@ _API = ("integration/container", "integration/image", "integration/volume", "int
         "integration/networking", "integration/system", "integration/capabilities", "integration/session",
         "integration/plugin/logging", "integration/plugin/common")  # fmt: skip
 _CLI = ("integration-cli",)
-_LEFT_OUT = ("^TestDockerBenchmarkSuite$", "^TestDockerCLIBuildSuite$", "^TestDockerCLIPluginLogDriverSuite$",
+_LEFT_OUT = ("^TestDockerBenchmarkSuite$", "^TestDockerCLIPluginLogDriverSuite$",
              "^TestDockerCLIPluginsSuite$", "^TestDockerDaemonSuite$", "^TestDockerExternalVolumeSuite$",
              "^TestDockerSwarmSuite$", "^TestDockerCLIServiceSuite$", "^TestDockerNetworkSuite$",
              "^TestDockerPluginSuite$", "^TestDockerHubPullSuite$", "^TestDockerDigestSuite$")  # fmt: skip

@@ -67,3 +67,20 @@ def test_a_hard_link_out_of_it_is_refused() -> None:
 def test_names_of_any_bytes_are_carried(text: str) -> None:
     assert uncarried(carried(text)) == text
     carried(text).encode("latin-1")
+
+
+@pytest.mark.parametrize(("cut", "whole"), [(1536, True), (1024 - 47, True), (700, True), (517, False), (400, False)])
+def test_the_last_members_padding_may_be_missing(cut: int, whole: bool) -> None:
+    """The docker command line writes none after the Dockerfile that it had from its standard input."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        one = entry("a", size=10)
+        archive.addfile(one, io.BytesIO(b"0123456789"))
+    reader = tar.Reader()
+    content = b"".join(e.data for e in reader.receive(buffer.getvalue()[:cut]) if isinstance(e, tar.Chunk))
+    if whole:
+        reader.close()
+        assert content == b"0123456789"
+    else:
+        with pytest.raises(DataCorrupt, match="in the middle of a member"):
+            reader.close()

@@ -1,6 +1,7 @@
 """The log's readers: rotation, tail, bytes that are not UTF-8."""
 
 import asyncio
+import gzip
 import json
 import os
 from pathlib import Path
@@ -176,4 +177,24 @@ def test_rotations_that_were_not_told_yet_are_not_read_twice(log: Path) -> None:
 
     before = opened()
     assert asyncio.run(run()) == [b"0", b"1", b"2"]
+    assert opened() == before
+
+
+def test_what_is_being_read_stays_when_its_container_is_removed(log: Path) -> None:
+    """A container may end, and be removed, while what is compressed is being unpacked for a reader."""
+
+    async def run() -> list[bytes]:
+        feed = LogFeed(str(log))
+        log.write_bytes(line("said"))
+        (log.parent / "x-json.log.1.gz").write_bytes(gzip.compress(line("before")))
+        feed.begin()
+        stream = read_log(feed, LogOptions(follow=True))
+        first = asyncio.ensure_future(anext(stream))
+        await asyncio.sleep(0)
+        feed.end()
+        log.unlink()
+        return [(await first).data] + [entry.data async for entry in stream]
+
+    before = opened()
+    assert asyncio.run(run())[-1] == b"said"
     assert opened() == before

@@ -95,11 +95,21 @@ class CgroupManager(Protocol):
     def frozen(self, path: str) -> bool:
         """Whether the group stands."""
 
+    def favour(self, path: str) -> None:
+        """Where processors are scarce, give the group as much as ten others beside it. Raises OSError."""
+
     def statistics(self, path: str) -> Statistics:
         """The group's figures now. Raises OSError when there is no such group."""
 
     def oom_kills(self, path: str) -> int:
         """How many of its processes the kernel killed for want of memory."""
+
+    def out_of_memory(self, path: str) -> bool:
+        """Whether its processes wait for memory, since none of them is to be killed."""
+
+    def memory_pressure(self, path: str) -> int | None:
+        """An eventfd that is readable when :meth:`out_of_memory` may have become true; the caller closes it. None where
+        that cannot be. Raises OSError."""
 
     def processes(self, path: str) -> list[int]:
         """The process ids in the group and below."""

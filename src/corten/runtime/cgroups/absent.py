@@ -55,8 +55,17 @@ class NoControlGroups:
     def statistics(self, path: str) -> Statistics:
         raise _unsupported("read statistics")
 
+    def favour(self, path: str) -> None:
+        """Nothing: there is nobody beside it."""
+
     def oom_kills(self, path: str) -> int:
         return 0
+
+    def out_of_memory(self, path: str) -> bool:
+        return False
+
+    def memory_pressure(self, path: str) -> int | None:
+        return None
 
     def processes(self, path: str) -> list[int]:
         raise _unsupported("list processes")

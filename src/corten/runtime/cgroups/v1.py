@@ -105,8 +105,28 @@ class CgroupV1:
     def frozen(self, path: str) -> bool:
         return read(self._file("freezer", path, "freezer.state")).strip() != "THAWED"
 
+    def favour(self, path: str) -> None:
+        if "cpu" in self._mounts:
+            write(self._file("cpu", path, "cpu.shares"), "10240")
+
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file("memory", path, "memory.oom_control"))).get("oom_kill", 0)
+
+    def out_of_memory(self, path: str) -> bool:
+        return dict(pairs(self._file("memory", path, "memory.oom_control"))).get("under_oom", 0) != 0
+
+    def memory_pressure(self, path: str) -> int | None:
+        told = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        try:
+            control = os.open(self._file("memory", path, "memory.oom_control"), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                write(self._file("memory", path, "cgroup.event_control"), f"{told} {control}")
+            finally:
+                os.close(control)
+        except OSError:
+            os.close(told)
+            raise
+        return told
 
     def processes(self, path: str) -> list[int]:
         return walk_processes(f"{self._mounts['freezer' if 'freezer' in self._mounts else 'pids']}/{path}")

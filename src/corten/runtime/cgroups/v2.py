@@ -13,6 +13,7 @@ from corten.runtime.operations.cgroups import (
     CgroupDeviceFilter,
     CgroupJoin,
     CgroupWrite,
+    enable,
     remove_tree,
     write,
 )
@@ -80,8 +81,21 @@ class CgroupV2:
     def frozen(self, path: str) -> bool:
         return read(self._file(path, "cgroup.freeze")).strip() == "1"
 
+    def favour(self, path: str) -> None:
+        at = self._mount
+        for name in path.split("/"):
+            enable(at, _DELEGATED)
+            at = f"{at}/{name}"
+        write(f"{at}/cpu.weight", "1000")
+
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file(path, "memory.events"))).get("oom_kill", 0)
+
+    def out_of_memory(self, path: str) -> bool:
+        return False
+
+    def memory_pressure(self, path: str) -> int | None:
+        return None
 
     def processes(self, path: str) -> list[int]:
         return walk_processes(f"{self._mount}/{path}")
