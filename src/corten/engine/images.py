@@ -98,7 +98,8 @@ class Images:
         layers = self._store.layers
         shorts = [layers.short(chain_id) for chain_id in of.chain_ids] if isinstance(of, Image) else of
         files, root = layers.files(shorts), layers.directory
-        return layer_forms.driver("erofs" if files else "overlay"), [
+        form = "copy" if layers.are_copied(shorts) else "erofs" if files else "overlay"
+        return layer_forms.driver(form), [
             str(root / short / ("layer.erofs" if f"layers/{short}/layer.erofs" in files else "fs"))
             for short in reversed(shorts)
         ]
