@@ -40,6 +40,8 @@ from corten.store.images import ImageStore
 
 Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
+_SPOOLED_AT_ONCE = 1 << 21
+"""Bytes of an archive between two writes: a write is another thread's, and its turn takes time."""
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 _SHIPPED = "library/hello-world"
 Told = Callable[[str], None]
@@ -258,8 +260,14 @@ class Images:
             raise CortenError.from_os("write", f"a temporary file in {self._staging}", error) from error
 
     async def _spool(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> None:
+        pending, size = list[bytes](), 0
         async for chunk in chunks:
-            await asyncio.to_thread(file.write, chunk)
+            pending.append(chunk)
+            size += len(chunk)
+            if size >= _SPOOLED_AT_ONCE:  # another thread's turn takes as long as a small write
+                await asyncio.to_thread(file.writelines, pending)
+                pending, size = [], 0
+        await asyncio.to_thread(file.writelines, pending)
 
     # --- out
 
