@@ -130,14 +130,17 @@ class Images:
 
     # --- in
 
-    async def pull(self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report) -> Image:
-        """Bring an image from its registry. ``hello-world`` comes with Corten, and is taken from there when no
-        registry answers. Raises NotFound, AccessDenied, Unavailable, DataCorrupt, InvalidInput."""
+    async def pull(
+        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
+    ) -> Image:
+        """Bring an image from its registry; with the ``whole`` of its index, if that is asked. ``hello-world`` comes
+        with Corten, and is taken from there when no registry answers. Raises NotFound, AccessDenied, Unavailable,
+        DataCorrupt, InvalidInput."""
         reference = references.parse(name).tagged()
         wanted = platforms.parse(platform, self._platform) if platform else self._platform
         async with self.upkeep.adding() as added:
             try:
-                image = await self._puller.pull(reference, wanted, auth, report)
+                image = await self._puller.pull(reference, wanted, auth, report, whole=whole)
             except Unavailable as error:
                 if not _is_shipped(reference):
                     raise
@@ -145,6 +148,14 @@ class Images:
             added.append(image)
         self._events.publish("image", "pull", reference.familiar, {"name": reference.familiar_name})
         return image
+
+    async def pull_tags(
+        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
+    ) -> None:
+        """As :meth:`pull`, whatever has a tag in a repository."""
+        reference = references.parse(name)
+        for tag in await self._puller.tags(reference, auth):
+            await self.pull(str(reference.with_tag(tag)), platform, auth, report, whole=whole)
 
     async def _load_shipped(
         self, reference: Reference, platform: Platform, error: CortenError, report: Report
