@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -10,7 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import images
+from tests.support.command import Result
 from tests.support.engine import Engine
+from tests.support.process import wait_until
+from tests.support.user import User
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -101,3 +106,29 @@ def test_what_overlay_made_goes_on_below_a_copy(copying: Engine) -> None:
     assert cli("run", "--rm", "mixed", "ls", "/data").check().lines == ["full", "kept", "mine"]
     assert cli("run", "--name", "again", "mixed", "rm", "-r", "/data/full").check().lines == []
     assert cli("diff", "again").check().lines == ["C /data", "D /data/full"]
+
+
+def test_an_ordinary_user_needs_no_overlay(ordinary_user: User, busybox_archive: Path) -> None:
+    place = ordinary_user.home / "copies.sock"
+    daemon = ("--root", str(ordinary_user.home / "copies"), "daemon", "--snapshotter", "copy")
+    command = ordinary_user.cli.command("-H", f"unix://{place}", *daemon)
+    engine = subprocess.Popen(command, env=ordinary_user.environment())
+    try:
+        wait_until(place.exists, "its socket", pid=engine.pid)
+
+        def cli(*words: str, stdin: bytes | None = None) -> Result:
+            return ordinary_user.cli("-H", f"unix://{place}", *words, stdin=stdin).check()
+
+        cli("load", stdin=busybox_archive.read_bytes())
+        script = "chown 1000:1000 /bin/busybox; mkdir /new; stat -c %u:%g /bin/busybox"
+        assert cli("run", "--name", "mine", "--network", "none", "busybox", "sh", "-c", script).out == "1000:1000\n"
+        assert set(cli("diff", "mine").lines) == {"C /bin", "C /bin/busybox", "A /new"}
+        cli("commit", "mine", "changed")
+        shown = cli("run", "--rm", "--network", "none", "changed", "stat", "-c", "%u:%g", "/bin/busybox", "/new")
+        assert shown.lines == ["1000:1000", "0:0"]
+        cli("rm", "mine")
+        cli("rmi", "changed", "busybox")
+        wait_until(lambda: not any((ordinary_user.home / "copies/containers").iterdir()), "no container to be left")
+    finally:
+        engine.send_signal(signal.SIGINT)
+        assert engine.wait(20) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from tarfile import DIRTYPE
 
 import pytest
 
@@ -12,6 +13,7 @@ from corten.errors import InvalidInput
 from corten.store import snapshotters
 from corten.store.layers import LayerStore
 from corten.store.privilege import Privilege
+from tests.support.layers import archive, member, seen, unpacked
 
 pytestmark = pytest.mark.root
 
@@ -58,3 +60,19 @@ def test_what_was_tried_leaves_nothing(tmp_path: Path) -> None:
     snapshotters.probe(tmp_path)
     assert snapshotters.overlay_problem(tmp_path, Privilege.of_process()) == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_attributes_has_copies_without_them(tmp_path: Path) -> None:
+    subprocess.run(["mount", "-t", "ramfs", "ramfs", tmp_path], check=True)
+    try:
+        store = LayerStore(tmp_path / "root")
+        assert store.form == "copy"
+        assert store.probe.no_overlay.startswith("mount an overlay: ")
+        headers = {"SCHILY.xattr.user.origin": "x"}
+        lower = archive(member("dir", DIRTYPE, mode=0o711), (member("dir/gone"), b"x"), (member("dir/kept"), b"y"))
+        upper = archive((member("dir/file", pax_headers=headers), b"z"), member("dir/.wh.gone"))
+        found = seen(tmp_path / "root", unpacked(store, tmp_path, [lower, upper]))
+        assert found.keys() == {"dir", "dir/kept", "dir/file"}
+        assert (found["dir"]["mode"], found["dir/file"]["xattrs"]) == ("0o40711", {})
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
