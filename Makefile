@@ -1,7 +1,7 @@
 # The project's doors. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench interop fuzz test-vm clean
+.PHONY: help demo test check bench interop fuzz kills test-vm clean
 
 # Two environments: what a user gets (an ordinary installation), and what a contributor works in (editable).
 VENV := .venv
@@ -38,6 +38,11 @@ interop: $(DEV)/.installed ## Run other projects' test suites against dockerd an
 fuzz: $(DEV)/.installed ## Fuzz what reads a stranger's bytes, a minute each (ARGS='dockerfile --seconds 600')
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(DEV)/bin/python -m tests.fuzz $(ARGS)
+
+kills: $(DEV)/.installed ## Kill the engine in the midst of pulls, loads, commits and prunes: 108 seeded moments (ARGS='-x')
+	@scripts/test-deps
+	CORTEN_TEST_KILLS=36 CORTEN_STORM=72 $(DEV)/bin/python -m pytest -rs \
+		tests/e2e/test_pull_killed.py tests/e2e/test_image_storm.py $(ARGS)
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

@@ -72,7 +72,7 @@ class _Side:
 
 
 @contextlib.contextmanager
-def _disk(directory: Path, gib: int = 8) -> Iterator[Path]:
+def own_disk(directory: Path, gib: int = 8) -> Iterator[Path]:
     """An ext4 of its own, in a loop file."""
     file, place = directory.with_suffix(".disk"), directory
     place.mkdir()
@@ -88,8 +88,9 @@ def _disk(directory: Path, gib: int = 8) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _corten(scratch: Path, *options: str, name: str = "corten") -> Iterator[Engine]:
-    with _disk(scratch / name) as disk:
+def corten_engine(scratch: Path, *options: str, name: str = "corten") -> Iterator[Engine]:
+    """An engine on an ext4 of its own."""
+    with own_disk(scratch / name) as disk:
         engine = Engine(disk / "root", *options, judged=False)
         engine.root.mkdir()
         try:
@@ -112,7 +113,7 @@ def _leave_group(pid: int) -> None:
 def _sides(scratch: Path, registry: Registry) -> Iterator[list[_Side]]:
     """Corten, and those of docker and podman that are here."""
     with contextlib.ExitStack() as stack:
-        engine = stack.enter_context(_corten(scratch))
+        engine = stack.enter_context(corten_engine(scratch))
         reference = registry.reference(_NAME)
         cli = corten_command()
         sides = [_Side("corten", [*cli, "pull", reference], [*cli, "rmi", reference], engine.environment(), engine.root,
@@ -127,11 +128,9 @@ def _sides(scratch: Path, registry: Registry) -> Iterator[list[_Side]]:
 @contextlib.contextmanager
 def _docker(scratch: Path, registry: Registry) -> Iterator[_Side]:
     """Its daemon has a network namespace of its own: so has a second registry, over the same store."""
-    with _disk(scratch / "docker") as disk:
-        daemon = Dockerd(disk / "dockerd")
+    with docker_engine(scratch) as (daemon, disk):
         other = Registry(registry.directory)
         try:
-            daemon.start()
             other.port, other.host = registry.port, registry.host
             other.within = ("nsenter", f"--net=/proc/{daemon.pid}/ns/net")
             other.start()
@@ -140,14 +139,29 @@ def _docker(scratch: Path, registry: Registry) -> Iterator[_Side]:
                         disk, lambda: [daemon.pid, *descendants(daemon.pid)])  # fmt: skip
         finally:
             other.stop()
+
+
+@contextlib.contextmanager
+def docker_engine(scratch: Path) -> Iterator[tuple[Dockerd, Path]]:
+    """A dockerd on an ext4 of its own, and where that is."""
+    with own_disk(scratch / "docker") as disk:
+        daemon = Dockerd(disk / "dockerd")
+        try:
+            yield daemon.start(), disk
+        finally:
             daemon.remove()
+
+
+def podman_on(disk: Path) -> list[str]:
+    """The command line of a podman that has all its own there."""
+    return ["podman", "--cgroup-manager", "cgroupfs", "--root", f"{disk}/storage", "--runroot", f"{disk}/run",
+            "--tmpdir", f"{disk}/tmp"]  # fmt: skip
 
 
 @contextlib.contextmanager
 def _podman(scratch: Path, registry: Registry) -> Iterator[_Side]:
-    with _disk(scratch / "podman") as disk:
-        own = ["podman", "--cgroup-manager", "cgroupfs", "--root", f"{disk}/storage", "--runroot", f"{disk}/run",
-               "--tmpdir", f"{disk}/tmp"]  # fmt: skip
+    with own_disk(scratch / "podman") as disk:
+        own = podman_on(disk)
         reference = registry.reference(_NAME)
         yield _Side("podman", [*own, "pull", "--tls-verify=false", reference], [*own, "rmi", reference],
                     dict(os.environ), disk, list)  # fmt: skip
@@ -173,13 +187,18 @@ def _timed(side: _Side, argv: Sequence[str]) -> tuple[float, float]:
         if process.returncode:
             assert process.stderr is not None
             raise AssertionError(f"{' '.join(argv)}: {process.stderr.read().decode()}")
-    descriptor = os.open(side.disk, os.O_RDONLY)
+    sync(side.disk)
+    wall = time.perf_counter() - start
+    return wall, usage.ru_utime + usage.ru_stime + _cpu(side.pids()) - before
+
+
+def sync(disk: Path) -> None:
+    """Return when all of a file system is on the disk."""
+    descriptor = os.open(disk, os.O_RDONLY)
     try:
         syncfs(descriptor)
     finally:
         os.close(descriptor)
-    wall = time.perf_counter() - start
-    return wall, usage.ru_utime + usage.ru_stime + _cpu(side.pids()) - before
 
 
 def pull(bench: Bench) -> Iterator[Row]:
@@ -224,7 +243,7 @@ def _filled_registry(scratch: Path) -> Iterator[Registry]:
 
 def first_start(bench: Bench) -> Iterator[Row]:
     """The first start from an image of four layers that has just come, beside one from an image of one layer."""
-    with tempfile.TemporaryDirectory(prefix="bench-images-") as name, _corten(Path(name)) as engine:
+    with tempfile.TemporaryDirectory(prefix="bench-images-") as name, corten_engine(Path(name)) as engine:
         scratch = Path(name)
         root = images.busybox_root(scratch / "busybox")
         lowest = images.layer_of(root)
@@ -245,7 +264,8 @@ def first_start(bench: Bench) -> Iterator[Row]:
 
 
 def cache(bench: Bench) -> Iterator[Row]:
-    """Page cache of 20 containers that read the same 200 MB of one image, beside the same with directories."""
+    """Memory of 20 containers that read the same 200 MB of one image, beside the same with directories: what their
+    control groups are charged for, page cache and the kernel's share included, and the processes beside them."""
     content = {f"data/{number}": os.urandom(20 << 20) for number in range(10)}
     found = {}
     for form in ("erofs", "overlay"):
@@ -253,26 +273,35 @@ def cache(bench: Bench) -> Iterator[Row]:
             scratch = Path(name)
             layers = [images.busybox_layer(scratch), images.layer(content)]
             archive = images.docker_archive(scratch / "archive", _NAME, layers)
-            with _corten(scratch, "--snapshotter", form, name=form) as engine:
+            with corten_engine(scratch, "--snapshotter", form, name=form) as engine:
                 engine.load(archive)
                 archive.unlink()
-                run(["sh", "-c", "sync; echo 3 > /proc/sys/vm/drop_caches"]).check()
-                before = _meminfo()
+                _uncache(engine.root / "layers", (scratch / form).with_suffix(".disk"))
                 for number in range(_CONTAINERS):
                     command = "cat /data/* > /dev/null; exec sleep 100000"
                     engine.cli("run", "-d", "--name", f"c{number}", _NAME, "sh", "-c", command).check()
                 for number in range(_CONTAINERS):
                     engine.cli("exec", f"c{number}", "sh", "-c", "cat /data/* > /dev/null").check()
-                found[form] = (_meminfo() - before) >> 10
+                beside = sum(_field(pid, "smaps_rollup", "Pss:") for pid in (engine.pid, *descendants(engine.pid)))
+                found[form] = (_charged(engine.names.cgroup) >> 20) + round(beside)
     ratio = f"{found['erofs'] / found['overlay']:.2f}"
     yield Row("memory of 20 containers, MiB", str(found["erofs"]), "directories", str(found["overlay"]), ratio, "1.00")
 
 
-def _meminfo() -> int:
-    """KiB in use: page cache, kernel memory and processes."""
-    lines = (line.split() for line in Path("/proc/meminfo").read_text().splitlines())
-    values = {words[0]: int(words[1]) for words in lines}
-    return values["MemTotal:"] - values["MemFree:"]
+def _uncache(layers: Path, disk: Path) -> None:
+    """Let go of what is cached of some files: who reads them from now on is charged for them."""
+    sync(layers)
+    for path in (disk, *(path for path in layers.rglob("*") if path.is_file() and not path.is_symlink())):
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _charged(group: str) -> int:
+    """Bytes that a control group and those below it are charged for, in either version of the controller."""
+    for file in (f"memory/{group}/memory.usage_in_bytes", f"{group}/memory.current"):
+        with contextlib.suppress(FileNotFoundError):
+            return int((Path("/sys/fs/cgroup") / file).read_text())
+    raise AssertionError(f"no memory controller has {group}")
 
 
 def pull_memory(bench: Bench) -> Iterator[Row]:
@@ -289,7 +318,7 @@ def pull_memory(bench: Bench) -> Iterator[Row]:
             packed = [gzip.compress(content, 1, mtime=0) for content in layers]
             registry.put_image(_NAME, layers, packed=packed, layer_type=f"{OCI_LAYER}+gzip")
             del layers, packed
-            with _corten(scratch) as engine, _watched(engine.pid) as seen:
+            with corten_engine(scratch) as engine, _watched(engine.pid) as seen:
                 engine.cli("pull", registry.reference(_NAME), timeout=600).check()
         finally:
             registry.remove()

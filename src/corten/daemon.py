@@ -183,7 +183,9 @@ class Engine:
         if settings.snapshotter != AUTO:
             _ = layers.form  # refuse now what could not be done later
         self._shelf = shelf = Shelf(self._spawner, layers, paths.root)
-        planner = Planner(paths, networks, self._cgroups, settings.cgroup_parent, means, records.find, layers.files)
+        planner = Planner(
+            paths, networks, self._cgroups, settings.cgroup_parent, means, records.find, layers.files, layers.are_copied
+        )  # fmt: skip
         homes = Homes(paths, self._graveyard)
         reservations = Reservations(networks)
         self._standbys = standbys = Standbys(self._spawner, homes, reservations)

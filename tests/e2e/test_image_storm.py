@@ -74,6 +74,7 @@ def storm(engine: Engine, busybox: str) -> tuple[Engine, dict[str, Any]]:
     return engine, engine.api("GET", f"/images/{busybox}/json").check().json
 
 
+@pytest.mark.timeout(120 + 20 * KILLS)
 def test_kills_leave_nothing_half(storm: tuple[Engine, dict[str, Any]], archive: bytes, tmp_path: Path) -> None:
     engine, busybox = storm
     moments = random.Random(7)

@@ -66,6 +66,7 @@ def whole(engine: Engine) -> None:
     wait_until(lambda: not list((engine.root / "staging").iterdir()), "nothing to be left of what is unfinished")
 
 
+@pytest.mark.timeout(120 + 20 * KILLS)
 def test_a_pull_that_was_killed_leaves_nothing_half(engine: Engine, registry: Registry, reference: str) -> None:
     chance = random.Random(SEED)
     with Courier(registry.host) as courier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from tests.support.command import Cli
 from tests.support.leaks import cgroups, removed
 from tests.support.process import NotReady, descendants, end, kill_all, wait_until
 
+_COUNT = itertools.count()
+"""One process may have several: each with control groups of its own, or removing one would wait for the other's."""
 _INSIDE = 'ip link set lo up && exec "$@"'
 
 
@@ -34,7 +37,7 @@ class Dockerd:
         self.directory = directory
         self._apart = apart
         self.socket = directory / "docker.sock"
-        self.cgroup = f"dockerd-{os.getpid()}"
+        self.cgroup = f"dockerd-{os.getpid()}-{next(_COUNT)}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Dockerd:

@@ -39,12 +39,14 @@ def seen(root: Path, layers: Sequence[Layer]) -> Tree:
     for short, layer in zip(shorts, layers, strict=True):
         if layer.form == "erofs":
             steps.append(f"mount -t erofs -o ro layers/{short}/layer.erofs layers/{short}/fs")
-    if layers[-1].form == "copy":
-        steps.append(f"mount --bind layers/{shorts[-1]}/fs merged")
+    lowers = [f"layers/{short}/fs" for short in reversed(shorts)]
+    if any(layer.form == "copy" for layer in layers):
+        copy = f"from corten.spawner import copies; copies.make({lowers}, 'merged/root')"
+        steps += ["rm -rf merged/root*", f'{sys.executable} -c "{copy}"', "cd merged/root"]
     else:
-        lowers = ":".join(f"layers/{short}/fs" for short in reversed(shorts))
-        steps.append(f"mount -t overlay overlay -o lowerdir={lowers},upperdir=upper,workdir=work merged")
-    steps.append(f"cd merged && exec {sys.executable} {__file__}")
+        steps.append(f"mount -t overlay overlay -o lowerdir={':'.join(lowers)},upperdir=upper,workdir=work merged")
+        steps.append("cd merged")
+    steps.append(f"exec {sys.executable} {__file__}")
     command = ["unshare", "--mount", "sh", "-c", "\n".join(steps)]
     # The root is the upper directory's; what the topmost layer has there is its own.
     done = subprocess.run(command, capture_output=True, text=True, check=False)

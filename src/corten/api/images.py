@@ -67,7 +67,9 @@ async def create(request: Request) -> Response:
         auth = credentials(request)
 
         async def work(report: Report) -> None:
-            await images.pull(reference, platform, auth, report)
+            parsed = references.parse(reference)
+            pull = images.pull if parsed.tag or parsed.digest else images.pull_tags
+            await pull(reference, platform, auth, report, whole=request.flag("allPlatforms"))
 
     return Response(content=await progress(work))
 

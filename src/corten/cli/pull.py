@@ -32,6 +32,7 @@ def pull(context: Context, values: Values, arguments: list[str]) -> int:
         quiet=values.quiet,
         progress_to=sys.stdout,
         all_tags=values.all_tags,
+        all_platforms=values.all_platforms,
     )
     context.out(name)
     return 0
@@ -52,11 +53,12 @@ def pull_image(
     quiet: bool,
     progress_to: TextIO,
     all_tags: bool = False,
+    all_platforms: bool = False,
 ) -> str:
     """Pull one reference and show the progress; its full name. Raises CortenError."""
     name = _name(reference)
     tag = "" if all_tags else (reference[len(name) + 1 :].rpartition("@")[2] or "latest")
-    query = {"fromImage": name, "tag": tag, "platform": platform}
+    query = {"fromImage": name, "tag": tag, "platform": platform, **({"allPlatforms": "1"} if all_platforms else {})}
     headers = auth.header(context, auth.registry_of(reference))
     with context.client.open("POST", "/images/create", query, headers=headers) as answer:
         show_progress(answer.documents(), progress_to, quiet=quiet)
@@ -110,6 +112,7 @@ PULL = Command(
     "Download an image from a registry",
     "[OPTIONS] NAME[:TAG|@DIGEST]",
     (
+        Option("--all-platforms", FLAG, "Keep what the image has for other platforms, too, to be pushed or saved"),
         Option("-a, --all-tags", FLAG, "Download all tagged images in the repository"),
         Option("--disable-content-trust", FLAG, "Accepted for compatibility", True, hidden=True),
         Option("--platform", STRING, "Set platform if server is multi-platform capable"),

@@ -199,6 +199,7 @@ class Archives:
             "upper": f"{own}/upper",
             "work": f"{own}/work",
             "merged": f"{own}/merged",
+            "copy": self.lifecycle.planner.copy(container),
             "files": self.lifecycle.planner.files(container.layers),
             "user_xattrs": not self.standing.initial,
             "mounts": self._mounts(container) if work != "export" else [],
@@ -224,7 +225,7 @@ class Archives:
         live = self.lifecycle.lives.of(container)
         while live.run is not None and _has_ended(live.run.monitor.pidfd):
             await live.wait("not-running")  # there is nothing to enter any more, and the engine is about to hear of it
-        await self.shelf.ready(container.layers)
+        await self.shelf.prepare(container)
         view = {"view": self._view(container, work), "name": container.id, "user": container.config.user}
         async with contextlib.AsyncExitStack() as ours:
             if live.run is None:

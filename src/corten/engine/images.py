@@ -40,6 +40,8 @@ from corten.store.images import ImageStore
 
 Filters = Mapping[str, Sequence[str]]
 _CHUNK = 1 << 18
+_SPOOLED_AT_ONCE = 1 << 21
+"""Bytes of an archive between two writes: a write is another thread's, and its turn takes time."""
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 _SHIPPED = "library/hello-world"
 Told = Callable[[str], None]
@@ -102,7 +104,8 @@ class Images:
         layers = self._store.layers
         shorts = [layers.short(chain_id) for chain_id in of.chain_ids] if isinstance(of, Image) else of
         files, root = layers.files(shorts), layers.directory
-        return layer_forms.driver("erofs" if files else "overlay"), [
+        form = "copy" if layers.are_copied(shorts) else "erofs" if files else "overlay"
+        return layer_forms.driver(form), [
             str(root / short / ("layer.erofs" if f"layers/{short}/layer.erofs" in files else "fs"))
             for short in reversed(shorts)
         ]
@@ -133,14 +136,17 @@ class Images:
 
     # --- in
 
-    async def pull(self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report) -> Image:
-        """Bring an image from its registry. ``hello-world`` comes with Corten, and is taken from there when no
-        registry answers. Raises NotFound, AccessDenied, Unavailable, DataCorrupt, InvalidInput."""
+    async def pull(
+        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
+    ) -> Image:
+        """Bring an image from its registry; with the ``whole`` of its index, if that is asked. ``hello-world`` comes
+        with Corten, and is taken from there when no registry answers. Raises NotFound, AccessDenied, Unavailable,
+        DataCorrupt, InvalidInput."""
         reference = references.parse(name).tagged()
         wanted = platforms.parse(platform, self._platform) if platform else self._platform
         async with self.upkeep.adding() as added:
             try:
-                image = await self._puller.pull(reference, wanted, auth, report)
+                image = await self._puller.pull(reference, wanted, auth, report, whole=whole)
             except Unavailable as error:
                 if not _is_shipped(reference):
                     raise
@@ -148,6 +154,14 @@ class Images:
             added.append(image)
         self._tell("pull", image, reference.familiar_name, actor=reference.familiar)
         return image
+
+    async def pull_tags(
+        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
+    ) -> None:
+        """As :meth:`pull`, whatever has a tag in a repository."""
+        reference = references.parse(name)
+        for tag in await self._puller.tags(reference, auth):
+            await self.pull(str(reference.with_tag(tag)), platform, auth, report, whole=whole)
 
     async def _load_shipped(
         self, reference: Reference, platform: Platform, error: CortenError, report: Report
@@ -266,8 +280,14 @@ class Images:
             raise CortenError.from_os("write", f"a temporary file in {self._staging}", error) from error
 
     async def _spool(self, chunks: AsyncIterator[bytes], file: IO[bytes]) -> None:
+        pending, size = list[bytes](), 0
         async for chunk in chunks:
-            await asyncio.to_thread(file.write, chunk)
+            pending.append(chunk)
+            size += len(chunk)
+            if size >= _SPOOLED_AT_ONCE:  # another thread's turn takes as long as a small write
+                await asyncio.to_thread(file.writelines, pending)
+                pending, size = [], 0
+        await asyncio.to_thread(file.writelines, pending)
 
     # --- out
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
+import contextlib
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from corten.errors import DataCorrupt
@@ -16,12 +18,16 @@ from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.reference import Reference
 from corten.store.images import ImageStore
-from corten.store.layers import Layer
+from corten.store.layers import Coming, Layer
 
 Report = Callable[[dict[str, Any]], None]
 """Takes progress in the form of Docker's JSON stream. May be called from any thread."""
 _REPORT_EVERY = 1 << 20
 """Bytes of a blob between two lines of progress."""
+
+
+_AT_ONCE = 4
+"""Layers that are unpacked at the same time, each by a process."""
 
 
 class Cancelled(Exception):
@@ -59,7 +65,7 @@ def report_owners(layer: Layer, blob: Descriptor, report: Report) -> None:
 
 
 class Ingest:
-    """Unpacks and records. Layers of different images may be unpacked at the same time, those of one in order."""
+    """Unpacks and records. Layers are unpacked side by side; those of an image get their names in order."""
 
     def __init__(self, store: ImageStore) -> None:
         self._store = store
@@ -84,17 +90,52 @@ class Ingest:
         document = image_spec.decode(config)
         if len(document.diff_ids) != len(blobs):
             raise DataCorrupt(f"load image: {len(blobs)} layers, {len(document.diff_ids)} diff IDs")
-        layers, parent = [], None
-        for blob, diff_id in zip(blobs, document.diff_ids, strict=True):
-            parent = await asyncio.to_thread(self.layer, blob, diff_id, parent, report)
-            layers.append((blob, parent))
+        layers = await asyncio.to_thread(self._layers, blobs, document.diff_ids, report)
         await asyncio.to_thread(self._store.layers.sync)
         own = manifest is None or any(blob.media_type == OCI_LAYER for blob in blobs)
         if manifest is None:
             manifest = await asyncio.to_thread(self._manifest, config, blobs)
         return self._store.add(manifest, config, layers, names, parent_image, index=index, own_manifest=own)
 
+    def _layers(
+        self, blobs: Sequence[Descriptor], diff_ids: Sequence[Digest], report: Report
+    ) -> list[tuple[Descriptor, Layer]]:
+        chain = digests.chain_ids(diff_ids)
+        largest_first = sorted(range(len(blobs)), key=lambda place: -blobs[place].size)
+        layers: list[tuple[Descriptor, Layer]] = []
+        with contextlib.ExitStack() as left, _threads() as pool:
+            coming = {
+                place: pool.submit(self._unpacked, left, blobs[place], diff_ids[place], report, lowest=place == 0)
+                for place in largest_first
+                if not self._store.layers.has(chain[place])
+            }
+            for place, blob in enumerate(blobs):
+                parent = layers[-1][1] if layers else None
+                arrived = coming[place].result() if place in coming else None
+                layer = arrived.publish(parent) if arrived else self._store.layers.record(chain[place])
+                report_owners(layer, blob, report)
+                layers.append((blob, layer))
+        return layers
+
+    def _unpacked(
+        self, left: contextlib.ExitStack, blob: Descriptor, diff_id: Digest, report: Report, *, lowest: bool
+    ) -> Coming:
+        path = self._store.blobs.path(blob.digest)
+        coming = left.enter_context(self._store.layers.coming(path, blob.size, diff_id, lowest=lowest))
+        coming.finish(progress_of(blob, "Extracting", report, None))
+        return coming
+
     def _manifest(self, config: bytes, blobs: Sequence[Descriptor]) -> Descriptor:
         config_blob = Descriptor(OCI_CONFIG, self._store.blobs.put(config), len(config))
         content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
         return Descriptor(OCI_MANIFEST, self._store.blobs.put(content), len(content))
+
+
+@contextlib.contextmanager
+def _threads() -> Iterator[concurrent.futures.ThreadPoolExecutor]:
+    """What has not begun when the block is left does not begin any more."""
+    pool = concurrent.futures.ThreadPoolExecutor(_AT_ONCE)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from corten.store.layers import LayerStore
 
-_DRIVERS = {"overlay": "overlay2"}
+_DRIVERS = {"overlay": "overlay2", "copy": "vfs"}
 
 
 def driver(form: str) -> str:
@@ -14,6 +14,8 @@ def driver(form: str) -> str:
 
 def status(layers: LayerStore, *, user_xattrs: bool) -> list[list[str]]:
     """What ``info`` tells of it."""
+    if layers.form == "copy":
+        return [["overlay", layers.probe.no_overlay], ["EROFS", layers.probe.why]]
     rows = [["Supports d_type", "true"], ["userxattr", str(user_xattrs).lower()]]
     if layers.form == "erofs":
         return [*rows, ["Direct I/O", str(layers.probe.direct).lower()]]

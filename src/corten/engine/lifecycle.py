@@ -107,7 +107,7 @@ class Lifecycle:
             take = live.output is not None and live.output.is_wanted
             cgroup = self.planner.cgroup(container)
             if self.shelf is not None:
-                await self.shelf.ready(container.layers)
+                await self.shelf.prepare(container)
             async with self._mounted(container):
                 monitor = await self.launcher.start(
                     container, forecast, live.feed, cgroup, take=take, prepare=prepare

@@ -13,6 +13,7 @@ from typing import Any
 
 from corten.engine import statistics
 from corten.engine.clock import now
+from corten.engine.copies import size_of_changes
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.listing import Images
 from corten.engine.model import Container
@@ -37,7 +38,7 @@ class Observing:
 
     async def sizes(self, container: Container) -> tuple[int, int]:
         """Bytes of the container's own files, and of those with its image's."""
-        own = await asyncio.to_thread(size_of, self.paths.container(container.id) / "upper")
+        own = await asyncio.to_thread(size_of_changes, self.paths.container(container.id))
         try:
             return own, own + self.images.resolve(container.image).size
         except NotFound:  # the image was removed, its layers stay for the container

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, devices, hosts_edit, legacy_links, propagation, resolution
+from corten.engine import container_network, copies, devices, hosts_edit, legacy_links, propagation, resolution
 from corten.engine.exec_process import exec_process
 from corten.engine.legacy_links import Linked
 from corten.engine.means import Means
@@ -22,7 +22,7 @@ from corten.engine.volume_mounts import placed
 from corten.errors import Conflict, InvalidInput, NotFound
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
-from corten.runtime.plan import HostSide, OverlayRoot, exec_plan, plan
+from corten.runtime.plan import HostSide, OverlayRoot, PlainRoot, exec_plan, plan
 from corten.runtime.seccomp.profile import default_profile, resolve_profile
 from corten.spec.plan import Plan
 
@@ -41,6 +41,8 @@ class Planner:
     find: Callable[[str], Container]
     files: Callable[[Sequence[str]], tuple[str, ...]]
     """Of layers, those that are files: where they are below the data root."""
+    are_copied: Callable[[Sequence[str]], bool] = lambda _: False
+    """Whether what stands on these layers is a copy."""
 
     def plan(self, container: Container, endpoints: Sequence[Endpoint]) -> Plan:
         """The operations of a start. Raises InvalidInput; Conflict when a container whose namespace it shares does
@@ -127,7 +129,13 @@ class Planner:
         parent = os.path.normpath(f"/{container.host.cgroup_parent}").strip("/") or self.cgroup_parent
         return f"{parent}/{container.id}"
 
-    def _root(self, container: Container) -> OverlayRoot:
+    def copy(self, container: Container) -> str:
+        """Where its root is, below the data root, if that is a copy; else ''."""
+        return copies.place(container.id) if self.are_copied(container.layers) else ""
+
+    def _root(self, container: Container) -> OverlayRoot | PlainRoot:
+        if copy := self.copy(container):
+            return PlainRoot(f"{self.paths.root}/{copy}", is_copy=True)
         own = f"containers/{container.id}"
         return OverlayRoot(
             base=str(self.paths.root),

@@ -60,6 +60,15 @@ class _Found:
         return None if is_own else Descriptor(named.media_type, named.digest, len(named.content))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be pulled: for a platform, and of an index the ``whole``, if that is asked."""
+
+    reference: Reference
+    platform: Platform
+    whole: bool
+
+
 class Puller:
     """Pulls images into one store."""
 
@@ -67,20 +76,33 @@ class Puller:
         self._store, self._mirrors = store, mirrors or {}
 
     async def pull(
-        self, reference: Reference, platform: Platform, auth: Mapping[str, str] | None, report: Report
-    ) -> Image:
-        """Bring an image and give it its names. Nothing is visible of one that failed.
+        self, reference: Reference, platform: Platform, auth: Mapping[str, str] | None, report: Report,
+        *, whole: bool = False,
+    ) -> Image:  # fmt: skip
+        """Bring an image and give it its names; the ``whole`` of an index, or what it has for a platform. Nothing is
+        visible of one that failed.
 
         Raises NotFound, AccessDenied, Unavailable, DataCorrupt.
         """
         cancelled = threading.Event()
         try:
             found, layers, config = await asyncio.to_thread(
-                self._fetch, reference, platform, credentials_of(auth), report, cancelled
+                self._fetch, _Asked(reference, platform, whole), credentials_of(auth), report, cancelled
             )
         finally:
             cancelled.set()
         return self._record(reference, found, layers, config, report)
+
+    async def tags(self, reference: Reference, auth: Mapping[str, str] | None) -> list[str]:
+        """The tags that a repository has. Raises NotFound, AccessDenied, Unavailable."""
+        return await asyncio.to_thread(self._tags, reference, credentials_of(auth))
+
+    def _tags(self, reference: Reference, credentials: Credentials | None) -> list[str]:
+        from corten.registry.client import Repository
+
+        with Repository(reference, credentials) as repository:
+            repository.ping()
+            return repository.tags()
 
     def _record(
         self, reference: Reference, found: _Found, layers: Sequence[tuple[Descriptor, Layer]], config: bytes,
@@ -100,27 +122,26 @@ class Puller:
     # --- in a thread
 
     def _fetch(
-        self, reference: Reference, platform: Platform, credentials: Credentials | None, report: Report,
-        cancelled: threading.Event,
+        self, asked: _Asked, credentials: Credentials | None, report: Report, cancelled: threading.Event
     ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:  # fmt: skip
         """From the first mirror that has it, else from the registry itself. Mirrors are shown no credentials."""
         from corten.registry.client import Repository  # with urllib3, a sixth of what an engine would import to start
 
-        for mirror in self._mirrors.get(reference.domain, ()):
+        for mirror in self._mirrors.get(asked.reference.domain, ()):
             try:
-                with Repository(reference, mirror=mirror) as repository:
-                    return self._from(repository, reference, platform, report, cancelled)
+                with Repository(asked.reference, mirror=mirror) as repository:
+                    return self._from(repository, asked, report, cancelled)
             except CortenError as error:
                 report({"status": f"Mirror {mirror}: {error.message}"})
-        with Repository(reference, credentials) as repository:
-            return self._from(repository, reference, platform, report, cancelled)
+        with Repository(asked.reference, credentials) as repository:
+            return self._from(repository, asked, report, cancelled)
 
     def _from(
-        self, repository: Repository, reference: Reference, platform: Platform, report: Report,
-        cancelled: threading.Event,
-    ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:  # fmt: skip
+        self, repository: Repository, asked: _Asked, report: Report, cancelled: threading.Event
+    ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:
         repository.ping()
-        found = _manifest(repository, reference, platform)
+        reference = asked.reference
+        found = _manifest(repository, reference, asked.platform)
         shown = reference.digest or reference.tag
         report({"status": f"Pulling from {reference.path}", "id": shown})
         config = self._config(repository, found.manifest)
@@ -130,6 +151,11 @@ class Puller:
                 f"pull {reference.familiar}: {len(found.manifest.layers)} layers, {len(document.diff_ids)} diff IDs"
             )
         layers = self._layers(repository, found.manifest, document, report, cancelled)
+        named = descriptors.decode(found.named.content, found.named.media_type)
+        if asked.whole and isinstance(named, Index):
+            from corten.engine import other_platforms
+
+            other_platforms.bring(self._store.blobs, repository, named, report, cancelled)
         self._store.blobs.put(found.content)
         self._store.blobs.put(found.named.content)
         self._store.layers.sync()

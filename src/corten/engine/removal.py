@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 
 from corten.engine.clock import parse_time
+from corten.engine.copies import size_of_changes
 from corten.engine.exec import Execs
 from corten.engine.filters import Filters, check_filters, has_labels
 from corten.engine.homes import Homes
@@ -18,7 +19,6 @@ from corten.engine.paths import Paths
 from corten.engine.standbys import Standbys
 from corten.engine.stopping import Stopping
 from corten.engine.timestamps import parse_timestamp
-from corten.engine.trees import size_of
 from corten.engine.volumes import Pruned, Volumes
 from corten.errors import Conflict, CortenError, NotFound
 
@@ -91,7 +91,7 @@ class Removal:
                 continue
             if not has_labels(container.config.labels or {}, wanted):
                 continue
-            size = await asyncio.to_thread(size_of, self.paths.container(container.id) / "upper")
+            size = await asyncio.to_thread(size_of_changes, self.paths.container(container.id))
             try:
                 await self.remove(container)
             except CortenError:  # started, or removed, by somebody else meanwhile

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from corten.engine import copies
+from corten.engine.model import Container
 from corten.engine.pipes import PipeReader
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError, Unavailable
@@ -37,6 +39,20 @@ class Shelf:
         layers.published = lambda short: self._heard(self._welcome, short)
         layers.removed = lambda short: self._heard(self._forget, short)
 
+    async def prepare(self, container: Container) -> None:
+        """Return when a container's root can be made of its layers. Raises CortenError."""
+        if self._missing(container.layers):
+            await self.ready(container.layers)
+        if self._layers.are_copied(container.layers):
+            await self.copy(container.layers, copies.place(container.id))
+
+    async def copy(self, shorts: Sequence[str], place: str) -> None:
+        """Copy what layers, lowest first, show to a place below the data root, unless that was done. Raises
+        CortenError."""
+        view = {"base": str(self._root), "lowers": [f"layers/{short}/fs" for short in reversed(shorts)],
+                "files": self._layers.files(shorts), "copy": place}  # fmt: skip
+        await self._work("copy", {"view": view})
+
     async def ready(self, shorts: Sequence[str]) -> None:
         """Return when these layers, by their short names, are there, as far as they are files. Raises CortenError."""
         if not self._missing(shorts):
@@ -57,6 +73,10 @@ class Shelf:
     def has_files(self, shorts: Sequence[str]) -> bool:
         """Whether any of these layers is a file."""
         return bool(self._layers.files(shorts))
+
+    def are_copied(self, shorts: Sequence[str]) -> bool:
+        """Whether what stands on these layers is a copy."""
+        return self._layers.are_copied(shorts)
 
     async def show(self, shorts: Sequence[str], place: str) -> None:
         """Mount an image, its layers lowest first, at a directory below the data root, where the host sees it, until
@@ -131,4 +151,7 @@ class Shelf:
             raise Unavailable("mount layers: the worker died")
         told = json.loads(content)
         if "error" in told:
-            raise CortenError(f"mount layers: {told['error']}", hint=told.get("hint", ""))
+            error = told["error"]
+            if isinstance(error, dict):
+                raise CortenError(f"copy layers: {error['message']}", hint=error.get("hint", ""))
+            raise CortenError(f"mount layers: {error}", hint=told.get("hint", ""))

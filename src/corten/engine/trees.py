@@ -48,8 +48,9 @@ def _delete(path: Path) -> None:
         _log.warning("remove %s: %s", path, error)
 
 
-def size_of(path: Path) -> int:
-    """Bytes of the files below a directory, as du counts them; a file with several names once. May take long."""
+def size_of(path: Path, since: int = -1) -> int:
+    """Bytes of the files below a directory, as du counts them; a file with several names once. Only those that changed
+    after ``since``, in nanoseconds since 1970, are counted. May take long."""
     seen: set[tuple[int, int]] = set()
     total, pending = 0, [os.fspath(path)]
     while pending:
@@ -63,7 +64,7 @@ def size_of(path: Path) -> int:
                 continue
             status = entry.stat(follow_symlinks=False)
             identity = (status.st_dev, status.st_ino)
-            if identity not in seen:
+            if identity not in seen and status.st_ctime_ns > since:
                 seen.add(identity)
                 total += min(status.st_size, status.st_blocks * _BLOCK) if status.st_blocks else status.st_size
     return total

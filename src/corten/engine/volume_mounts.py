@@ -28,7 +28,7 @@ from corten.runtime.operations import options as mount_options
 from corten.spec.image import Image
 from corten.spec.runtime import WITHIN
 from corten.store.layers import LayerStore
-from corten.sys.mounts import MNT_DETACH, MS_RDONLY, mount, umount
+from corten.sys.mounts import MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT, mount, umount
 
 _LONGEST_DATA = 4095
 """Bytes of mount(2)'s last argument: a page with its NUL."""
@@ -134,7 +134,9 @@ class HostMounts:
         try:
             place.mkdir(mode=0o755, exist_ok=True)
             _unmount(str(place))  # of an engine that was killed here
-            if self.shelf.has_files(shorts):
+            if self.shelf.are_copied(shorts):
+                await self._copy(shorts, place)
+            elif self.shelf.has_files(shorts):
                 await self.shelf.show(shorts, str(place.relative_to(self.paths.root)))
             else:
                 self._show(shorts, container, place, point)
@@ -144,6 +146,13 @@ class HostMounts:
             yield
         finally:
             _unmount(str(place))
+
+    async def _copy(self, shorts: Sequence[str], place: Path) -> None:
+        """A copy of the container's own, which goes with it."""
+        copy = place.with_name(f"{place.name}.files")
+        await self.shelf.copy(shorts, str(copy.relative_to(self.paths.root)))
+        mount(str(copy), str(place), flags=MS_BIND)
+        mount("", str(place), flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
     def _show(self, shorts: Sequence[str], container: Container, place: Path, point: MountPoint) -> None:
         lowers = [str(self.paths.root / "layers" / short / "fs") for short in reversed(shorts)]

@@ -53,6 +53,7 @@ from corten.runtime.operations.namespaces import (
 )
 from corten.runtime.operations.options import parse
 from corten.runtime.operations.root import (
+    CopiedRoot,
     DirectoryRoot,
     OverlayMount,
     PivotRoot,
@@ -92,9 +93,10 @@ class OverlayRoot:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PlainRoot:
-    """A directory that is the root as it stands."""
+    """A directory that is the root as it stands; ``is_copy``: made for this container, of its image's files."""
 
     path: str
+    is_copy: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ def _user_namespace(config: RuntimeConfig) -> bool:
 
 def _root(root: OverlayRoot | PlainRoot) -> Operation:
     if isinstance(root, PlainRoot):
-        return DirectoryRoot(root.path)
+        return CopiedRoot(root.path) if root.is_copy else DirectoryRoot(root.path)
     return OverlayMount(root.base, root.lowers, root.upper, root.work, root.merged, root.user_xattrs, root.files)
 
 

@@ -27,7 +27,7 @@ from corten.runtime import accounts, shelf
 from corten.runtime.operations.files import BindMount
 from corten.runtime.operations.root import DirectoryRoot, OverlayMount, PivotRoot, PrivateMounts, mount_files
 from corten.runtime.stages.context import LaunchContext
-from corten.spawner import building, layers, trees
+from corten.spawner import building, copies, layers, trees
 from corten.spec.runtime import User
 from corten.sys import process
 
@@ -85,7 +85,22 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
             raise Gone(f"container {arguments['name']} has ended meanwhile") from None
         os.chdir("/")
         return
-    view, context = arguments["view"], _own_tree()
+    view = arguments["view"]
+    context = _own_tree()
+    _make_root(view, context)
+    for source, target, writable in view["mounts"]:
+        BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
+    PivotRoot().run(context)
+    if view["upper"] and view["directory"]:
+        with contextlib.suppress(OSError):  # its start will tell
+            os.makedirs(view["directory"], exist_ok=True)
+
+
+def _make_root(view: Arguments, context: LaunchContext) -> None:
+    """The tree that a start would make, in a mount namespace of this process's own."""
+    if view["copy"]:
+        DirectoryRoot(f"{view['base']}/{view['copy']}").run(context)
+        return
     lowers, files = tuple(view["lowers"]), tuple(view["files"])
     places = view["upper"], view["work"], view["merged"], view["user_xattrs"]
     # An overlay that nothing is written to takes two layers at least; one alone is what it would show.
@@ -96,12 +111,6 @@ def _enter(arguments: Arguments, descriptors: list[int]) -> None:
         DirectoryRoot(f"{view['base']}/{lowers[0]}").run(context)
     else:
         OverlayMount(view["base"], lowers, *places, files).run(context)
-    for source, target, writable in view["mounts"]:
-        BindMount(source, target, ("rbind", "rprivate", *(() if writable else ("rro",)))).run(context)
-    PivotRoot().run(context)
-    if view["upper"] and view["directory"]:
-        with contextlib.suppress(OSError):  # its start will tell
-            os.makedirs(view["directory"], exist_ok=True)
 
 
 def _own_tree() -> LaunchContext:
@@ -114,14 +123,28 @@ def _own_tree() -> LaunchContext:
 
 
 def _changes(view: Arguments) -> list[tuple[str, int]]:
-    """The differences between the upper directory and the layers, in the data root, which is the current directory
-    from then on."""
+    """The differences between what the container writes to and the layers, in the data root, which is the current
+    directory from then on."""
+    _stand_at_layers(view)
+    if view["copy"]:
+        return _visible(view, copies.changes(view["copy"], view["lowers"]))
+    return _visible(view, sorted(trees.changes(view["upper"], view["lowers"])))
+
+
+def _stand_at_layers(view: Arguments) -> None:
     if view["files"]:
         context = _own_tree()
         os.chdir(view["base"])
         mount_files(view["files"], context)
     os.chdir(view["base"])
-    return _visible(view, sorted(trees.changes(view["upper"], view["lowers"])))
+
+
+def _make_copy(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
+    """A root for a container of an image that no overlay can be made of."""
+    view = arguments["view"]
+    _stand_at_layers(view)
+    copies.make(view["lowers"], view["copy"])
+    return {}
 
 
 # --- stat
@@ -306,7 +329,7 @@ def _directory(arguments: Arguments, data: int) -> dict[str, Any]:
 
 
 def diff(arguments: Arguments, descriptors: list[int]) -> int:
-    """What the upper directory says of the layers below it. Nothing is entered: names are looked at, not followed."""
+    """What it has changed of the layers below. Nothing is entered: names are looked at, not followed."""
     view = arguments["view"]
     try:
         changes = _changes(view)
@@ -331,7 +354,7 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     os.close(report)
     try:
         with os.fdopen(data, "wb", buffering=1 << 16) as output:
-            layers.write_layer(output, view["upper"], changes, arguments.get("epoch"))
+            layers.write_layer(output, view["copy"] or view["upper"], changes, arguments.get("epoch"))
     except BrokenPipeError:  # who asked has gone
         return 1
     return 0
@@ -347,12 +370,16 @@ def _visible(view: Arguments, changes: list[tuple[str, int]]) -> list[tuple[str,
         (path, kind)
         for path, kind in left
         if not (kind == trees.MODIFIED and path in above and not any(one.startswith(f"{path}/") for one, _ in left))
-        or trees.retouched(view["upper"], view["lowers"], path)
+        or _retouched(view, path)
     ]
 
 
+def _retouched(view: Arguments, path: str) -> bool:
+    return trees.retouched(view["copy"] or view["upper"], view["lowers"], path)
+
+
 def _is_own(view: Arguments, changes: list[tuple[str, int]], directory: str) -> bool:
-    return (directory, trees.MODIFIED) in changes and trees.retouched(view["upper"], view["lowers"], directory)
+    return (directory, trees.MODIFIED) in changes and _retouched(view, directory)
 
 
 def _without(view: Arguments, changes: list[tuple[str, int]], places: Sequence[str]) -> list[tuple[str, int]]:
@@ -408,6 +435,7 @@ WORKS = {
     "unpack": _work(_unpack),
     "populate": populate,
     "directory": directory,
+    "copy": _outside(_make_copy),
     "diff": diff,
     "layer": layer,
     "look": _work(building.look),

@@ -4,6 +4,7 @@ group: they would be looked up in the container's files, by the host's C library
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import stat
@@ -13,7 +14,9 @@ from typing import BinaryIO
 
 from corten.sys import paths
 
-_BUFFER = 1 << 20
+_BUFFER, _BLOCK = 1 << 20, 512
+_NO_RANGES = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What copy_file_range(2) says to two file systems, or one that cannot."""
 _XATTR = "SCHILY.xattr."
 _KEPT_XATTRS = ("security.capability",)
 _OVERLAY = ("trusted.overlay.", "user.overlay.")
@@ -210,11 +213,11 @@ def _set_attributes(member: tarfile.TarInfo, path: str, owner: tuple[int, int] |
 def copy(source: int, target: int) -> None:
     """Everything in the directory ``source``, and its own mode and owner, into the directory ``target``: owners,
     modes, times, extended attributes, hard links. ``target`` is nobody else's. Raises OSError."""
-    _Copy(target).directory(source, target, "")
+    Copy(target).directory(source, target, "")
 
 
-class _Copy:
-    """One copy: knows the files that have several names, by their path below the target."""
+class Copy:
+    """One copy: knows the files that have several names, by their path below the target ``top``."""
 
     def __init__(self, top: int) -> None:
         self._top = top
@@ -223,17 +226,18 @@ class _Copy:
     def directory(self, source: int, target: int, prefix: str) -> None:
         for name in os.listdir(source):
             status = os.stat(name, dir_fd=source, follow_symlinks=False)
-            self._entry(source, target, name, f"{prefix}{name}", status)
-        _copy_attributes(source, target)
+            if stat.S_ISDIR(status.st_mode):
+                os.mkdir(name, 0o700, dir_fd=target)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                with _opened(name, flags, source) as below, _opened(name, flags, target) as made:
+                    self.directory(below, made, f"{prefix}{name}/")
+            else:
+                self.entry(source, target, name, f"{prefix}{name}", status)
+        copy_attributes(source, target)
 
-    def _entry(self, source: int, target: int, name: str, path: str, status: os.stat_result) -> None:
+    def entry(self, source: int, target: int, name: str, path: str, status: os.stat_result) -> None:
+        """Whatever is no directory, from one directory into another, where its path below the top is ``path``."""
         identity, mode = (status.st_dev, status.st_ino), status.st_mode
-        if stat.S_ISDIR(mode):
-            os.mkdir(name, 0o700, dir_fd=target)
-            flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-            with _opened(name, flags, source) as below, _opened(name, flags, target) as made:
-                self.directory(below, made, f"{path}/")
-            return
         if identity in self._links:
             os.link(self._links[identity], name, src_dir_fd=self._top, dst_dir_fd=target, follow_symlinks=False)
             return
@@ -243,11 +247,16 @@ class _Copy:
             _copy_file(name, source, target)
         elif stat.S_ISLNK(mode):
             os.symlink(os.readlink(name, dir_fd=source), name, dir_fd=target)
-            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            _own(name, target, status)
         else:
             os.mknod(name, mode, status.st_rdev, dir_fd=target)
-            os.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            _own(name, target, status)
             os.chmod(name, stat.S_IMODE(mode), dir_fd=target)
+
+
+def _own(name: str, directory: int, status: os.stat_result) -> None:
+    os.chown(name, status.st_uid, status.st_gid, dir_fd=directory, follow_symlinks=False)
+    os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=directory, follow_symlinks=False)
 
 
 @contextlib.contextmanager
@@ -263,12 +272,51 @@ def _copy_file(name: str, source: int, target: int) -> None:
     read = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     make = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     with _opened(name, read, source) as old, _opened(name, make, target) as new:
-        while os.sendfile(new, old, None, _BUFFER):
+        status = os.fstat(old)
+        if status.st_blocks * _BLOCK < status.st_size:
+            _copy_pieces(old, new, status.st_size)
+        else:
+            _copy_range(old, new, 0, status.st_size)
+        copy_attributes(old, new)
+
+
+def _copy_pieces(old: int, new: int, size: int) -> None:
+    """What is between the holes of a file, lseek(2)."""
+    os.ftruncate(new, size)
+    end = 0
+    while (start := _data_from(old, end)) is not None:
+        end = os.lseek(old, start, os.SEEK_HOLE)
+        _copy_range(old, new, start, end)
+
+
+def _data_from(file: int, at: int) -> int | None:
+    try:
+        return os.lseek(file, at, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != errno.ENXIO:
+            raise
+        return None
+
+
+def _copy_range(old: int, new: int, start: int, end: int) -> None:
+    """Some bytes: where the file system can, shared until one is written to (copy_file_range(2))."""
+    os.lseek(old, start, os.SEEK_SET)
+    os.lseek(new, start, os.SEEK_SET)
+    ranges = True
+    while start < end:
+        try:
+            moved = os.copy_file_range(old, new, end - start) if ranges else os.sendfile(new, old, None, end - start)
+        except OSError as error:
+            if not ranges or error.errno not in _NO_RANGES:
+                raise
+            ranges = False
             continue
-        _copy_attributes(old, new)
+        if not moved:  # it became shorter
+            break
+        start += moved
 
 
-def _copy_attributes(source: int, target: int) -> None:
+def copy_attributes(source: int, target: int) -> None:
     status = os.fstat(source)
     os.fchown(target, status.st_uid, status.st_gid)
     os.fchmod(target, stat.S_IMODE(status.st_mode))
@@ -293,7 +341,7 @@ def changes(upper: str, lowers: Sequence[str]) -> Iterator[tuple[str, int]]:
             status = entry.stat(follow_symlinks=False)
             name = f"{path}/{entry.name}"
             exists = below_exists and _below(roots, name) is not None
-            if _is_whiteout(status):
+            if is_whiteout(status):
                 if exists:
                     yield name, DELETED
                 continue
@@ -304,7 +352,7 @@ def changes(upper: str, lowers: Sequence[str]) -> Iterator[tuple[str, int]]:
         os.close(root)
 
 
-def _is_whiteout(status: os.stat_result) -> bool:
+def is_whiteout(status: os.stat_result) -> bool:
     """Overlay's mark of a deletion: a character device 0:0."""
     return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
 
@@ -344,5 +392,5 @@ def _below(roots: Sequence[int], path: str) -> os.stat_result | None:
             status = os.fstat(found)
         finally:
             os.close(found)
-        return None if _is_whiteout(status) else status
+        return None if is_whiteout(status) else status
     return None

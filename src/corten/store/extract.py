@@ -1,10 +1,10 @@
-"""The members of a layer, written below one directory and nowhere else, in the form that overlay mounts.
+"""The members of a layer, written below one directory and nowhere else.
 
 Every path is resolved by the kernel with the layer's directory as its root (openat2, RESOLVE_IN_ROOT): a
 symlink on the way means what it means inside the container. Names with ``..`` and absolute ones are refused
 rather than bent. What is created is created anew (O_EXCL, O_NOFOLLOW); nothing is followed at the last step.
 
-Whiteouts become overlay's: ``.wh.NAME`` a character device 0:0, ``.wh..wh..opq`` an attribute of its directory.
+Whiteouts become what the layer's form has for them: :mod:`corten.store.marks`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from corten.errors import CortenError, DataCorrupt
+from corten.store.marks import Marks, NameMarks, OverlayMarks
 from corten.store.members import OPAQUE, Parts, hidden_by, is_whiteout, kept, parts_of, path_of, shown
 from corten.sys.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
 from corten.wire.tar import Chunk, Event, Member, Reader
@@ -38,6 +39,8 @@ class Policy:
 
     user_xattrs: bool = False
     keep_owners: bool = True
+    plain: bool = False
+    """For any file system: what is hidden is told by names, and attributes that it has no room for are left out."""
 
 
 class Extractor:
@@ -47,6 +50,7 @@ class Extractor:
         self._root = root
         self._lowest = lowest
         self._policy = policy
+        self._marks: Marks = NameMarks() if policy.plain else OverlayMarks(policy.user_xattrs)
         self._file: tuple[int, Member] | None = None
         self._parent: tuple[Parts, int] | None = None
         self._times: dict[Parts, int] = {}
@@ -124,7 +128,7 @@ class Extractor:
         descriptor = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         try:
             if opaque:
-                self._mark_opaque(descriptor)
+                self._marks.make_opaque(descriptor)
             self._dress(descriptor, member)
             self._implied.pop(os.fstat(descriptor).st_ino, None)
         finally:
@@ -157,8 +161,7 @@ class Extractor:
         if self._policy.keep_owners:
             os.chown(name, member.uid, member.gid, dir_fd=parent, follow_symlinks=False)
         path = f"/proc/self/fd/{parent}/".encode() + name
-        for attribute, value in kept(member):
-            os.setxattr(path, attribute, value, follow_symlinks=False)
+        self._set_attributes(path, member)
         os.utime(name, ns=(member.mtime_ns, member.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _dress(self, descriptor: int, member: Member) -> None:
@@ -166,8 +169,15 @@ class Extractor:
         if self._policy.keep_owners:
             os.fchown(descriptor, member.uid, member.gid)
         os.fchmod(descriptor, member.mode)
+        self._set_attributes(descriptor, member)
+
+    def _set_attributes(self, target: int | bytes, member: Member) -> None:
         for attribute, value in kept(member):
-            os.setxattr(descriptor, attribute, value)
+            try:
+                os.setxattr(target, attribute, value, follow_symlinks=isinstance(target, int))
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP or not self._policy.plain:
+                    raise
 
     # --- content of files
 
@@ -266,16 +276,15 @@ class Extractor:
 
     def _make_implied(self, parent: int, parts: Parts) -> int:
         found = _lstat(parent, parts[-1])
-        if found and not _is_whiteout(found):
+        is_hidden = self._marks.lift(parent, parts[-1], found)
+        if found and not is_hidden:
             kind = "a symlink to nothing inside the root" if stat.S_ISLNK(found.st_mode) else "not a directory"
             raise DataCorrupt(f"unpack below {shown(path_of(parts))}: it is {kind}")
-        if found:
-            os.unlink(parts[-1], dir_fd=parent)
         os.mkdir(parts[-1], 0o755, dir_fd=parent)
         descriptor = os.open(parts[-1], _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
         try:
-            if found:
-                self._mark_opaque(descriptor)
+            if is_hidden:
+                self._marks.make_opaque(descriptor)
             self._implied[os.fstat(descriptor).st_ino] = parts
         except BaseException:
             os.close(descriptor)
@@ -290,19 +299,21 @@ class Extractor:
     def _clear(self, parent: int, name: bytes, member: Member) -> bool:
         """Make room for a new entry, which wins over an earlier one; whether that was a whiteout."""
         found = _lstat(parent, name)
+        if self._marks.lift(parent, name, found):
+            return True
         if found is None or (stat.S_ISDIR(found.st_mode) and member.kind == "directory"):
             return False
         if stat.S_ISDIR(found.st_mode):
             shutil.rmtree(name, dir_fd=parent)
         else:
             os.unlink(name, dir_fd=parent)
-        return _is_whiteout(found)
+        return False
 
     # --- whiteouts
 
     def _whiteout(self, parent: int, name: bytes) -> None:
         if name == OPAQUE:
-            self._mark_opaque(parent)
+            self._marks.make_opaque(parent)
             return
         hidden = hidden_by(name)
         if hidden is None:
@@ -310,17 +321,13 @@ class Extractor:
         found = _lstat(parent, hidden)
         if found is None:
             if not self._lowest:  # there is nothing to hide, and overlay would list the device
-                os.mknod(hidden, stat.S_IFCHR, os.makedev(0, 0), dir_fd=parent)
+                self._marks.hide(parent, hidden)
         elif stat.S_ISDIR(found.st_mode):
             descriptor = os.open(hidden, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
             try:
-                self._mark_opaque(descriptor)
+                self._marks.make_opaque(descriptor)
             finally:
                 os.close(descriptor)
-
-    def _mark_opaque(self, descriptor: int) -> None:
-        name = "user.overlay.opaque" if self._policy.user_xattrs else "trusted.overlay.opaque"
-        os.setxattr(descriptor, name, b"y")
 
 
 class Directory:
@@ -370,10 +377,6 @@ def _lstat(parent: int, name: bytes) -> os.stat_result | None:
         return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return None
-
-
-def _is_whiteout(found: os.stat_result) -> bool:
-    return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0
 
 
 @contextmanager

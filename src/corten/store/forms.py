@@ -8,10 +8,12 @@ their order: how a directory looks that the archive implies and does not describ
 form         in the layer's directory                               when
 ===========  =====================================================  ========================
 ``erofs``    ``layer.erofs``, one file, mounted at ``fs``           root, Linux 6.12
-``overlay``  ``fs``, the files, with overlay's marks of deletions   everywhere else
+``overlay``  ``fs``, the files, with overlay's marks of deletions   nearly everywhere else
+``copy``     ``fs``, the files, with the archive's own such marks   overlay cannot be mounted
 ===========  =====================================================  ========================
 
-A layer remembers its form: a data root may have layers of several, and an image may stand on them.
+A layer remembers its form: a data root may have layers of several, and an image may stand on them. Containers of an
+image that has a layer of the last form get a copy of all its files (:mod:`corten.engine.copies`).
 """
 
 from __future__ import annotations
@@ -25,10 +27,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from corten.store.members import Parts, path_of
+from corten.store.members import OPAQUE, WHITEOUT, Parts, path_of
 from corten.sys.paths import RESOLVE_IN_ROOT, RESOLVE_NO_SYMLINKS, openat2
 
-FILE = "layer.erofs"
+FILE, PLAIN = "layer.erofs", "layer.copy"
+"""What tells a layer's form at a glance: the file itself, an empty one."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _PLAIN = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
 
@@ -124,6 +127,34 @@ class OverlayForm:
         if not stat.S_ISDIR(found.st_mode):
             raise Hidden
         return Look(found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CopyForm(OverlayForm):
+    """Files in a directory that is never mounted, only copied from."""
+
+    name: str = "copy"
+
+    def begin(self, directory: Path) -> Path:
+        """See :class:`Form`."""
+        (directory / PLAIN).touch(mode=0o600)
+        return OverlayForm.begin(self, directory)
+
+    def look(self, directory: Path, parts: Parts) -> Look | None:
+        """See :class:`Form`."""
+        if (found := OverlayForm.look(self, directory, parts)) is None:
+            with _opened(directory / "fs") as root:
+                if any(_is_hidden(root, parts[:depth], parts[depth]) for depth in range(len(parts))):
+                    raise Hidden
+        return found
+
+
+def _is_hidden(root: int, above: Parts, name: bytes) -> bool:
+    for mark in (WHITEOUT + name, OPAQUE):
+        with contextlib.suppress(OSError):  # there is no such directory, or no such mark
+            os.close(openat2(root, path_of((*above, mark)), os.O_PATH | os.O_NOFOLLOW, resolve=_PLAIN))
+            return True
+    return False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from corten.spec import digest as digests
 from corten.spec.digest import Digest
 from corten.spec.document import Document
 from corten.store import forms, snapshotters
-from corten.store.forms import FILE, ErofsForm, Form, OverlayForm
+from corten.store.forms import FILE, PLAIN, CopyForm, ErofsForm, Form, OverlayForm
 from corten.store.privilege import Privilege
 from corten.store.snapshotters import AUTO, Probe
 from corten.store.unpack import MAX_BYTES, Request, Result, Unpacking
@@ -58,9 +58,11 @@ class LayerStore:
         self._snapshotter, self._max_bytes = snapshotter, max_bytes
         self._chosen: tuple[Form, Probe] | None = None
         self._forms: dict[str, Form] = {
-            form.name: form for form in (OverlayForm(self._privilege.keep_owners), ErofsForm())
+            form.name: form
+            for form in (OverlayForm(self._privilege.keep_owners), ErofsForm(), CopyForm(self._privilege.keep_owners))
         }
         self._files: dict[str, str] = {}
+        self._plain: dict[str, bool] = {}
         self._is_unsynced = False
         self.published: Callable[[str], None] = lambda _: None
         self.removed: Callable[[str], None] = lambda _: None
@@ -99,6 +101,16 @@ class LayerStore:
         if known is None:
             known = f"layers/{short}/{FILE}" if (self._layers / short / FILE).exists() else ""
             self._files[short] = known
+        return known
+
+    def are_copied(self, shorts: Sequence[str]) -> bool:
+        """Whether what stands on these layers is a copy of their files: one of them has no form that can be mounted."""
+        return any(self._is_plain(short) for short in shorts)
+
+    def _is_plain(self, short: str) -> bool:
+        known = self._plain.get(short)
+        if known is None:
+            known = self._plain[short] = (self._layers / short / PLAIN).exists()
         return known
 
     @staticmethod
@@ -189,7 +201,7 @@ class LayerStore:
         except OSError as error:
             raise CortenError.from_os("publish", f"layer {layer.chain_id}", error) from error
         self._write(staged, layer)
-        self._files.pop(self.short(layer.chain_id), None)
+        self._forget_form(self.short(layer.chain_id))
         self._publish(staged, layer.chain_id)
         self.published(self.short(layer.chain_id))
 
@@ -223,11 +235,15 @@ class LayerStore:
         with self._staged() as staged:
             try:
                 os.rename(self._layers / short, staged / "gone")
-                self._files.pop(short, None)
+                self._forget_form(short)
                 self.removed(short)
                 return Document.parse((staged / "gone/layer.json").read_bytes(), f"layer {short}").number("size")
             except (FileNotFoundError, DataCorrupt):
                 return 0
+
+    def _forget_form(self, short: str) -> None:
+        self._files.pop(short, None)
+        self._plain.pop(short, None)
 
     def all(self) -> list[str]:
         """The short names of all layers that are here."""

@@ -14,9 +14,10 @@ from corten.wire.tar import Member
 
 Parts = tuple[bytes, ...]
 
-OPAQUE = b".wh..wh..opq"
-_WHITEOUT, _META = b".wh.", b".wh..wh."
-_LONGEST_PATH, _LONGEST_NAME = 4095, 255
+WHITEOUT, OPAQUE = b".wh.", b".wh..wh..opq"
+_META = b".wh..wh."
+_LONGEST_PATH, LONGEST_NAME = 4095, 255
+"""Bytes."""
 
 
 def parts_of(name: bytes) -> Parts:
@@ -28,21 +29,21 @@ def parts_of(name: bytes) -> Parts:
     parts = tuple(part for part in name.split(b"/") if part not in (b"", b"."))
     if b".." in parts:
         raise DataCorrupt(f"unpack {shown(name)}: a path with '..' leaves the root")
-    if len(name) > _LONGEST_NAME and any(len(part) > _LONGEST_NAME for part in parts):
-        raise DataCorrupt(f"unpack {shown(name)}: a name in it is longer than {_LONGEST_NAME} bytes")
+    if len(name) > LONGEST_NAME and any(len(part) > LONGEST_NAME for part in parts):
+        raise DataCorrupt(f"unpack {shown(name)}: a name in it is longer than {LONGEST_NAME} bytes")
     return parts
 
 
 def is_whiteout(name: bytes) -> bool:
     """Whether a name is a mark, and no file's."""
-    return name.startswith(_WHITEOUT)
+    return name.startswith(WHITEOUT)
 
 
 def hidden_by(name: bytes) -> bytes | None:
     """The name that a whiteout hides; None for aufs's own books, which stand under such names. Raises DataCorrupt."""
     if name.startswith(_META):
         return None
-    hidden = name.removeprefix(_WHITEOUT)
+    hidden = name.removeprefix(WHITEOUT)
     if hidden in (b"", b".", b".."):
         raise DataCorrupt(f"unpack {shown(name)}: a whiteout of no file in its directory")
     return hidden

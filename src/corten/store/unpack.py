@@ -204,7 +204,7 @@ def _consumer(request: Request) -> Iterator[Consumer]:
         return
     from corten.store.extract import Directory, Policy
 
-    policy = Policy(request.user_xattrs, request.keep_owners)
+    policy = Policy(request.user_xattrs, request.keep_owners, plain=request.form == "copy")
     with Directory(request.target, policy, lowest=request.lowest, max_members=request.max_members) as directory:
         yield directory
 

@@ -14,9 +14,11 @@ import pytest
 
 from corten.engine.images import Images
 from corten.registry.upload import Uploads
+from corten.spec import platform as platforms
 from corten.spec import reference as references
 from corten.spec.descriptor import Descriptor
 from corten.spec.digest import Digest
+from corten.spec.platform import Platform
 from tests.integration.engine.test_images import LOWER, UPPER, Told, Use, chunks
 from tests.integration.engine.test_images import use as use
 from tests.support import images as make
@@ -105,6 +107,38 @@ def test_an_index_goes_on_where_all_of_it_is(use: Callable[[Use], None], registr
     assert there(registry, "multi/to", "latest")[1] == OCI_INDEX
     assert "pushed alone" not in whole.text()
     assert there(registry, "multi/single")[1] == OCI_MANIFEST
+
+
+def test_the_whole_of_an_index_is_pulled_where_that_is_asked(use: Callable[[Use], None], registry: Registry) -> None:
+    index_of(registry, "multi/all")
+    told = Told()
+
+    async def body(images: Images) -> None:
+        image = await images.pull(registry.reference("multi/all"), "", None, told, whole=True)
+        await images.prune()
+        await images.tag(image.id, registry.reference("multi/copied"))
+        await images.push(f"{registry.host}/multi/copied", "latest", None, told)
+        saved = b"".join([chunk async for chunk in await images.save([image.id])])
+        assert saved.count(b"blobs/sha256/") >= 7  # each twice: manifest, configuration and layer; the index
+        await images.remove(image.id, force=True)
+        again = await images.load(chunks(saved), Told(), platforms.parse("linux/s390x", Platform()))
+        assert again[0].architecture == "s390x"
+
+    use(body)
+    assert there(registry, "multi/copied") == there(registry, "multi/all")
+    assert "pushed alone" not in told.text()
+
+
+def test_without_a_tag_all_tags_come(use: Callable[[Use], None], registry: Registry) -> None:
+    for tag in ("one", "two", "three"):
+        registry.put_image("tagged", [LOWER, UPPER], tag=tag, User=tag)
+
+    async def body(images: Images) -> None:
+        await images.pull_tags(f"{registry.host}/tagged", "", None, Told())
+        names = {name for image in await images.list() for name in image.repo_tags}
+        assert names == {f"{registry.host}/tagged:{tag}" for tag in ("one", "two", "three")}
+
+    use(body)
 
 
 def test_an_index_is_kept_as_long_as_its_image(use: Callable[[Use], None], registry: Registry, tmp_path: Path) -> None:

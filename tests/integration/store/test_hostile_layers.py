@@ -17,7 +17,7 @@ from tests.support.layers import archive, member, seen, unpacked
 
 pytestmark = pytest.mark.root
 
-FORMS = ("erofs", "overlay")
+FORMS = ("erofs", "overlay", "copy")
 DIRECTORY, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 Unpack = Callable[..., None]
 

@@ -21,7 +21,7 @@ from tests.support.layers import Tree, archive, below, member, seen, tree_of, un
 
 pytestmark = pytest.mark.root
 
-FORMS = ("erofs", "overlay")
+FORMS = ("erofs", "overlay", "copy")
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 """CAP_NET_BIND_SERVICE, permitted and effective (VFS_CAP_REVISION_2)."""
 DIRECTORY, LINK, HARD = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -236,15 +236,19 @@ def test_a_sparse_file_of_odd_pieces_and_one_that_is_huge(show: Show, tmp_path: 
         os.close(tree)
 
 
-def test_layers_of_different_forms_stand_on_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("forms", [
+    ("overlay", "erofs", "overlay"), ("copy", "copy", "erofs"), ("erofs", "overlay", "copy"),
+    ("overlay", "copy", "erofs"),
+])  # fmt: skip
+def test_layers_of_different_forms_stand_on_each_other(tmp_path: Path, forms: tuple[str, ...]) -> None:
     root = tmp_path / "root"
     layers: list[Layer] = []
-    for form, content in zip(("overlay", "erofs", "overlay"), stack(), strict=True):
+    for form, content in zip(forms, stack(), strict=True):
         blob = tmp_path / "blob"
         blob.write_bytes(content)
         store = LayerStore(root, snapshotter=form)
         layers.append(store.unpack(blob, digests.of(content), layers[-1] if layers else None, lambda _: None))
-    assert [layer.form for layer in layers] == ["overlay", "erofs", "overlay"]
+    assert tuple(layer.form for layer in layers) == forms
     mixed = without_times(seen(root, layers))
     assert mixed == without_times(seen(tmp_path / "same", unpacked(LayerStore(tmp_path / "same"), tmp_path, stack())))
 

@@ -171,6 +171,8 @@ def _network_shape(container: Container, settings: NetworkSettings, version: Ver
 
 def _graph_driver(container: Container, directory: str, services: Services) -> dict[str, Any]:
     driver, lowers = services.images.layer_paths(container.layers)
+    if driver == "vfs":
+        return {"Name": driver, "Data": None}
     return {
         "Name": driver,
         "Data": {

@@ -143,7 +143,7 @@ def _config(raw: dict[str, Any], version: Version) -> dict[str, Any]:
 
 def _graph_driver(image: Image, services: Services) -> dict[str, Any]:
     driver, lowers = services.images.layer_paths(image)
-    data = {"LowerDir": ":".join(lowers[1:]), "UpperDir": lowers[0]} if lowers else {}
+    data = {"LowerDir": ":".join(lowers[1:]), "UpperDir": lowers[0]} if lowers and driver != "vfs" else {}
     return {"Name": driver, "Data": data or None}
 
 

@@ -18,7 +18,7 @@ from corten.sys.mounts import mount
 _GROUP = "file system"
 _NO_UPPER = (
     "overlay takes a writable layer from a local file system with extended attributes, not from NFS or another "
-    "overlay: place the data root elsewhere with --root"
+    "overlay: place the data root elsewhere with --root; an image that is pulled anew there gets roots that are copies"
 )
 
 
@@ -151,6 +151,20 @@ class DirectoryRoot(Operation):
     def run(self, context: Context) -> None:
         mount(self.path, self.path, flags=mounts.MS_BIND | mounts.MS_REC)
         context.root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
+class CopiedRoot(DirectoryRoot):
+    """Use a directory that has a copy of all files of the image, and is the container's own."""
+
+    kind: ClassVar[str] = "root.copy"
+
+    def why(self) -> str:
+        return (
+            "Overlay cannot be mounted where the data root is, or was not asked for: this container has a copy of its "
+            "image's files, and writes to that."
+        )
 
 
 @operation
