@@ -256,6 +256,7 @@ class Engine:
         from corten.engine.build_ground import Means as BuildMeans
         from corten.engine.build_layers import BuildLayers
         from corten.engine.build_mounts import BuildMounts
+        from corten.engine.build_repeats import Repeats
         from corten.engine.build_rooms import Rooms
         from corten.engine.builds import Builds
         from corten.engine.workshop import Workshop
@@ -267,7 +268,8 @@ class Engine:
         rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
         mounts = BuildMounts(archives, staging, self._paths.root / "build-mounts", self._paths.run / "secrets")
         means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts, workshop)
-        return Builds(means, staging, ContextMemory(self._paths.root / "contexts"))
+        memory, repeats = ContextMemory(self._paths.root / "contexts"), Repeats(images, means.cache)
+        return Builds(means, staging, memory, repeats)
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import pytest
 
+from tests.support import contexts
 from tests.support.command import Cli, run
 from tests.support.engine import Engine
 
@@ -70,3 +72,11 @@ def test_an_engine_that_is_known_by_its_root_costs_no_openssl(cli: Cli, shared_e
     found = imported(run(cli.command("ps"), env=environment).check().err)
     assert found & PLACES
     assert found - bare(cli) - BUDGETS["ps"] - PLACES == set()
+
+
+def test_a_build_imports_what_it_needs_and_no_more(cli: Cli, tmp_path: Path) -> None:
+    where = contexts.directory(tmp_path, "FROM busybox\nLABEL a=b\n")
+    own = {"corten.wire.building", *(f"corten.cli.{name}" for name in ("build", "build_context", "build_progress"))}
+    found = imported(cli("build", "-q", str(where)).check().err)
+    assert own <= found
+    assert found - bare(cli) - EVERY - CLIENT - own - {"corten.cli.notation"} == set()

@@ -207,7 +207,7 @@ def test_ignored_files_are_not_there(shared_engine: Engine, tmp_path: Path) -> N
         ("FROM busybox\nNOSUCH a\n", {}, "dockerfile parse error on line 2: unknown instruction: NOSUCH"),
         ("RUN a\n", {}, "no build stage in current context"),
         ("FROM busybox\nCOPY --from=nobody.invalid/x /a /\n", {}, "nobody.invalid"),
-        ("FROM scratch\nRUN a\n", {}, "a"),
+        ("FROM scratch\nRUN a\n", {}, "/bin/sh"),
         ("FROM busybox\nCOPY a /bin\nCOPY d /bin/sh\n", {"a": "", "d/f": ""}, "cannot copy to non-directory"),
     ],
 )

@@ -85,9 +85,9 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
                 raise
 
         async def tell() -> None:
-            async for line in await progress(work, b"\n", at_once=True):
-                if line:
-                    await client.say(msgspec.json.decode(line))
+            async for lines in await progress(work, b"\n", at_once=True):
+                if lines:
+                    await client.say(lines)
             await client.end()
 
         receiving = asyncio.ensure_future(client.receive())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -26,10 +27,13 @@ async def progress(
     the stream. ``at_once`` returns before the first report: from then on the work ends with its client.
     """
     lines: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
     def report(value: dict[str, Any]) -> None:
-        loop.call_soon_threadsafe(lines.put_nowait, value)
+        if threading.get_ident() == thread:  # nobody has to be woken
+            loop.call_soon(lines.put_nowait, value)
+        else:
+            loop.call_soon_threadsafe(lines.put_nowait, value)
 
     async def run() -> None:
         try:
@@ -52,8 +56,11 @@ async def _lines(
     value = first
     try:
         while value is not None:
-            yield msgspec.json.encode(value) + end if value else b""
-            value = await lines.get()
+            told = msgspec.json.encode(value) + end if value else b""
+            while not lines.empty() and (value := lines.get_nowait()) is not None:
+                told += msgspec.json.encode(value) + end
+            yield told
+            value = await lines.get() if value is not None else None
         await task
     except CortenError as error:
         message = f"{error.message}\n{error.hint}" if error.hint else error.message

@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .build_output import Output
     from .build_progress import Shown
     from .options import Values
 
@@ -25,10 +26,9 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     where = arguments[0]
     if where == "-" and values.file == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
-    from .build_output import Output
     from .build_progress import Shown
 
-    shown, outputs = Shown(values), [Output(text) for text in values.output]
+    shown, outputs = Shown(values), _outputs(values.output)
     query = _query(values, where)
     if where == "-":
         answer = _from_stdin(context, query)
@@ -42,6 +42,14 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
         for output in outputs:
             output.write(context, shown.id, values.tag)
     return code
+
+
+def _outputs(texts: list[str]) -> list[Output]:
+    if not texts:  # what writes them takes longer to load than all the rest
+        return []
+    from .build_output import Output
+
+    return [Output(text) for text in texts]
 
 
 def _query(values: Values, where: str) -> dict[str, Any]:
@@ -145,6 +153,8 @@ def _archive_of(dockerfile: bytes) -> bytes:
 
 def _registries(context: Context) -> dict[str, str]:
     """X-Registry-Config: what the configuration has of registries, for images that have to be pulled."""
+    if not os.path.exists(context.config_path):
+        return {}
     from . import auth, config
 
     settings = config.read(context.config_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 
@@ -72,7 +71,7 @@ class Sender:
 
     def announce(self) -> None:
         """The list, and that all is said."""
-        for one in building.frames(building.LIST, json.dumps(self._rows, separators=(",", ":")).encode()):
+        for one in building.frames(building.LIST, jsontext.encode(self._rows)):
             self._send(one)
         self._send(building.frame(building.GO))
 
@@ -85,13 +84,13 @@ class Sender:
             for kind, payload in reader.receive(data):
                 if kind == building.SAID:
                     said += payload
-                    if said.endswith(b"\n"):
-                        yield jsontext.decode(bytes(said))
-                        said.clear()
+                    *lines, rest = bytes(said).split(b"\n")
+                    yield from map(jsontext.decode, lines)
+                    said[:] = rest
                 elif kind == building.WANTED:
                     wanted += payload
                 elif kind == building.GO:
-                    self._content(json.loads(wanted))
+                    self._content(jsontext.decode(bytes(wanted)))
                     wanted.clear()
                 elif kind == building.DONE:
                     return

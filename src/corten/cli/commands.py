@@ -135,7 +135,7 @@ _FURTHER = {
 }
 TOP = {**COMMON, **{name: place for name, place in sorted(_FURTHER.items()) if name not in COMMON}}
 """Commands without a group."""
-AHEAD = frozenset(("run:RUN", "execute:EXEC", "ps:LIST"))
+AHEAD = frozenset(("build:BUILD", "execute:EXEC", "ps:LIST", "run:RUN"))
 """Commands that start often and always speak to the engine: it is called before their module is loaded."""
 HIDDEN = {"__complete": "completion:COMPLETE"}
 

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from corten.engine.clock import ZERO
-from corten.engine.homes import ETC
+from corten.engine.homes import ETC, lowers
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.model import Container
 from corten.engine.paths import Paths
@@ -40,7 +40,7 @@ _KINDS: dict[str, type[CortenError]] = {
 T = TypeVar("T")
 _LARGE_PIPE = 1 << 20
 
-_OF_LAYERS = frozenset(("diff", "layer", "populate", "directory"))
+_OF_LAYERS = frozenset(("diff", "layer", "changed", "populate", "directory"))
 """Works that look at the layers one by one, or below what the container writes to."""
 
 
@@ -112,18 +112,19 @@ class Archives:
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
 
-    async def layer(
-        self, container: Container, epoch: int | None = None, places: Sequence[str] = ()
-    ) -> AsyncIterator[bytes]:
-        """What it changed of its image's files, as a layer's archive, in which nothing is newer than ``epoch``
-        (seconds since 1970), and nothing was made to mount on at ``places``."""
+    async def layer(self, container: Container) -> AsyncIterator[bytes]:
+        """What it changed of its image's files, as a layer's archive."""
         stack = contextlib.AsyncExitStack()
         async with stack:
-            args = {"epoch": epoch, "places": list(places)}
-            worker = await stack.enter_async_context(self._work(container, "layer", args, reads=True))
+            worker = await stack.enter_async_context(self._work(container, "layer", {}, reads=True))
             await worker.report()
             return worker.stream(stack.pop_all())
         raise AssertionError("unreachable")
+
+    async def changed(self, container: Container, args: dict[str, Any], descriptors: Sequence[int]) -> dict[str, Any]:
+        """Make a layer of what it changed: see ``corten.spawner.making``."""
+        async with self._work(container, "changed", args, descriptors=descriptors) as worker:
+            return await worker.report()
 
     async def look(self, container: Container, args: dict[str, Any]) -> dict[str, Any]:
         """What is at a place of a root file system: see ``corten.spawner.building.look``."""
@@ -195,7 +196,7 @@ class Archives:
         own = f"containers/{container.id}"
         return {
             "base": str(self.paths.root),
-            "lowers": [f"layers/{short}/fs" for short in reversed(container.layers)],
+            "lowers": lowers(container),
             "upper": f"{own}/upper",
             "work": f"{own}/work",
             "merged": f"{own}/merged",
@@ -219,8 +220,9 @@ class Archives:
 
     @contextlib.asynccontextmanager
     async def _work(
-        self, container: Container, work: str, args: dict[str, Any], *, reads: bool = False, writes: bool = False
-    ) -> AsyncIterator[Worker]:
+        self, container: Container, work: str, args: dict[str, Any], *, reads: bool = False, writes: bool = False,
+        descriptors: Sequence[int] = (),
+    ) -> AsyncIterator[Worker]:  # fmt: skip
         """A worker of the spawner. A container that does not run is neither started nor removed meanwhile."""
         live = self.lifecycle.lives.of(container)
         while live.run is not None and _has_ended(live.run.monitor.pidfd):
@@ -240,6 +242,7 @@ class Archives:
                     data, other = _pipe(theirs, reads=reads)
                     handed.append(other)
                     ours.callback(worker.use(data, reads=reads))
+                handed += descriptors
                 running = live.run is not None
                 if live.run is not None:
                     handed.append(live.run.monitor.pidfd)

@@ -14,9 +14,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -67,6 +67,7 @@ class BuildClient:
     def __init__(self, duplex: Duplex) -> None:
         self._duplex = duplex
         self._list = bytearray()
+        self._said, self._is_plain = hashlib.sha256(), True
         self.secrets: dict[str, bytes] = {}
         self.dockerfile: bytes | None = None
         self.announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -83,7 +84,21 @@ class BuildClient:
                 else:
                     self._announcement(kind, payload)
 
+    @property
+    def digest(self) -> str:
+        """Of all that it has announced, but for secrets."""
+        return self._said.hexdigest()
+
+    def is_settled(self, before: int) -> bool:
+        """Whether its files, as they were listed, are all that it has, and have what they had then for as long as they
+        look the same. ``before`` is when the list came, in nanoseconds since 1970."""
+        return self._is_plain and all(max(one.mtime, one.ctime) < before - _SETTLED for one in self.listed())
+
     def _announcement(self, kind: bytes, payload: bytes) -> None:
+        if kind in (building.LIST, building.DOCKERFILE):
+            self._said.update(kind + len(payload).to_bytes(4, "big") + payload)
+        else:
+            self._is_plain &= kind in (building.SECRET, building.GO)
         if kind == building.LIST:
             self._list += payload
             if len(self._list) > _MOST_LISTED:
@@ -98,10 +113,9 @@ class BuildClient:
         elif kind == building.GO and not self.announced.done():
             self.announced.set_result(None)
 
-    async def say(self, document: Mapping[str, Any]) -> None:
-        """A document of the build's stream."""
-        for one in building.frames(building.SAID, msgspec.json.encode(document) + b"\n"):
-            await self._duplex.write(one)
+    async def say(self, lines: bytes) -> None:
+        """Documents of the build's stream, each of which is a line."""
+        await self._duplex.write(b"".join(building.frames(building.SAID, lines)))
 
     async def end(self) -> None:
         """There is no more to say."""

@@ -165,8 +165,7 @@ class BuildGround:
             self.means.mounts.shown(command, self.secrets) as mounted,
             self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
         ):
-            archive = await self.means.archives.layer(container, self.epoch_seconds, mounted.places)
-            return await self.means.layers.written(self.hold, below, archive)
+            return await self.means.layers.changed(self.hold, below, container, self.epoch_seconds, mounted.places)
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
         """What the cache has under a key."""

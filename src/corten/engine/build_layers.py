@@ -1,16 +1,18 @@
-"""The layers that builds make: written once as a blob, unpacked, and held until an image or the cache has them."""
+"""The layers that builds make: made once, as a blob and as files, and held until an image or the cache has them."""
 
 from __future__ import annotations
 
 import asyncio
 import collections
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -22,6 +24,7 @@ from corten.engine.archives import Archives
 from corten.engine.build_files import FileSpool
 from corten.engine.images import Images
 from corten.engine.ingest import Ingest
+from corten.engine.model import Container
 from corten.errors import CortenError, NotFound
 from corten.spec import digest as digests
 from corten.spec.descriptor import OCI_LAYER, Descriptor
@@ -30,6 +33,7 @@ from corten.spec.image import Image
 from corten.store import layers as stored
 from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
+from corten.store.unpack import Result
 
 _NOTHING = "sha256:" + hashlib.sha256(bytes(10240)).hexdigest()
 """The digest of an archive without a member."""
@@ -91,39 +95,50 @@ class BuildLayers:
         try:
             content = json.dumps([row_of(path, entry) for path, entry in rows]).encode()
             await asyncio.to_thread(os.pwrite, listed.descriptor, content, 0)
-            with self._staged() as (path, target):
-                descriptors = [listed.descriptor, target, *(spool.descriptor for spool in spools)]
-                async with self._archives.outside("compose", {}, descriptors) as worker:
+            with self._making(below) as making:
+                descriptors = [making.descriptor, listed.descriptor, *(spool.descriptor for spool in spools)]
+                async with self._archives.outside("compose", making.asked, descriptors) as worker:
                     found = await worker.report()
-                layer = Layer(found["digest"], found["size"], OCI_LAYER, found["digest"])
-                await self._publish(hold, below, layer, path)
+                return await self._publish(hold, below, making, found)
         finally:
             listed.close()
-        return layer
 
-    async def written(self, hold: Hold, below: Sequence[Layer], chunks: AsyncIterator[bytes]) -> Layer | None:
-        """A layer of an archive as it comes, on top of others; None for one without a member."""
-        hashed, size = hashlib.sha256(), 0
-        with self._staged() as (path, target):
-            async for chunk in chunks:
-                hashed.update(chunk)
-                size += len(chunk)
-                _write(target, chunk)
-            digest = f"sha256:{hashed.hexdigest()}"
-            if digest == _NOTHING:
+    async def changed(
+        self, hold: Hold, below: Sequence[Layer], container: Container, epoch: int | None, places: Sequence[str]
+    ) -> Layer | None:
+        """A layer of what a container changed, on top of those that it stands on; None if that is nothing. No file is
+        newer than ``epoch``, in seconds since 1970; what was made to mount on at ``places`` is not in it."""
+        with self._making(below) as making:
+            args = {**making.asked, "epoch": epoch, "places": list(places)}
+            found = await self._archives.changed(container, args, [making.descriptor])
+            if found["digest"] == _NOTHING:
                 return None
-            await asyncio.to_thread(os.fsync, target)
-            layer = Layer(digest, size, OCI_LAYER, digest)
-            await self._publish(hold, below, layer, path)
+            return await self._publish(hold, below, making, found)
+
+    @contextlib.contextmanager
+    def _making(self, below: Sequence[Layer]) -> Iterator[_Making]:
+        with self._staged() as (path, descriptor), self._store.layers.made(lowest=not below) as made:
+            yield _Making(path, descriptor, made)
+
+    async def _publish(
+        self, hold: Hold, below: Sequence[Layer], making: _Making, found: Mapping[str, Any]
+    ) -> Layer:
+        digest, size = Digest(found["digest"]), int(found["size"])
+        layer = Layer(digest, size, OCI_LAYER, digest)
+        await self.hold(hold, [*below, layer])
+        chain = digests.chain_ids(Digest(one.diff_id) for one in [*below, layer])
+        implied = tuple((path, place) for path, place in found["implied"])
+        result = Result(digest, size, found["files"], found["disowned"], implied)
+        await asyncio.to_thread(self._named, making, result, chain)
+        hold.present.update(chain)
         return layer
 
-    async def _publish(self, hold: Hold, below: Sequence[Layer], layer: Layer, path: Path) -> None:
-        await self.hold(hold, [*below, layer])
-        digest = Digest(layer.digest)
-        if not self._store.blobs.has(digest):
-            await asyncio.to_thread(self._store.blobs.publish, path, digest)
-        await self.unpacked([*below, layer])
-        hold.present.update(digests.chain_ids(Digest(one.diff_id) for one in [*below, layer]))
+    def _named(self, making: _Making, result: Result, chain: Sequence[Digest]) -> None:
+        """Let its archive be a blob, and itself a layer."""
+        if not self._store.blobs.has(result.diff_id):
+            self._store.blobs.publish(making.archive, result.diff_id)
+        if not self._store.layers.has(chain[-1]):
+            making.made.publish(result, self._store.layers.record(chain[-2]) if len(chain) > 1 else None)
 
     async def present(self, hold: Hold, layers: Sequence[Layer]) -> bool:
         """Whether layers are all here, held from now on and unpacked one on top of the other."""
@@ -177,6 +192,20 @@ class BuildLayers:
                 os.unlink(name)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Making:
+    """A layer that is being made: where its archive goes, and the rest of it."""
+
+    archive: Path
+    descriptor: int
+    made: stored.Made
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What a worker is asked for."""
+        return {"layer": dataclasses.asdict(self.made.request)}
+
+
 class Hold:
     """What one build holds: layers by their short names, blobs."""
 
@@ -193,8 +222,3 @@ def row_of(path: str, entry: Entry) -> tuple[str, list[object]]:
     row[8] = carried(entry.link)
     return carried(path), row
 
-
-def _write(descriptor: int, data: bytes) -> None:
-    left = memoryview(data)
-    while left:
-        left = left[os.write(descriptor, left) :]

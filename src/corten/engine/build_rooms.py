@@ -94,7 +94,7 @@ class Rooms:
     async def _created(
         self, layers: Sequence[Layer], command: Command, mounted: Mounted, terms: Terms
     ) -> Container:
-        image = _image(layers, terms.platform)
+        image = _image(layers, terms.platform, command.working_directory)
         creation = dataclasses.replace(self.creation, images=_Only(image))
         container, _ = await creation.create(_request(image, command, mounted, terms), None, None, of_build=True)
         return container
@@ -131,9 +131,10 @@ class _Only:
         return self.image
 
 
-def _image(layers: Sequence[Layer], platform: Platform) -> Image:
+def _image(layers: Sequence[Layer], platform: Platform, working_directory: str) -> Image:
+    """An image of these layers. Its working directory is the command's: WORKDIR has made it, or refused to."""
     diff_ids = tuple(Digest(layer.diff_id) for layer in layers)
-    document = ImageDocument("", "", "", platform, ImageConfig(), diff_ids, ())
+    document = ImageDocument("", "", "", platform, ImageConfig(working_dir=working_directory), diff_ids, ())
     id = digests.of("\n".join(diff_ids).encode())
     return Image(id, document, b"", Descriptor(OCI_MANIFEST, id, 0), (), ())
 

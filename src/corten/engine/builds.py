@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -26,6 +27,7 @@ from corten.engine.build_ground import BuildGround, Means
 from corten.engine.build_layers import Hold
 from corten.engine.build_mounts import Usage
 from corten.engine.build_output import Outputs
+from corten.engine.build_repeats import Document, Repeated, Repeats, Solved, key_of, watched
 from corten.engine.build_rooms import Terms
 from corten.engine.filters import Filters, check_filters
 from corten.engine.ingest import Report
@@ -80,13 +82,23 @@ class Build:
             no_cache_filter=request.no_cache_filter, network=request.network, extra=_extra(request.host),
         )  # fmt: skip
         self._outputs = Outputs()
-        self._solver = Solver(dockerfile, wish, ground, self._outputs.of)
+        watching, self._seen = watched(ground)
+        self._solver = Solver(dockerfile, wish, watching, self._outputs.of)
+        self.solved: Solved | None = None
+        """How it went, for :class:`Repeats`; once it has."""
 
     async def run(self, report: Report) -> str:
         """The ID of the image. Raises what stopped it."""
         outputs, request = self._outputs, self._request
+        said: list[Document] = []
+
+        def tell(value: dict[str, Any]) -> None:
+            said.append(value)
+            self._seen.is_all &= "stream" in value  # and not the progress of a pull
+            report(value)
+
         found = self._checked()
-        outputs.start(report, self._solver.total, quiet=request.quiet, why=request.why)
+        outputs.start(tell, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
         try:
@@ -98,14 +110,8 @@ class Build:
         for one in found:
             outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         id = await self._image(state)
-        if request.quiet:
-            report({"stream": f"{id}\n"})
-            return id
-        report({"aux": {"ID": id}})
-        outputs.line(f"Successfully built {digests.short(id)}")
-        for name in request.names:
-            outputs.line(f"Successfully tagged {name.familiar}")
-        return id
+        self.solved = Solved(self._seen, id, said)
+        return await concluded(self._means, request, report, id)
 
     def _checked(self) -> Sequence[Finding]:
         """What the build checks find. Raises DockerfileError where that is to be an error."""
@@ -116,17 +122,29 @@ class Build:
 
     async def _image(self, state: State) -> str:
         """The image of a state: one that is here already, or a new one."""
-        known = self._means.images.find(state.id)
-        if known is not None:
-            for name in self._request.names:
-                if name not in known.references:
-                    await self._means.images.tag(known.id, name.familiar)
-            return known.id
+        if self._means.images.find(state.id) is not None:
+            return state.id
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
         known = self._means.images.find(state.base) if self._request.keeps_parent and state.base else None
         parent = known.id if known else ""
         image = await self._means.images.add_built(state.document(), blobs, self._request.names, parent)
         return image.id
+
+
+async def concluded(means: Means, request: BuildRequest, report: Callable[[Any], None], id: str) -> str:
+    """Give the image of a build its names, and say so; the ID."""
+    known = means.images.find(id)
+    for name in request.names:
+        if known is not None and name not in known.references:
+            await means.images.tag(id, name.familiar)
+    if request.quiet:
+        report({"stream": f"{id}\n"})
+        return id
+    report({"aux": {"ID": id}})
+    report({"stream": f"Successfully built {digests.short(id)}\n"})
+    for name in request.names:
+        report({"stream": f"Successfully tagged {name.familiar}\n"})
+    return id
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,6 +154,7 @@ class Builds:
     means: Means
     staging: Path
     memory: ContextMemory
+    repeats: Repeats
     machine: Platform = dataclasses.field(default_factory=lambda: platforms.of_machine(os.uname().machine))
 
     def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
@@ -143,19 +162,23 @@ class Builds:
         return self._prepared(request, lambda files: files.index(context), {}, None, {})
 
     @contextlib.asynccontextmanager
-    async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build]:
+    async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build | Repeated]:
         """The same with a context that a client has listed, called ``name``; what is found out of it is remembered."""
         began, spools = moment(), []
+        await client.announced
+        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
+        key = key_of(dataclasses.replace(request, names=(), auths={}), client.digest)
+        if not request.pull and (solved := self.repeats.find(recipe, key)) is not None:
+            yield Repeated(solved, functools.partial(concluded, self.means, request))
+            return
 
         async def context(files: BuildFiles) -> Files:
-            await client.announced
             own = self.memory.files(self.staging, client, name)
             assert isinstance(own.spool, RemoteSpool)
             spools.append(own.spool)
             files.keep(own.spool)
             return own
 
-        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
         steps = self.memory.steps(recipe)
         before = {step: dict(parts) for step, parts in steps.items()}
         async with self._prepared(request, context, client.secrets, client, steps) as build:
@@ -163,6 +186,7 @@ class Builds:
                 yield build
             finally:
                 self.memory.note(name, client, spools[0], began)
+                self.repeats.keep(recipe, key, build.solved if client.is_settled(began) else None)
                 if steps != before:
                     self.memory.keep_steps(recipe, steps)
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import os
 
+from corten.engine.model import Container
 from corten.engine.paths import Paths
 from corten.engine.trees import Graveyard
 
@@ -47,3 +48,10 @@ class Homes:
     def bury(self, id: str) -> None:
         """Remove all of it. Raises CortenError."""
         self.graveyard.bury(self.paths.container(id))
+
+
+def lowers(container: Container) -> list[str]:
+    """What its root stands on, highest first, below the data root. Without a layer that is an empty directory: an
+    overlay has one below it at least."""
+    layers = [f"layers/{short}/fs" for short in reversed(container.layers)]
+    return layers or [f"containers/{container.id}/merged"]

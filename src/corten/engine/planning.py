@@ -9,7 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corten.engine import container_network, copies, devices, hosts_edit, legacy_links, propagation, resolution
+from corten.engine import (
+    container_network,
+    copies,
+    devices,
+    homes,
+    hosts_edit,
+    legacy_links,
+    propagation,
+    resolution,
+)
 from corten.engine.exec_process import exec_process
 from corten.engine.legacy_links import Linked
 from corten.engine.means import Means
@@ -139,7 +148,7 @@ class Planner:
         own = f"containers/{container.id}"
         return OverlayRoot(
             base=str(self.paths.root),
-            lowers=tuple(f"layers/{short}/fs" for short in reversed(container.layers)),
+            lowers=tuple(homes.lowers(container)),
             upper=f"{own}/upper",
             work=f"{own}/work",
             merged=f"{own}/merged",

@@ -19,7 +19,7 @@ import os
 import stat
 import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
@@ -122,7 +122,7 @@ def _own_tree() -> LaunchContext:
     return context
 
 
-def _changes(view: Arguments) -> list[tuple[str, int]]:
+def changes_of(view: Arguments) -> list[tuple[str, int]]:
     """The differences between what the container writes to and the layers, in the data root, which is the current
     directory from then on."""
     _stand_at_layers(view)
@@ -332,7 +332,7 @@ def diff(arguments: Arguments, descriptors: list[int]) -> int:
     """What it has changed of the layers below. Nothing is entered: names are looked at, not followed."""
     view = arguments["view"]
     try:
-        changes = _changes(view)
+        changes = changes_of(view)
     except OSError as error:
         _tell(descriptors[0], {"error": _told(error)})
         return 1
@@ -345,16 +345,15 @@ def layer(arguments: Arguments, descriptors: list[int]) -> int:
     report, data = descriptors[:2]
     view = arguments["view"]
     try:
-        changes = _changes(view)
+        changes = changes_of(view)
     except OSError as error:
         _tell(report, {"error": _told(error)})
         return 1
-    changes = _without(view, changes, arguments.get("places") or ())
     _tell(report, {})
     os.close(report)
     try:
         with os.fdopen(data, "wb", buffering=1 << 16) as output:
-            layers.write_layer(output, view["copy"] or view["upper"], changes, arguments.get("epoch"))
+            layers.write_layer(output, view["copy"] or view["upper"], changes)
     except BrokenPipeError:  # who asked has gone
         return 1
     return 0
@@ -370,27 +369,13 @@ def _visible(view: Arguments, changes: list[tuple[str, int]]) -> list[tuple[str,
         (path, kind)
         for path, kind in left
         if not (kind == trees.MODIFIED and path in above and not any(one.startswith(f"{path}/") for one, _ in left))
-        or _retouched(view, path)
+        or retouched(view, path)
     ]
 
 
-def _retouched(view: Arguments, path: str) -> bool:
+def retouched(view: Arguments, path: str) -> bool:
+    """Whether a directory has another owner or mode than the layers show."""
     return trees.retouched(view["copy"] or view["upper"], view["lowers"], path)
-
-
-def _is_own(view: Arguments, changes: list[tuple[str, int]], directory: str) -> bool:
-    return (directory, trees.MODIFIED) in changes and _retouched(view, directory)
-
-
-def _without(view: Arguments, changes: list[tuple[str, int]], places: Sequence[str]) -> list[tuple[str, int]]:
-    """Without places that were made to mount something on, and directories that were made, or differ, for those
-    alone."""
-    left = [(path, kind) for path, kind in changes if not (path in places and kind == trees.ADDED)]
-    above = {place[:at] for place in places for at, char in enumerate(place) if char == "/" and at}
-    for directory in sorted(above, key=len, reverse=True):
-        if not any(path.startswith(f"{directory}/") for path, _ in left) and not _is_own(view, left, directory):
-            left = [(path, kind) for path, kind in left if path != directory or kind == trees.DELETED]
-    return left
 
 
 _MOUNT_POINTS = ("/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/proc", "/sys")
@@ -413,7 +398,7 @@ def _gather(arguments: Arguments, descriptors: list[int]) -> int:
     return 0
 
 
-def _outside(act: Callable[[Arguments, list[int]], dict[str, Any]]) -> Callable[[Arguments, list[int]], int]:
+def outside(act: Callable[[Arguments, list[int]], dict[str, Any]]) -> Callable[[Arguments, list[int]], int]:
     """A work that enters nothing."""
 
     def run(arguments: Arguments, descriptors: list[int]) -> int:
@@ -435,12 +420,11 @@ WORKS = {
     "unpack": _work(_unpack),
     "populate": populate,
     "directory": directory,
-    "copy": _outside(_make_copy),
+    "copy": outside(_make_copy),
     "diff": diff,
     "layer": layer,
     "look": _work(building.look),
     "gather": _gather,
-    "index": _outside(building.index),
-    "compose": _outside(building.compose),
-    "lay-out": _outside(building.lay_out),
+    "index": outside(building.index),
+    "lay-out": outside(building.lay_out),
 }

@@ -1,5 +1,5 @@
 """Works of a build: indexing an archive without unpacking it, looking into a root file system, taking files out of it,
-and writing a layer.
+and laying files out. Those that make a layer are in :mod:`corten.spawner.making`.
 
 Names in an archive and in a root are strangers'. An archive's are only written down; a root's are looked at by a
 process whose root it is.
@@ -7,9 +7,6 @@ process whose root it is.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import io
 import json
 import os
 import stat
@@ -170,83 +167,6 @@ def _add(archive: tarfile.TarFile, path: str, seen: set[str], links: trees.Links
             trees.add(archive, source, name, status, links)
         if stat.S_ISDIR(status.st_mode):
             pending += reversed(list(trees.children(source, name)))
-
-
-# --- writing a layer
-
-
-def compose(arguments: Arguments, descriptors: list[int]) -> dict[str, Any]:
-    """Write the rows of a JSON file, the second descriptor, as a layer to the third; their content is in the spools,
-    which are the others. The answer has the layer's digest and size."""
-    with open(descriptors[1], "rb", closefd=False) as listed:
-        rows = json.load(listed)
-    target = _Hashed(descriptors[2])
-    output = io.BufferedWriter(target, 1 << 20)
-    with tarfile.TarFile(fileobj=output, mode="w", format=tarfile.PAX_FORMAT, copybufsize=1 << 18) as archive:
-        for path, row in rows:
-            entry = _tar_entry(uncarried(path), row)
-            if entry is not None:
-                content = _Spooled(descriptors[3 + row[12]], row[6], row[5]) if row[0] == "file" else None
-                archive.addfile(entry, content)
-    output.flush()
-    os.fsync(descriptors[2])
-    return {"digest": target.digest, "size": target.size}
-
-
-def _tar_entry(path: str, row: Row) -> tarfile.TarInfo | None:
-    kind, mode, uid, gid, mtime, size, _, _, link, major, minor, xattrs = row[:12]
-    types = {
-        "file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "symlink": tarfile.SYMTYPE, "char": tarfile.CHRTYPE,
-        "block": tarfile.BLKTYPE, "fifo": tarfile.FIFOTYPE,
-    }  # fmt: skip
-    if kind not in types:
-        return None
-    entry = tarfile.TarInfo(path)
-    entry.type, entry.mode, entry.uid, entry.gid = types[kind], mode, uid, gid
-    entry.mtime, entry.size = mtime // 10**9, size if kind == "file" else 0
-    entry.linkname, entry.devmajor, entry.devminor = uncarried(link), major, minor
-    entry.pax_headers = {
-        f"SCHILY.xattr.{name}": base64.b64decode(value).decode("utf-8", "surrogateescape") for name, value in xattrs
-    }
-    return entry
-
-
-class _Spooled:
-    """A file's content in a spool."""
-
-    def __init__(self, descriptor: int, offset: int, size: int) -> None:
-        self._descriptor, self._at, self._end = descriptor, offset, offset + size
-
-    def read(self, size: int = 1 << 62, /) -> bytes:
-        data = os.pread(self._descriptor, min(size, self._end - self._at), self._at)
-        self._at += len(data)
-        return data
-
-
-class _Hashed(io.RawIOBase):
-    """A file that is hashed as it is written."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__()
-        self._descriptor = descriptor
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def writable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.size
-
-    def write(self, data: Any, /) -> int:
-        self._hash.update(data)
-        write_at(self._descriptor, data, self.size)
-        self.size += len(data)
-        return len(data)
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
 
 
 # --- laying files out

@@ -156,7 +156,8 @@ def _work(message: Message, descriptors: list[int]) -> int:
 def _keep_shop(message: Message, descriptors: list[int]) -> int:
     """Fork workers for another channel, with everything imported that works on files need: for who has many of them."""
     process.set_name("corten-workshop")
-    from corten.spawner import archives  # noqa: F401
+    from corten.spawner import archives, making  # noqa: F401
+    from corten.store import erofs, extract  # noqa: F401
 
     with socket.socket(fileno=descriptors[0]) as channel:
         Spawner(channel).run()

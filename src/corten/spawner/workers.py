@@ -26,6 +26,7 @@ def _resolver(arguments: dict[str, Any], descriptors: list[int]) -> int:
 
 
 _SHELVING = ("shelve", "unshelve", "show")
+_MAKING = ("changed", "compose")
 _SMALL: dict[str, Work] = {"ping": _ping, "resolver": _resolver}
 
 
@@ -42,6 +43,10 @@ def work(kind: str) -> Work:
         from corten.spawner import shelving
 
         return shelving.WORKS[kind]
+    if kind in _MAKING:
+        from corten.spawner import making
+
+        return making.WORKS[kind]
     from corten.spawner import archives
 
     return archives.WORKS[kind]

@@ -169,19 +169,28 @@ class LayerStore:
         """A layer whose process works already on a file that is a blob of ``size`` bytes, or becomes one. Nothing is
         kept of a layer that was not published within the block."""
         form = self._choice()[0]
+        with self._staged() as staged, Unpacking(self._request(form, staged, str(blob), size, lowest)) as unpacking:
+            yield Coming(self, form, staged, diff_id, unpacking)
+
+    @contextlib.contextmanager
+    def made(self, *, lowest: bool) -> Iterator[Made]:
+        """A layer that comes about here, with its archive. Nothing is kept of one that was not published within the
+        block."""
+        form = self._choice()[0]
         with self._staged() as staged:
-            request = Request(
-                blob=str(blob),
-                target=str(form.begin(staged)),
-                size=size,
-                form=form.name,
-                lowest=lowest,
-                user_xattrs=self._privilege.user_xattrs,
-                keep_owners=self._privilege.keep_owners,
-                max_bytes=self._max_bytes,
-            )
-            with Unpacking(request) as unpacking:
-                yield Coming(self, form, staged, diff_id, unpacking)
+            yield Made(self, form, staged, self._request(form, staged, "", 0, lowest))
+
+    def _request(self, form: Form, staged: Path, blob: str, size: int, lowest: bool) -> Request:
+        return Request(
+            blob=blob,
+            target=str(form.begin(staged)),
+            size=size,
+            form=form.name,
+            lowest=lowest,
+            user_xattrs=self._privilege.user_xattrs,
+            keep_owners=self._privilege.keep_owners,
+            max_bytes=self._max_bytes,
+        )
 
     def archive(self, chain_id: Digest) -> Iterator[bytes] | None:
         """The archive that a layer was made of, to the byte; None where only its files were kept. Raises NotFound."""
@@ -192,18 +201,28 @@ class LayerStore:
 
         return erofs.archive_of(self._layers.parent / file, layer.archive)
 
-    def publish(self, staged: Path, layer: Layer, result: Result) -> None:
-        """Put right what depends on the layers below, and give a layer its name. Raises CortenError."""
+    def name(self, staged: Path, form: str, result: Result, parent: Layer | None) -> Layer:
+        """Put right what depends on the layers below, and give a layer its name on top of ``parent``, which is there.
+        Raises CortenError."""
+        chain_id = digests.chain_ids([parent.chain_id, result.diff_id])[1] if parent else result.diff_id
+        layer = Layer(
+            chain_id, result.diff_id, parent.chain_id if parent else "", result.size, result.disowned, form,
+            result.archive,
+        )  # fmt: skip
+        self._settle(staged, layer, result)
+        self._write(staged, layer)
+        self._forget_form(self.short(chain_id))
+        self._publish(staged, chain_id)
+        self.published(self.short(chain_id))
+        return layer
+
+    def _settle(self, staged: Path, layer: Layer, result: Result) -> None:
         try:
             implied = [(_parts(path), place) for path, place in result.implied]
             below = forms.looked_up(self._below(layer.parent)) if layer.parent else lambda _: None
             self._forms[layer.form].settle(staged, implied, below)
         except OSError as error:
             raise CortenError.from_os("publish", f"layer {layer.chain_id}", error) from error
-        self._write(staged, layer)
-        self._forget_form(self.short(layer.chain_id))
-        self._publish(staged, layer.chain_id)
-        self.published(self.short(layer.chain_id))
 
     def _write(self, staged: Path, layer: Layer) -> None:
         """What is known of a layer. With a layer that is a file, all of it is on disk then; what is in a directory is
@@ -276,6 +295,18 @@ class LayerStore:
             # Another pull of the same layer was faster. The two are equal.
 
 
+class Made:
+    """A layer that is being made. ``request`` is for the process that makes it: see :mod:`corten.store.unpack`."""
+
+    def __init__(self, store: LayerStore, form: Form, staged: Path, request: Request) -> None:
+        self._store, self._form, self._staged = store, form, staged
+        self.request = request
+
+    def publish(self, result: Result, parent: Layer | None) -> Layer:
+        """Give it its name on top of ``parent``, which is there; once it is whole."""
+        return self._store.name(self._staged, self._form.name, result, parent)
+
+
 class Coming:
     """A layer on its way in. Its process works from the beginning."""
 
@@ -298,15 +329,8 @@ class Coming:
 
     def publish(self, parent: Layer | None) -> Layer:
         """Give it its name on top of ``parent``, which is there; once it is finished."""
-        result = self._result
-        assert result is not None
-        chain_id = digests.chain_ids([parent.chain_id, self._diff_id])[1] if parent else self._diff_id
-        layer = Layer(
-            chain_id, self._diff_id, parent.chain_id if parent else "", result.size, result.disowned,
-            self._form.name, result.archive,
-        )  # fmt: skip
-        self._store.publish(self._staged, layer, result)
-        return layer
+        assert self._result is not None
+        return self._store.name(self._staged, self.form, self._result, parent)
 
 
 def _sync_directory(path: Path) -> None:

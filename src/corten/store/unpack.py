@@ -26,7 +26,7 @@ from corten.spec.digest import Digest
 
 MAX_BYTES = 256 << 30
 MAX_MEMBERS = 4_000_000
-_MOST_MEMORY = 4 << 30
+MOST_MEMORY = 4 << 30
 """Bytes of the process: names are held in memory, and a stranger says how many there are."""
 _STEP = 1 << 19
 _MOST_REPORTS = 1000
@@ -137,7 +137,7 @@ def _result(answer: dict[str, Any]) -> Result:
 def main() -> None:
     """The process: one request in, one answer out."""
     with contextlib.suppress(OSError, ValueError):  # a lower limit is there already
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+        resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     request = Request(**json.loads(sys.stdin.buffer.readline()))
     try:
         answer = dataclasses.asdict(unpack(request, sys.stdin.buffer, lambda read: _say({"read": read})))
@@ -178,20 +178,20 @@ def unpack(request: Request, orders: IO[bytes], progress: Callable[[int], None])
 
     os.umask(0)
     hashed, total = hashlib.new(request.algorithm), 0
-    with open(request.blob, "rb") as blob, _consumer(request) as consumer:
+    with open(request.blob, "rb") as blob, consumer(request) as taker:
         for chunk in compression.chunks(_Growing(blob, orders, request.size, progress)):
             total += len(chunk)
             if total > request.max_bytes:
                 raise DataCorrupt(f"unpack layer: it grows beyond {request.max_bytes} bytes")
             hashed.update(chunk)
-            consumer.take(chunk)
-        implied = tuple((os.fsdecode(b"/".join(parts)), place) for parts, place in consumer.finish())
+            taker.take(chunk)
+        implied = tuple((os.fsdecode(b"/".join(parts)), place) for parts, place in taker.finish())
         diff_id = Digest(f"{hashed.name}:{hashed.hexdigest()}")
-        return Result(diff_id, total, consumer.size, consumer.disowned, implied)
+        return Result(diff_id, total, taker.size, taker.disowned, implied)
 
 
 @contextlib.contextmanager
-def _consumer(request: Request) -> Iterator[Consumer]:
+def consumer(request: Request) -> Iterator[Consumer]:
     """What the form asked for is made by; only its own code is loaded."""
     if request.form == "erofs":
         from corten.store.erofs import Writer

@@ -5,8 +5,9 @@ query, header or log.
 
 From the client: LIST, once or in parts, a JSON array of rows for the files of the context; SECRET, a name, a NUL and
 the value; DOCKERFILE, one that is not in the context; GO, when all of that is said. Then, for each file that the engine
-wants, CONTENT as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, a JSON
-document of Docker's stream; WANTED, once or in parts, a JSON array of numbers of rows, and GO; DONE at the end.
+wants, CONTENT as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, JSON
+documents of Docker's stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows, and
+GO; DONE at the end.
 
 A row: path, kind, mode, size, mtime and ctime in nanoseconds, inode, and where a symbolic link leads. Paths and links
 are text in which each byte beyond ASCII is a character of Latin-1.
