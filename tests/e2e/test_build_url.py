@@ -69,8 +69,8 @@ def test_another_checksum_is_refused(shared_engine: Engine, site: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("source", "cause"),
-    [("{site}/missing", "the server answers 404"), ("http://127.0.0.1:1/x", "ADD http://127.0.0.1:1/x"),
-     ("{site}/", "cannot determine filename"), ("https://127.0.0.1/x.git", "git repositories are not fetched")],
+    [("{site}/missing", "the server answers 404"), ("http://127.0.0.1:1/x", "fetch http://127.0.0.1:1/x"),
+     ("{site}/", "cannot determine filename"), ("http://127.0.0.1:1/x.git", "git http://127.0.0.1:1/x.git: ")],
 )  # fmt: skip
 def test_what_is_not_there(shared_engine: Engine, site: str, tmp_path: Path, source: str, cause: str) -> None:
     refused = add(shared_engine, tmp_path, f"ADD {source.format(site=site)} /f")

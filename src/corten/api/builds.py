@@ -32,9 +32,8 @@ async def build(request: Request) -> Response | Hijack:
     asked = _asked(request)
     if request.headers.get("upgrade", "").lower() == building.PROTOCOL:
         return _followed(request, asked)
-    if request.text("remote"):
-        raise Unsupported(f"build {request.text('remote')}: only a context in the request's body is taken")
-    preparing = request.services.builds().prepared(asked, _chunks(request))
+    builds, remote = request.services.builds(), request.text("remote")
+    preparing = builds.remote(asked, remote) if remote else builds.prepared(asked, _chunks(request))
     ready = await preparing.__aenter__()
     done = False
 
@@ -71,14 +70,12 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
     """A build whose client answers for its files: see :mod:`corten.wire.building`."""
     from corten.engine.build_client import BuildClient
 
-    name = request.text("context")
-
     async def serve(duplex: Duplex) -> None:
         client = BuildClient(duplex)
 
         async def work(report: Report) -> None:
             try:
-                async with request.services.builds().followed(asked, client, name) as ready:
+                async with request.services.builds().followed(asked, client) as ready:
                     await ready.run(report)
             except DockerfileError as error:
                 report({"excerpt": error.excerpt})

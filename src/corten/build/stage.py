@@ -209,6 +209,7 @@ class StageRun:
         options = self._options
         destination = copying.absolute(one.destination, self.state.config.get("WorkingDir") or "/")
         try:
+            remote.check(one)
             parts = await self._parts(one)
             if len(parts) > 1 or len(one.sources) + len(one.documents) > 1:
                 if not destination.endswith("/"):
@@ -257,8 +258,6 @@ class StageRun:
         parts = []
         elsewhere = [source for source in one.sources if isinstance(one, Add) and remote.of(source)]
         local = [source for source in one.sources if source not in elsewhere]
-        if isinstance(one, Add) and one.checksum and (local or len(one.sources) > 1):
-            raise InvalidInput("checksum can't be specified for local or multiple sources")
         if local:
             parts += await self._local(one, local)
         if isinstance(one, Add):
@@ -332,7 +331,7 @@ class StageRun:
         return parts
 
     async def _remote(self, one: Add, url: str) -> Part:
-        files, is_tree = await self._ground.fetched(url, one.checksum, keep_git_directory=bool(one.keep_git_dir))
+        files, is_tree = await self._ground.fetched(url, one.checksum, keep_git_directory=one.keep_git_dir)
         if one.unpack and not is_tree:
             (name,) = files.tree.names("")
             inner = await self._ground.unpacked(files, name)

@@ -14,9 +14,12 @@ from .options import FLAG, INT, LIST, STRING, Command, Option, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from contextlib import ExitStack
     from typing import Any
 
+    from .build_context import Sender
     from .build_progress import Shown
+    from .build_ssh import Agents
     from .options import Values
 
 
@@ -29,14 +32,7 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     from .build_progress import Shown
 
     shown, outputs = Shown(values), [Output(text) for text in values.output]
-    query = _query(values, where)
-    if where == "-":
-        answer = _from_stdin(context, query)
-        code = shown.all(answer)
-    elif where.startswith(("http://", "https://", "git://", "git@")):
-        raise InvalidInput(f"build {where}: a context is a directory, or an archive or Dockerfile on stdin")
-    else:
-        code = _from_directory(context, values, query, where, shown)
+    code = _followed(context, values, where, shown)
     if code == 0:
         _finish(values, shown)
         for output in outputs:
@@ -46,8 +42,8 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    if values.ssh or values.build_context or values.cache_to or values.cache_from:
-        raise InvalidInput("build: --ssh, --build-context, --cache-from and --cache-to are not there yet")
+    if values.cache_to or values.cache_from:
+        raise InvalidInput("build: --cache-from and --cache-to are not there yet")
     from .notation import size, ulimit
 
     return {
@@ -86,7 +82,9 @@ def _dockerfile(values: Values, where: str) -> str:
     """The Dockerfile's path in the context; '' where it goes apart."""
     if not values.file or values.file == "-":
         return ""
-    if where == "-":
+    from .build_contexts import is_remote
+
+    if where == "-" or is_remote(where):
         return str(values.file)
     below = os.path.relpath(os.path.realpath(values.file), os.path.realpath(where))
     return "" if below.startswith("../") else below
@@ -104,45 +102,6 @@ def _pairs(texts: list[str], environment: Any) -> dict[str, str]:
     return found
 
 
-# --- from stdin
-
-
-def _from_stdin(context: Context, query: dict[str, Any]) -> Any:
-    """A Dockerfile or an archive: an archive's first bytes tell."""
-    head = b""
-    while len(head) < 512 and (data := os.read(0, 65536)):
-        head += data
-    if not _is_archive(head):
-        while data := os.read(0, 65536):
-            head += data
-        head = _archive_of(head)
-
-    def pieces() -> Any:
-        yield head
-        while data := os.read(0, 262144):
-            yield data
-
-    headers = {"Content-Type": "application/x-tar", **_registries(context)}
-    return context.client.open("POST", "/build", query, body=pieces(), headers=headers).documents()
-
-
-def _is_archive(head: bytes) -> bool:
-    packed = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
-    return head[257:262] == b"ustar" or head.startswith(packed)
-
-
-def _archive_of(dockerfile: bytes) -> bytes:
-    import io
-    import tarfile
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(dockerfile)
-        archive.addfile(entry, io.BytesIO(dockerfile))
-    return buffer.getvalue()
-
-
 def _registries(context: Context) -> dict[str, str]:
     """X-Registry-Config: what the configuration has of registries, for images that have to be pulled."""
     from . import auth, config
@@ -155,26 +114,65 @@ def _registries(context: Context) -> dict[str, str]:
     return {"X-Registry-Config": auth.encode(found)} if found else {}  # type: ignore[arg-type]
 
 
-# --- from a directory
+# --- the connection
 
 
-def _from_directory(context: Context, values: Values, query: dict[str, Any], where: str, shown: Shown) -> int:
-    from .build_context import Sender, listed
+def _followed(context: Context, values: Values, where: str, shown: Shown) -> int:
+    """Build, and answer for what the engine comes to need; the exit code."""
+    from contextlib import ExitStack
 
-    if not os.path.isdir(where):
-        raise InvalidInput(f"unable to prepare context: path {where!r} not found")
-    root = os.path.realpath(where)
-    rows = listed(root)
+    from .build_context import Sender
+    from .build_contexts import announce
+
+    query = _query(values, where)
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
-    with context.client.hijack("/build", {**query, "context": root}, headers=headers) as tunnel:
-        sender = Sender(tunnel, root, rows)
-        for name, value in secrets:
-            sender.secret(name, value)
-        if values.file and not query["dockerfile"]:
-            sender.dockerfile(_read(values.file))
-        sender.announce()
-        return shown.all(sender.documents())
+    with ExitStack() as stack:
+        sockets = _agents(values.ssh, stack)
+        with context.client.hijack("/build", query, headers=headers) as tunnel:
+            sender = Sender(tunnel, _asking(sockets, stack))
+            _own(sender, where)
+            for text in values.build_context:
+                announce(sender, text)
+            for name, value in secrets:
+                sender.secret(name, value)
+            for name in sockets:
+                sender.agent(name)
+            if values.file and not query["dockerfile"]:
+                sender.dockerfile(_read(values.file))
+            sender.announce()
+            return shown.all(sender.documents())
+
+
+def _own(sender: Sender, where: str) -> None:
+    """The build's own context."""
+    from .build_contexts import directory, is_remote, standard_input
+
+    if where == "-":
+        sender.archive(standard_input())
+    elif is_remote(where):
+        sender.context("", "remote", where)
+    else:
+        directory(sender, "", where)
+
+
+def _agents(texts: list[str], stack: ExitStack) -> dict[str, str]:
+    """The sockets of ``--ssh``, by id."""
+    if not texts:
+        return {}
+    from .build_ssh import agent
+
+    return dict(agent(text, stack) for text in texts)
+
+
+def _asking(sockets: dict[str, str], stack: ExitStack) -> Agents | None:
+    if not sockets:
+        return None
+    from .build_ssh import Agents
+
+    agents = Agents(sockets)
+    stack.callback(agents.close)
+    return agents
 
 
 def _read(path: str) -> bytes:
@@ -220,7 +218,7 @@ def _finish(values: Values, shown: Shown) -> None:
 BUILD = Command(
     build,
     "Build an image from a Dockerfile",
-    "[OPTIONS] PATH | -",
+    "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
         Option("--build-arg", LIST, "Set build-time variables"),

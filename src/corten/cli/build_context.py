@@ -12,10 +12,12 @@ from corten.wire import building
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from corten.client.connection import Tunnel
+
+    from .build_ssh import Agents
 
     Row = tuple[str, str, int, int, int, int, int, str]
 
@@ -56,10 +58,32 @@ def _carried(text: str) -> str:
 
 
 class Sender:
-    """The client's side of the connection."""
+    """The client's side of the connection. ``agents`` are those that the engine may ask; ``pieces`` takes those of an
+    archive of the cache."""
 
-    def __init__(self, tunnel: Tunnel, root: str, rows: list[Row]) -> None:
-        self._tunnel, self._root, self._rows = tunnel, root, rows
+    def __init__(
+        self, tunnel: Tunnel, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
+    ) -> None:
+        self._tunnel, self._agents, self._pieces = tunnel, agents, pieces
+        self._rows: list[tuple[str, Row]] = []
+        self._archive: Iterable[bytes] = ()
+
+    def context(self, name: str, kind: str, place: str, rows: Iterable[Row] = (), root: str = "") -> None:
+        """A context: see :mod:`corten.wire.building`."""
+        found = list(rows)
+        self._rows += [(root, row) for row in found]
+        self._send(building.frame(building.CONTEXT, json.dumps([name, kind, _carried(place)]).encode()))
+        for one in building.frames(building.LIST, json.dumps(found, separators=(",", ":")).encode()):
+            self._send(one)
+
+    def archive(self, content: Iterable[bytes]) -> None:
+        """The build's own context, as an archive."""
+        self._archive = content
+        self.context("", "archive", "-", [("-", "file", 0, 0, 0, 0, 0, "")])
+
+    def agent(self, id: str) -> None:
+        """An agent that may be asked."""
+        self._send(building.frame(building.AGENT, id.encode()))
 
     def secret(self, name: str, value: bytes) -> None:
         """One secret."""
@@ -71,9 +95,7 @@ class Sender:
             self._send(one)
 
     def announce(self) -> None:
-        """The list, and that all is said."""
-        for one in building.frames(building.LIST, json.dumps(self._rows, separators=(",", ":")).encode()):
-            self._send(one)
+        """All is said."""
         self._send(building.frame(building.GO))
 
     def documents(self) -> Iterator[Any]:
@@ -95,13 +117,36 @@ class Sender:
                     wanted.clear()
                 elif kind == building.DONE:
                     return
+                else:
+                    self._other(kind, payload)
             data = self._tunnel.socket.recv(_PIECE)
             if not data:
                 raise Unavailable("build: the engine hung up")
 
+    def _other(self, kind: bytes, payload: bytes) -> None:
+        channel, rest = payload[: building.CHANNEL], payload[building.CHANNEL :]
+        if kind == building.OPEN and self._agents:
+            self._agents.open(channel, rest.decode(errors="replace"))
+        elif kind == building.DATA and self._agents:
+            for answer in self._agents.answer(channel, rest):
+                self._send(building.frame(building.DATA, channel + answer))
+        elif kind == building.PIECE and self._pieces:
+            self._pieces(payload)
+
     def _content(self, numbers: list[int]) -> None:
         for number in numbers:
-            self._file(os.path.join(self._root, os.fsdecode(self._rows[number][0].encode("latin-1"))))
+            root, row = self._rows[number]
+            if root:
+                self._file(os.path.join(root, os.fsdecode(row[0].encode("latin-1"))))
+            else:
+                self._whole()
+
+    def _whole(self) -> None:
+        """The archive."""
+        for piece in self._archive:
+            for one in building.frames(building.CONTENT, piece):
+                self._send(one)
+        self._send(building.frame(building.DONE))
 
     def _file(self, path: str) -> None:
         """A file's content; what cannot be read is told in its place."""

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +25,7 @@ from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
 from corten.build.indexing import uncarried
+from corten.engine.build_agents import AgentChannels
 from corten.engine.build_files import FileSpool
 from corten.errors import CortenError, DataCorrupt, InvalidInput
 from corten.wire import building
@@ -61,13 +63,26 @@ class Listed(msgspec.Struct, array_like=True, frozen=True):
     link: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Announced:
+    """A context: see :mod:`corten.wire.building`. Its first file has the number ``start``."""
+
+    name: str
+    kind: str
+    place: str
+    listed: list[Listed]
+    start: int
+
+
 class BuildClient:
     """See the module; :meth:`receive` runs beside the build, and ends when the client has gone."""
 
     def __init__(self, duplex: Duplex) -> None:
         self._duplex = duplex
-        self._list = bytearray()
+        self._lists: list[tuple[bytes, bytearray]] = []
+        self._contexts: list[Announced] | None = None
         self.secrets: dict[str, bytes] = {}
+        self.agents = AgentChannels(duplex.write)
         self.dockerfile: bytes | None = None
         self.announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._content: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(64)
@@ -80,14 +95,20 @@ class BuildClient:
             for kind, payload in reader.receive(data):
                 if kind in (building.CONTENT, building.DONE):
                     await self._content.put((kind, payload))
+                elif kind == building.DATA:
+                    self.agents.receive(payload)
                 else:
                     self._announcement(kind, payload)
 
     def _announcement(self, kind: bytes, payload: bytes) -> None:
-        if kind == building.LIST:
-            self._list += payload
-            if len(self._list) > _MOST_LISTED:
+        if kind == building.CONTEXT:
+            self._lists.append((payload, bytearray()))
+        elif kind == building.LIST and self._lists:
+            self._lists[-1][1].extend(payload)
+            if sum(len(rows) for _, rows in self._lists) > _MOST_LISTED:
                 raise InvalidInput("read the context: its list of files is too long")
+        elif kind == building.AGENT:
+            self.agents.ids.add(payload.decode(errors="replace"))
         elif kind == building.SECRET:
             name, _, value = payload.partition(b"\0")
             if len(value) > _LARGEST_SECRET:
@@ -107,12 +128,22 @@ class BuildClient:
         """There is no more to say."""
         await self._duplex.write(building.frame(building.DONE))
 
-    def listed(self) -> list[Listed]:
-        """The files of the context. Raises InvalidInput."""
-        try:
-            return msgspec.json.decode(bytes(self._list) or b"[]", type=list[Listed])
-        except msgspec.DecodeError as error:
-            raise InvalidInput(f"read the context: its list of files: {error}") from None
+    def contexts(self) -> list[Announced]:
+        """What the client has announced: the build's own context, and those that have a name. Raises InvalidInput."""
+        if self._contexts is None:
+            found: list[Announced] = []
+            start = 0
+            for head, rows in self._lists:
+                try:
+                    name, kind, place = msgspec.json.decode(head, type=tuple[str, str, str])
+                    listed = msgspec.json.decode(bytes(rows) or b"[]", type=list[Listed])
+                except msgspec.DecodeError as error:
+                    raise InvalidInput(f"read the context: its list of files: {error}") from None
+                found.append(Announced(name, kind, place, listed, start))
+                start += len(listed)
+            self._contexts = found
+            self._lists.clear()
+        return self._contexts
 
     async def contents(self, numbers: list[int], spool: FileSpool) -> list[tuple[int, int, str]]:
         """(offset, size, digest) of files of the list, once their content is in the spool."""
@@ -123,25 +154,38 @@ class BuildClient:
             await self._duplex.write(building.frame(building.GO))
             return [await self._one(spool) for _ in numbers]
 
+    async def stream(self, number: int) -> AsyncIterator[bytes]:
+        """The content of one of the list, as it comes."""
+        async with self._asking:
+            await self._duplex.write(building.frame(building.WANTED, json.dumps([number]).encode()))
+            await self._duplex.write(building.frame(building.GO))
+            while payload := await self._payload():
+                yield payload
+
+    async def _payload(self) -> bytes:
+        """The next of a file's content; empty at its end."""
+        kind, payload = await self._content.get()
+        while kind == building.CONTENT and not payload:
+            kind, payload = await self._content.get()
+        if kind == building.DONE and payload:
+            raise CortenError(f"read the context: {payload.decode(errors='replace')}")
+        return payload
+
     async def _one(self, spool: FileSpool) -> tuple[int, int, str]:
         start, hashed = spool.end, hashlib.sha256()
-        while True:
-            kind, payload = await self._content.get()
-            if kind == building.DONE:
-                if payload:
-                    raise CortenError(f"read the context: {payload.decode(errors='replace')}")
-                return start, spool.end - start, hashed.hexdigest()
+        while payload := await self._payload():
             hashed.update(payload)
             os.pwrite(spool.descriptor, payload, spool.end)
             spool.end += len(payload)
+        return start, spool.end - start, hashed.hexdigest()
 
 
 class RemoteSpool(FileSpool):
-    """Content that is the client's, and comes when it is needed. The entries' offsets are numbers of its list."""
+    """Content that is the client's, and comes when it is needed. The entries' offsets are numbers of its lists."""
 
-    def __init__(self, staging: Path, client: BuildClient, listed: list[Listed], known: dict[int, str]) -> None:
+    def __init__(self, staging: Path, client: BuildClient, context: Announced, known: dict[int, str]) -> None:
         super().__init__(staging)
-        self._client, self._listed = client, listed
+        self._client, self._context = client, context
         self.known = known
         """By number, the digest."""
         self._here: dict[int, int] = {}
@@ -153,7 +197,7 @@ class RemoteSpool(FileSpool):
             return
         found = await self._client.contents(wanted, self)
         for number, (offset, size, digest) in zip(wanted, found, strict=True):
-            listed = self._listed[number]
+            listed = self._context.listed[number - self._context.start]
             if size != listed.size or self.known.get(number, digest) != digest:
                 raise DataCorrupt(f"read the context: {uncarried(listed.path)} was changed while it was being built")
             self.known[number], self._here[number] = digest, offset
@@ -196,13 +240,12 @@ class ContextMemory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def files(self, staging: Path, client: BuildClient, name: str) -> Files:
-        """The context that a client lists; ``name`` is its directory's."""
-        listed = client.listed()
-        remembered = self._read(name)
+    def files(self, staging: Path, client: BuildClient, context: Announced) -> Files:
+        """A context that a client lists."""
+        remembered = self._read(context.place)
         known: dict[int, str] = {}
         entries: dict[str, Entry] = {}
-        for number, one in enumerate(listed):
+        for number, one in enumerate(context.listed, context.start):
             digest = ""
             if one.kind == "file" and (found := remembered.get(one.path)) is not None:
                 if found[:4] == (one.size, one.mtime, one.ctime, one.inode):
@@ -210,17 +253,17 @@ class ContextMemory:
             entries[_inside(one.path)] = Entry(
                 one.kind, one.mode & 0o7777, 0, 0, one.mtime, one.size, number, digest, uncarried(one.link)
             )
-        return Files(Tree(entries), RemoteSpool(staging, client, listed, known))
+        return Files(Tree(entries), RemoteSpool(staging, client, context, known))
 
-    def note(self, name: str, client: BuildClient, spool: RemoteSpool, before: int) -> None:
+    def note(self, context: Announced, spool: RemoteSpool, before: int) -> None:
         """Remember what this build has found out; ``before`` is when its list came, in nanoseconds since 1970."""
         rows = {
             one.path: (one.size, one.mtime, one.ctime, one.inode, spool.known[number])
-            for number, one in enumerate(client.listed())
+            for number, one in enumerate(context.listed, context.start)
             if number in spool.known and max(one.mtime, one.ctime) < before - _SETTLED
         }
-        if rows and rows != self._read(name):
-            self._write(self._path(name), rows)
+        if rows and rows != self._read(context.place):
+            self._write(self._path(context.place), rows)
 
     def steps(self, recipe: str) -> dict[str, dict[str, str]]:
         """By step, what its key was made of when this recipe was built the last time."""

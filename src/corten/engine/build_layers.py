@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -140,6 +140,22 @@ class BuildLayers:
             await self.unpacked(layers)
         hold.present.update(chain)
         return True
+
+    async def bring(
+        self, hold: Hold, layers: Sequence[Layer], content: Callable[[Layer], AsyncIterator[bytes]]
+    ) -> None:
+        """Have layers here whose blobs a stranger gives, held from now on. Raises DataCorrupt, CortenError."""
+        await self.hold(hold, layers)
+        for layer in layers:
+            digest = Digest(layer.digest)
+            if self._store.blobs.has(digest):
+                continue
+            with self._store.blobs.writer(digest, layer.size) as writer:
+                async for chunk in content(layer):
+                    writer.write(chunk)
+                await asyncio.to_thread(writer.commit)
+        if not await self.present(hold, layers):
+            raise NotFound("build: a layer that was brought is gone")
 
     async def unpacked(self, layers: Sequence[Layer]) -> None:
         """Unpack those that are not. Raises DataCorrupt, CortenError."""

@@ -9,19 +9,18 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from corten.build import checks, ignore, rules
+from corten.build import checks, rules
 from corten.build.arguments import Given, unconsumed
 from corten.build.failure import Source
-from corten.build.files import Tree
 from corten.build.ground import Files
 from corten.build.instructions import Dockerfile, Finding
 from corten.build.parser import parse
 from corten.build.solver import Solver, Wish, steps_above
 from corten.build.state import State
-from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
-from corten.engine.build_files import BuildFiles, FileSpool
+from corten.engine.build_client import BuildClient, ContextMemory
+from corten.engine.build_files import BuildFiles, FileSpool, considered
 from corten.engine.build_ground import BuildGround, Means
 from corten.engine.build_layers import Hold
 from corten.engine.build_mounts import Usage
@@ -37,6 +36,9 @@ from corten.spec.descriptor import Descriptor
 from corten.spec.digest import Digest
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from corten.engine.build_contexts import Contexts
 
 _LARGEST_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
@@ -73,7 +75,8 @@ class Build:
         self._given = _given(request, ground.platform)
         wish = Wish(
             given=self._given, labels=request.labels, no_cache=request.no_cache,
-            no_cache_filter=request.no_cache_filter, network=request.network, extra=_extra(request.host),
+            no_cache_filter=request.no_cache_filter, contexts=ground.context_names,
+            network=request.network, extra=_extra(request.host),
         )  # fmt: skip
         self._outputs = Outputs()
         self._solver = Solver(dockerfile, wish, ground, self._outputs.of)
@@ -134,52 +137,44 @@ class Builds:
 
     def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
         """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
-        return self._prepared(request, lambda files: files.index(context), {}, None, {})
+        return self._prepared(request, lambda files: files.index(context))
+
+    def remote(self, request: BuildRequest, url: str) -> AbstractAsyncContextManager[Build]:
+        """The same with a context that is elsewhere. Raises Unavailable, too."""
+        from corten.engine.build_remote import context
+
+        return self._prepared(request, lambda files: context(files, url, request.dockerfile))
 
     @contextlib.asynccontextmanager
-    async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build]:
-        """The same with a context that a client has listed, called ``name``; what is found out of it is remembered."""
-        began, spools = moment(), []
+    async def followed(self, request: BuildRequest, client: BuildClient) -> AsyncIterator[Build]:
+        """The same with the contexts that a client announces; what is found out of its files is remembered."""
+        from corten.engine.build_contexts import Contexts
 
-        async def context(files: BuildFiles) -> Files:
-            await client.announced
-            own = self.memory.files(self.staging, client, name)
-            assert isinstance(own.spool, RemoteSpool)
-            spools.append(own.spool)
-            files.keep(own.spool)
-            return own
-
-        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
-        steps = self.memory.steps(recipe)
-        before = {step: dict(parts) for step, parts in steps.items()}
-        async with self._prepared(request, context, client.secrets, client, steps) as build:
-            try:
+        await client.announced
+        contexts = Contexts(client, self.memory, self.staging, request)
+        try:
+            async with self._prepared(request, contexts.own, contexts) as build:
                 yield build
-            finally:
-                self.memory.note(name, client, spools[0], began)
-                if steps != before:
-                    self.memory.keep_steps(recipe, steps)
+        finally:
+            contexts.remember()
 
     @contextlib.asynccontextmanager
     async def _prepared(
-        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None, steps: dict[str, dict[str, str]],
-    ) -> AsyncIterator[Build]:  # fmt: skip
+        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], contexts: Contexts | None = None
+    ) -> AsyncIterator[Build]:
         async with self.means.workshop.open():
             with _naming(), self._files() as files, self.means.layers.holding() as hold:
-                yield await self._understood(request, context, secrets, client, files, hold, steps)
+                yield await self._understood(request, await context(files), contexts, files, hold)
 
     async def _understood(
-        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None, files: BuildFiles, hold: Hold, steps: dict[str, dict[str, str]],
-    ) -> Build:  # fmt: skip
-        own = await context(files)
-        dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
+        self, request: BuildRequest, own: Files, contexts: Contexts | None, files: BuildFiles, hold: Hold
+    ) -> Build:
+        dockerfile, own = await _read(own, request.dockerfile, contexts.client.dockerfile if contexts else None)
         platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
         epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
         ground = BuildGround(
             self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-            epoch, steps=steps, secrets=secrets,
+            epoch, contexts,
         )  # fmt: skip
         return Build(request, dockerfile, ground, self.means)
 
@@ -238,7 +233,7 @@ def _naming() -> Iterator[None]:
 async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files]:
     """The Dockerfile, and the context without what is to be ignored. Raises InvalidInput, DockerfileError."""
     if given is not None:
-        return parse(given, name or _DEFAULT), Files(await _considered(files, name or _DEFAULT), files.spool)
+        return parse(given, name or _DEFAULT), await considered(files, name or _DEFAULT)
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
@@ -246,29 +241,12 @@ async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfil
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
     dockerfile = parse(await _content(files, real), name or _DEFAULT)
-    return dockerfile, Files(await _considered(files, real), files.spool)
+    return dockerfile, await considered(files, real)
 
 
 async def _content(files: Files, path: str) -> bytes:
     assert isinstance(files.spool, FileSpool)
     return await files.spool.content(files.tree.get(path), _LARGEST_DOCKERFILE)
-
-
-async def _considered(files: Files, dockerfile: str) -> Tree:
-    """The tree without what its ignore file names. A client that has looked at that sends nothing of it anyway."""
-    tree = files.tree
-    name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
-    if name is None:
-        return tree
-    rules = ignore.parse(await _content(files, name))
-    kept = {}
-    results: dict[str, tuple[bool, ...]] = {"": ()}
-    for path, entry in tree.walk(""):
-        above, _, _ = path.rpartition("/")
-        ignored, results[path] = rules.below(path, results[above])
-        if not ignored:
-            kept[path] = entry
-    return Tree(kept)
 
 
 def _given(request: BuildRequest, platform: Platform) -> Given:
