@@ -130,10 +130,17 @@ def _asked(request: Request) -> BuildRequest:
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
+        cache_to=_mode(request.text("cacheto")),
         why=request.flag("why"),
         host=_host(request),
         auths=_auths(request),
     )
+
+
+def _mode(text: str) -> str:
+    if text not in ("", "min", "max"):
+        raise InvalidInput(f"cacheto: {text}: it is min or max")
+    return text
 
 
 def _json(request: Request, name: str, kind: type[T]) -> T:

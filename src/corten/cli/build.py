@@ -42,8 +42,6 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    if values.cache_to or values.cache_from:
-        raise InvalidInput("build: --cache-from and --cache-to are not there yet")
     from .notation import size, ulimit
 
     return {
@@ -121,19 +119,24 @@ def _followed(context: Context, values: Values, where: str, shown: Shown) -> int
     """Build, and answer for what the engine comes to need; the exit code."""
     from contextlib import ExitStack
 
+    from .build_caches import CacheTo
+    from .build_caches import announce as announce_cache
     from .build_context import Sender
     from .build_contexts import announce
 
-    query = _query(values, where)
+    caches = CacheTo(values.cache_to)
+    query = {**_query(values, where), "cacheto": caches.mode}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
     with ExitStack() as stack:
         sockets = _agents(values.ssh, stack)
         with context.client.hijack("/build", query, headers=headers) as tunnel:
-            sender = Sender(tunnel, _asking(sockets, stack))
+            sender = Sender(tunnel, _asking(sockets, stack), caches.take)
             _own(sender, where)
             for text in values.build_context:
                 announce(sender, text)
+            for text in values.cache_from:
+                announce_cache(sender, text)
             for name, value in secrets:
                 sender.secret(name, value)
             for name in sockets:
@@ -141,7 +144,9 @@ def _followed(context: Context, values: Values, where: str, shown: Shown) -> int
             if values.file and not query["dockerfile"]:
                 sender.dockerfile(_read(values.file))
             sender.announce()
-            return shown.all(sender.documents())
+            code = shown.all(sender.documents())
+    caches.finish(built=code == 0)
+    return code
 
 
 def _own(sender: Sender, where: str) -> None:

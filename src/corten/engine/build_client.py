@@ -124,6 +124,11 @@ class BuildClient:
         for one in building.frames(building.SAID, msgspec.json.encode(document) + b"\n"):
             await self._duplex.write(one)
 
+    async def send_piece(self, data: bytes) -> None:
+        """Some of an archive of the cache."""
+        for one in building.frames(building.PIECE, data):
+            await self._duplex.write(one)
+
     async def end(self) -> None:
         """There is no more to say."""
         await self._duplex.write(building.frame(building.DONE))

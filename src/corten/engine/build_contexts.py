@@ -18,6 +18,7 @@ from corten.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from corten.engine.build_ground import BuildGround
+    from corten.engine.build_layouts import Layout
     from corten.engine.builds import BuildRequest
 
 _DIRECTORIES = ("directory", "archive", "remote")
@@ -84,9 +85,12 @@ class Contexts:
                 self._images[name] = await layout.state(ground)
             return self._images[name]
 
-    def listed(self, kind: str, files: BuildFiles) -> list[Files]:
-        """The files of all contexts of a kind."""
-        return [self._listed(one, files) for one in self._announced.values() if one.kind == kind]
+    def caches(self, files: BuildFiles) -> list[Layout]:
+        """The caches that a client has given."""
+        from corten.engine.build_layouts import Layout
+
+        found = [one for one in self._announced.values() if one.kind == "cache"]
+        return [Layout(self._listed(one, files), one.place) for one in found]
 
     async def _opened(self, context: Announced, files: BuildFiles) -> Files:
         if context.kind == "directory":
@@ -112,7 +116,7 @@ class Contexts:
 def _by_name(contexts: list[Announced]) -> dict[str, Announced]:
     found: dict[str, Announced] = {}
     for one in contexts:
-        if one.kind not in _KINDS or (not one.name and one.kind not in _DIRECTORIES):
+        if one.kind not in _KINDS or (not one.name and one.kind not in (*_DIRECTORIES, "cache")):
             raise InvalidInput(f"build: a context cannot be {one.kind[:100]!r}")
-        found[one.name] = one
+        found[f"\0{len(found)}" if one.kind == "cache" else one.name] = one
     return found

@@ -16,7 +16,7 @@ from corten.build.instructions import HereDocument
 from corten.build.reasons import differences
 from corten.build.state import Layer, State, of_image
 from corten.engine.archives import Archives
-from corten.engine.build_cache import BuildCache
+from corten.engine.build_cache import BuildCache, CacheEntry
 from corten.engine.build_client import BuildClient
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
@@ -33,6 +33,7 @@ from corten.spec.platform import Platform
 
 if TYPE_CHECKING:
     from corten.engine.build_contexts import Contexts
+    from corten.engine.build_exchange import Imported
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -65,6 +66,10 @@ class BuildGround:
     epoch_seconds: int | None = None
     contexts: Contexts | None = None
     """What a client has besides: further contexts, secrets, agents, what it remembers of the last time."""
+    imported: Imported | None = None
+    """Caches that the client has given."""
+    used: dict[str, CacheEntry] = dataclasses.field(default_factory=dict)
+    """By key, what this build had of the cache, or put there."""
     _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
 
     @property
@@ -191,12 +196,20 @@ class BuildGround:
         """What the cache has under a key."""
         entry = self.means.cache.find(key)
         if entry is None:
-            return None
+            return await self._imported(key, below)
         layer = entry.record.layer
         if layer is not None and not await self.means.layers.present(self.hold, [*below, layer]):
             return None
         self.means.cache.used(entry)
+        self.used[key] = entry
         return entry.record
+
+    async def _imported(self, key: str, below: Sequence[Layer]) -> Record | None:
+        """What a cache of the client's has. It is remembered as what was made here."""
+        record = await self.imported.find(key, below, self.hold) if self.imported else None
+        if record is not None:
+            await self.keep(key, record, below)
+        return record
 
     def reasons(self, step: str, parts: Mapping[str, str]) -> Sequence[str]:
         """What of a step's key is another than the last time."""
@@ -208,6 +221,8 @@ class BuildGround:
     async def keep(self, key: str, record: Record, below: Sequence[Layer]) -> None:
         """Remember what was made, and on top of what."""
         self.means.cache.keep(key, record, below, record.layer.size if record.layer else 0)
+        if (entry := self.means.cache.find(key)) is not None:
+            self.used[key] = entry
 
     def moment(self) -> str:
         """SOURCE_DATE_EPOCH's time, or this moment."""

@@ -142,10 +142,12 @@ class BuildLayers:
         return True
 
     async def bring(
-        self, hold: Hold, layers: Sequence[Layer], content: Callable[[Layer], AsyncIterator[bytes]]
-    ) -> None:
-        """Have layers here whose blobs a stranger gives, held from now on. Raises DataCorrupt, CortenError."""
-        await self.hold(hold, layers)
+        self, hold: Hold, below: Sequence[Layer], layers: Sequence[Layer],
+        content: Callable[[Layer], AsyncIterator[bytes]],
+    ) -> None:  # fmt: skip
+        """Have layers here, on top of others, whose blobs a stranger gives; they are held from now on. Raises
+        DataCorrupt, CortenError."""
+        await self.hold(hold, [*below, *layers])
         for layer in layers:
             digest = Digest(layer.digest)
             if self._store.blobs.has(digest):
@@ -154,8 +156,12 @@ class BuildLayers:
                 async for chunk in content(layer):
                     writer.write(chunk)
                 await asyncio.to_thread(writer.commit)
-        if not await self.present(hold, layers):
+        if not await self.present(hold, [*below, *layers]):
             raise NotFound("build: a layer that was brought is gone")
+
+    def blob(self, digest: str) -> Iterator[bytes]:
+        """The blob of a layer that is held. Raises NotFound, DataCorrupt."""
+        return self._store.blobs.chunks(Digest(digest))
 
     async def unpacked(self, layers: Sequence[Layer]) -> None:
         """Unpack those that are not. Raises DataCorrupt, CortenError."""

@@ -45,19 +45,19 @@ class Layout:
         config = await self.small(manifest.config, MAX_CONFIG)
         document = image_spec.decode(config)
         if len(document.diff_ids) != len(manifest.layers):
-            raise DataCorrupt(f"{self._told()}: {len(manifest.layers)} layers, {len(document.diff_ids)} diff IDs")
+            raise DataCorrupt(f"{self.told()}: {len(manifest.layers)} layers, {len(document.diff_ids)} diff IDs")
         layers = tuple(
             Layer(blob.digest, blob.size, blob.media_type, diff_id, document.created)
             for blob, diff_id in zip(manifest.layers, document.diff_ids, strict=True)
         )
-        await ground.means.layers.bring(ground.hold, layers, self.content)
+        await ground.means.layers.bring(ground.hold, (), layers, self.content)
         return of_image(config, layers, document.platform, "")
 
     async def index(self) -> Index:
         """The layout's index."""
         value = descriptors.decode(await self._read("index.json", MAX_MANIFEST), OCI_INDEX)
         if not isinstance(value, Index):
-            raise DataCorrupt(f"{self._told()}: index.json is not an index")
+            raise DataCorrupt(f"{self.told()}: index.json is not an index")
         return value
 
     async def _manifest(self, platform: Platform) -> Manifest:
@@ -65,22 +65,26 @@ class Layout:
         if isinstance(value, Index):
             chosen = platforms.choose([one.platform for one in value.manifests], platform)
             if chosen is None:
-                raise NotFound(f"{self._told()}: nothing in it is for {platform}")
+                raise NotFound(f"{self.told()}: nothing in it is for {platform}")
             one = value.manifests[chosen]
             value = descriptors.decode(await self.small(one, MAX_MANIFEST), one.media_type)
         if isinstance(value, Index):
-            raise DataCorrupt(f"{self._told()}: an index inside an index")
+            raise DataCorrupt(f"{self.told()}: an index inside an index")
         return value
 
     async def _top(self) -> Manifest | Index:
-        """What the place names."""
+        one = await self.entry()
+        return descriptors.decode(await self.small(one, MAX_MANIFEST), one.media_type)
+
+    async def entry(self) -> Descriptor:
+        """What the place names. Raises NotFound."""
         entries = (await self.index()).manifests
         found = [one for one in entries if self._is_meant(one)]
         if not found and not self._digest and not self._tag and len(entries) == 1:
             found = list(entries)
         if not found:
-            raise NotFound(f"{self._told()}: no image of that name is in it")
-        return descriptors.decode(await self.small(found[0], MAX_MANIFEST), found[0].media_type)
+            raise NotFound(f"{self.told()}: no image of that name is in it")
+        return found[0]
 
     def _is_meant(self, one: Descriptor) -> bool:
         if self._digest:
@@ -96,7 +100,7 @@ class Layout:
         hashed = digests.hasher(blob.digest)
         hashed.update(content)
         if not digests.matches(blob.digest, hashed):
-            raise DataCorrupt(f"{self._told()}: blob {blob.digest}: digest mismatch")
+            raise DataCorrupt(f"{self.told()}: blob {blob.digest}: digest mismatch")
         return content
 
     async def content(self, layer: Layer) -> AsyncIterator[bytes]:
@@ -110,7 +114,7 @@ class Layout:
     async def _read(self, path: str, bound: int) -> bytes:
         entry, spool = await self._located(path)
         if entry.size > bound:
-            raise InvalidInput(f"{self._told()}: {path} has {entry.size} bytes, the limit is {bound}")
+            raise InvalidInput(f"{self.told()}: {path} has {entry.size} bytes, the limit is {bound}")
         return os.pread(spool.descriptor, entry.size, entry.offset)
 
     async def _located(self, path: str) -> tuple[Entry, FileSpool]:
@@ -118,8 +122,9 @@ class Layout:
         assert isinstance(spool, FileSpool)
         real = tree.resolve(path)
         if real is None or tree.get(real).kind != "file":
-            raise NotFound(f"{self._told()}: {path} is not in it")
+            raise NotFound(f"{self.told()}: {path} is not in it")
         return await spool.located(tree.get(real)), spool
 
-    def _told(self) -> str:
+    def told(self) -> str:
+        """How an error begins."""
         return f"read the layout {self._place}"

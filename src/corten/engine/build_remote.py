@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import email.utils
 import hashlib
+import logging
 import os
 import threading
 import urllib.parse
@@ -81,9 +82,11 @@ async def _downloaded(files: BuildFiles, url: str, checksum: str) -> tuple[Entry
 def _download(url: str, spool: FileSpool, wanted: digests.Digest | None, cancelled: threading.Event) -> Entry:
     import urllib3
 
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its lines have whole URLs in them
     timeout = urllib3.Timeout(connect=_PATIENCE, read=_PATIENCE)
     try:
-        with urllib3.PoolManager(timeout=timeout, retries=urllib3.Retry(3, redirect=10)) as pool:
+        retries = urllib3.Retry(connect=0, read=0, status=0, other=0, redirect=10)
+        with urllib3.PoolManager(timeout=timeout, retries=retries) as pool:
             response = pool.request("GET", url, preload_content=False, headers=_authorization(url))
             try:
                 return _received(url, response, spool, wanted, cancelled)

@@ -61,6 +61,8 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
+    cache_to: str = ""
+    """``min`` or ``max``: what of the cache the client is sent when it has been built; '' for nothing."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
@@ -97,6 +99,9 @@ class Build:
         for one in found:
             outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         id = await self._image(state)
+        await self._exported(state)
+        for notice in self._ground.imported.notices if self._ground.imported else ():
+            outputs.line(f"[Warning] {notice}")
         if request.quiet:
             report({"stream": f"{id}\n"})
             return id
@@ -112,6 +117,16 @@ class Build:
         found = checks.of_file(self._dockerfile, self._given, asked)
         rules.refuse(asked, found, Source(self._dockerfile.source, self._dockerfile.text))
         return found
+
+    async def _exported(self, state: State) -> None:
+        """Send the client what it wants of the cache."""
+        if not self._request.cache_to or self._ground.client is None:
+            return
+        from corten.engine.build_exchange import archive, exported
+
+        entries = exported(self._ground.used.values(), state.layers, self._request.cache_to)
+        async for piece in archive(entries, self._means.layers):
+            await self._ground.client.send_piece(piece)
 
     async def _image(self, state: State) -> str:
         """The image of a state: one that is here already, or a new one."""
@@ -176,6 +191,10 @@ class Builds:
             self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
             epoch, contexts,
         )  # fmt: skip
+        if contexts and (caches := contexts.caches(files)):
+            from corten.engine.build_exchange import Imported
+
+            ground.imported = Imported(caches, self.means.layers)
         return Build(request, dockerfile, ground, self.means)
 
     def pins(self) -> tuple[set[str], set[Digest]]:
