@@ -14,7 +14,7 @@ from corten.api.message import Duplex, Hijack, Request, Response
 from corten.api.progress import Report, Told, progress, pruned
 from corten.api.router import Router
 from corten.engine.model import HostConfig, Ulimit
-from corten.errors import DockerfileError, InvalidInput, Unsupported
+from corten.errors import CortenError, InvalidInput, Unsupported
 from corten.spec import reference as references
 from corten.wire import building
 
@@ -77,7 +77,9 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
             try:
                 async with request.services.builds().followed(asked, client) as ready:
                     await ready.run(report)
-            except DockerfileError as error:
+            except CortenError as error:
+                if last := getattr(error, "last", ""):  # of a command
+                    report({"failed": error.message, "last": last})
                 report({"excerpt": error.excerpt})
                 raise
 
@@ -126,6 +128,7 @@ def _asked(request: Request) -> BuildRequest:
         target=request.text("target"),
         platform=request.text("platform"),
         network=request.text("networkmode") or "default",
+        allowed=tuple(request.query.get("allow", ())),
         no_cache=request.flag("nocache"),
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),

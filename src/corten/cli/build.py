@@ -7,6 +7,7 @@ import sys
 
 from corten.client import jsontext
 from corten.errors import CortenError, InvalidInput
+from corten.spec import reference as references
 from corten.wire import building
 
 from .context import Context
@@ -34,7 +35,7 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     shown, outputs = Shown(values), [Output(text) for text in values.output]
     code = _followed(context, values, where, shown)
     if code == 0:
-        _finish(values, shown)
+        _finish(context, values, shown.id, [name for output in outputs for name in output.names])
         for output in outputs:
             output.write(context, shown.id, values.tag)
     return code
@@ -52,6 +53,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "target": values.target,
         "platform": values.platform,
         "networkmode": values.network,
+        "allow": _allowed(values.allow),
         "nocache": values.no_cache or None,
         "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
         "pull": values.pull or None,
@@ -68,6 +70,13 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "cpusetmems": values.cpuset_mems,
         "ulimits": [ulimit(text) for text in values.ulimit] or None,
     }
+
+
+def _allowed(texts: list[str]) -> tuple[str, ...]:
+    names = tuple(one for text in texts for one in text.split(","))
+    if unknown := [name for name in names if name != "network.host"]:
+        raise InvalidInput(f"--allow {unknown[0]}: a build can be given network.host, and nothing else")
+    return names
 
 
 def _swap(text: str) -> int:
@@ -208,16 +217,30 @@ def _secret(text: str) -> tuple[str, bytes]:
     return name, _read(source)
 
 
-def _finish(values: Values, shown: Shown) -> None:
+def _finish(context: Context, values: Values, id: str, more: list[str]) -> None:
+    """Tell whoever asked: files, and standard output."""
     if values.iidfile:
-        with open(values.iidfile, "w") as file:
-            file.write(shown.id)
+        _write(values.iidfile, id.encode())
     if values.metadata_file:
-        told = {"containerimage.config.digest": shown.id, "image.name": ",".join(values.tag)}
-        with open(values.metadata_file, "wb") as file:
-            file.write(jsontext.encode(told) + b"\n")
+        image = context.client.get(f"/images/{id}/json")
+        names = [str(references.parse(name).tagged()) for name in (*values.tag, *more)]
+        told = {
+            "containerimage.config.digest": id,
+            **({"containerimage.descriptor": found, "containerimage.digest": found["digest"]}
+               if (found := image.get("Descriptor")) else {}),
+            **({"image.name": ",".join(names)} if names else {}),
+        }  # fmt: skip
+        _write(values.metadata_file, jsontext.encode(told) + b"\n")
     if values.quiet:
-        sys.stdout.write(f"{shown.id}\n")
+        sys.stdout.write(f"{id}\n")
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise CortenError.from_os("write", path, error) from error
 
 
 BUILD = Command(
@@ -226,6 +249,7 @@ BUILD = Command(
     "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
+        Option("--allow", LIST, 'Allow what a container is not ("network.host")'),
         Option("--build-arg", LIST, "Set build-time variables"),
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),

@@ -67,7 +67,7 @@ class Contexts:
         """The files of a named context, without what its ``.dockerignore`` names. Raises NotFound, Unavailable."""
         async with self._opening:
             if name not in self._files:
-                self._files[name] = await considered(await self._opened(self._announced[name], files))
+                self._files[name], _ = await considered(await self._opened(self._announced[name], files))
             return self._files[name]
 
     async def image(self, name: str, ground: BuildGround, output: Output) -> State | None:

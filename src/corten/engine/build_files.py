@@ -18,6 +18,7 @@ from corten.build import ignore
 from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
+from corten.build.ignore import Ignore
 from corten.build.indexing import Indexer, Row, uncarried
 from corten.build.instructions import HereDocument
 from corten.engine.archives import Archives
@@ -154,13 +155,13 @@ def is_archive(head: bytes) -> bool:
     return head.startswith(_HEADS) or head[_USTAR] == b"ustar"
 
 
-async def considered(files: Files, dockerfile: str = "") -> Files:
-    """A context without what its ignore file names, the Dockerfile's own or ``.dockerignore``. A client that has looked
-    at that sends nothing of it anyway. Raises InvalidInput."""
+async def considered(files: Files, dockerfile: str = "") -> tuple[Files, Ignore | None]:
+    """A context without what its ignore file names, the Dockerfile's own or ``.dockerignore``, and that file's rules. A
+    client that has looked at that sends nothing of it anyway. Raises InvalidInput."""
     tree = files.tree
     name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
     if name is None:
-        return files
+        return files, None
     assert isinstance(files.spool, FileSpool)
     rules = ignore.parse(await files.spool.content(tree.get(name), _LARGEST_IGNORE))
     kept = {}
@@ -170,7 +171,7 @@ async def considered(files: Files, dockerfile: str = "") -> Files:
         ignored, results[path] = rules.below(path, results[above])
         if not ignored:
             kept[path] = entry
-    return Files(Tree(kept), files.spool)
+    return Files(Tree(kept), files.spool), rules
 
 
 async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:

@@ -6,16 +6,16 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from corten.build import checks, rules
 from corten.build.arguments import Given, unconsumed
-from corten.build.failure import Source
 from corten.build.ground import Files
-from corten.build.instructions import Dockerfile, Finding
+from corten.build.ignore import Ignore
+from corten.build.instructions import Dockerfile
+from corten.build.linting import Linter
 from corten.build.parser import parse
 from corten.build.solver import Solver, Wish, steps_above
 from corten.build.state import State
@@ -57,6 +57,8 @@ class BuildRequest:
     target: str = ""
     platform: str = ""
     network: str = "default"
+    allowed: tuple[str, ...] = ()
+    """Rights that commands may have beyond a container's: ``network.host``."""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
@@ -72,21 +74,25 @@ class BuildRequest:
 class Build:
     """One build, whose Dockerfile has been understood. :meth:`run` it within what :meth:`Builds.prepared` gives."""
 
-    def __init__(self, request: BuildRequest, dockerfile: Dockerfile, ground: BuildGround, means: Means) -> None:
+    def __init__(
+        self, request: BuildRequest, dockerfile: Dockerfile, ground: BuildGround, means: Means,
+        ignored: Ignore | None = None,
+    ) -> None:  # fmt: skip
         self._request, self._dockerfile, self._ground, self._means = request, dockerfile, ground, means
         self._given = _given(request, ground.platform)
         wish = Wish(
             given=self._given, labels=request.labels, no_cache=request.no_cache,
             no_cache_filter=request.no_cache_filter, contexts=ground.context_names,
-            network=request.network, extra=_extra(request.host),
+            network=request.network, extra=_extra(request.host), allowed=request.allowed,
         )  # fmt: skip
         self._outputs = Outputs()
-        self._solver = Solver(dockerfile, wish, ground, self._outputs.of)
+        asked = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", "")
+        self._linter = Linter(dockerfile, self._given, asked, ignored)
+        self._solver = Solver(dockerfile, wish, ground, self._outputs.of, self._linter)
 
     async def run(self, report: Report) -> str:
         """The ID of the image. Raises what stopped it."""
         outputs, request = self._outputs, self._request
-        found = self._checked()
         outputs.start(report, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
@@ -94,10 +100,10 @@ class Build:
             state = await self._solver.solve()
         finally:
             outputs.flush()
+            for one in self._linter.sorted:
+                outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         if names := unconsumed(self._dockerfile, self._given):
             outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
-        for one in found:
-            outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         id = await self._image(state)
         await self._exported(state)
         for notice in self._ground.imported.notices if self._ground.imported else ():
@@ -110,13 +116,6 @@ class Build:
         for name in request.names:
             outputs.line(f"Successfully tagged {name.familiar}")
         return id
-
-    def _checked(self) -> Sequence[Finding]:
-        """What the build checks find. Raises DockerfileError where that is to be an error."""
-        asked = rules.settings(self._dockerfile, self._request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", ""))
-        found = checks.of_file(self._dockerfile, self._given, asked)
-        rules.refuse(asked, found, Source(self._dockerfile.source, self._dockerfile.text))
-        return found
 
     async def _exported(self, state: State) -> None:
         """Send the client what it wants of the cache."""
@@ -184,7 +183,8 @@ class Builds:
     async def _understood(
         self, request: BuildRequest, own: Files, contexts: Contexts | None, files: BuildFiles, hold: Hold
     ) -> Build:
-        dockerfile, own = await _read(own, request.dockerfile, contexts.client.dockerfile if contexts else None)
+        given = contexts.client.dockerfile if contexts else None
+        dockerfile, own, ignored = await _read(own, request.dockerfile, given)
         platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
         epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
         ground = BuildGround(
@@ -195,7 +195,7 @@ class Builds:
             from corten.engine.build_exchange import Imported
 
             ground.imported = Imported(caches, self.means.layers)
-        return Build(request, dockerfile, ground, self.means)
+        return Build(request, dockerfile, ground, self.means, ignored)
 
     def pins(self) -> tuple[set[str], set[Digest]]:
         """The layers (short names) and blobs that builds and their cache need."""
@@ -249,10 +249,11 @@ def _naming() -> Iterator[None]:
         raise CortenError.from_os("build", error.filename or "the image", error) from error
 
 
-async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files]:
-    """The Dockerfile, and the context without what is to be ignored. Raises InvalidInput, DockerfileError."""
+async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files, Ignore | None]:
+    """The Dockerfile, the context without what is to be ignored, and what that is. Raises InvalidInput,
+    DockerfileError."""
     if given is not None:
-        return parse(given, name or _DEFAULT), await considered(files, name or _DEFAULT)
+        return parse(given, name or _DEFAULT), *await considered(files, name or _DEFAULT)
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
@@ -260,7 +261,7 @@ async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfil
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
     dockerfile = parse(await _content(files, real), name or _DEFAULT)
-    return dockerfile, await considered(files, real)
+    return dockerfile, *await considered(files, real)
 
 
 async def _content(files: Files, path: str) -> bytes:
