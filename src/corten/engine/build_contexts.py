@@ -34,12 +34,12 @@ class Contexts:
         """Raises InvalidInput."""
         self.client = client
         self._memory, self._staging, self._request = memory, staging, request
-        self._began = moment()
+        self.began = moment()
         self._announced = _by_name(client.contexts())
         own = self._announced.get("")
-        self._recipe = f"{own.place if own else ''}\0{request.dockerfile}\0{request.target}"
-        self.steps = memory.steps(self._recipe)
-        self._before = {step: dict(parts) for step, parts in self.steps.items()}
+        self.recipe = f"{own.place if own else ''}\0{request.dockerfile}\0{request.target}"
+        self.steps: dict[str, dict[str, str]] = {}
+        self._before: dict[str, dict[str, str]] = {}
         self._spools: list[tuple[Announced, RemoteSpool]] = []
         self._files: dict[str, Files] = {}
         self._images: dict[str, State] = {}
@@ -53,12 +53,14 @@ class Contexts:
     def remember(self) -> None:
         """Keep what was found out of the files, and of the steps."""
         for context, spool in self._spools:
-            self._memory.note(context, spool, self._began)
+            self._memory.note(context, spool, self.began)
         if self.steps != self._before:
-            self._memory.keep_steps(self._recipe, self.steps)
+            self._memory.keep_steps(self.recipe, self.steps)
 
     async def own(self, files: BuildFiles) -> Files:
         """The build's own context, none of it ignored."""
+        self.steps = self._memory.steps(self.recipe)
+        self._before = {step: dict(parts) for step, parts in self.steps.items()}
         if "" not in self._announced:
             raise InvalidInput("build: the client announces no context")
         return await self._opened(self._announced[""], files)
