@@ -29,6 +29,8 @@ class CortenError(Exception):
 
     status = 500
     exit_code = 125
+    excerpt = ""
+    """The lines of a file of the user's that it is about."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -239,6 +240,38 @@ def test_build_checks_are_warnings_or_errors(shared_engine: Engine, tmp_path: Pa
     assert (refused.code, "lint violation found for rules: MaintainerDeprecated" in refused.err) == (1, True)
     skipped = built(shared_engine, tmp_path / "skipped", f"# check=skip=MaintainerDeprecated\n{dockerfile}")
     assert "[Warning]" not in skipped.out
+
+
+def test_checks_that_need_what_a_stage_begins_with(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = (
+        'FROM busybox AS base\nSHELL ["/bin/sh", "-c"]\nWORKDIR /w\n'
+        "FROM base AS other\nWORKDIR sub\nCMD echo\n"
+        "FROM busybox\nARG API_TOKEN\nWORKDIR relative\nENV X=$NOBODY$PATH\nCOPY --from=other /bin/sh .\n"
+        "COPY *.md ./\nENTRYPOINT true\nENTRYPOINT exec true\nEXPOSE 80/TCP\n"
+    )
+    files = {"b.md": ""}
+    said = built(shared_engine, tmp_path, dockerfile, files=files)
+    found = [" ".join(pair) for pair in re.findall(r"\[Warning\] (\w+): .* \(line (\d+)\)", said.out)]
+    assert found == [
+        "SecretsUsedInArgOrEnv 8", "WorkdirRelativePath 9", "UndefinedVar 10", "JSONArgsRecommended 13",
+        "MultipleInstructionsDisallowed 13", "JSONArgsRecommended 14", "ExposeProtoCasing 15",
+    ]  # fmt: skip
+    refused = build(shared_engine, tmp_path, f"# check=error=true\n{dockerfile}", files=files)
+    assert refused.code == 1
+    assert "lint violation found for rules: " in refused.err
+    assert "RUN" not in refused.out
+
+
+def test_an_ignored_file_and_another_platform_are_warned_of(shared_engine: Engine, tmp_path: Path) -> None:
+    files = {".dockerignore": "d/*.log\n", "d/a.log": "", "d/b": ""}
+    where = contexts.directory(tmp_path / "a", "FROM scratch\nCOPY d /\nCOPY d/a.log /\n", files)
+    refused = shared_engine.cli("build", str(where))
+    assert refused.code == 1
+    told = "[Warning] CopyIgnoredFile: Attempting to Copy file \"d/a.log\" that is excluded by .dockerignore (line 3)"
+    assert told in refused.err
+    built(shared_engine, tmp_path / "b", "FROM scratch\nCOPY f /\n", "--platform", "linux/arm64", files={"f": ""})
+    said = built(shared_engine, tmp_path / "c", "FROM made\nLABEL a=b\n", "-t", "other")
+    assert "[Warning] InvalidBaseImagePlatform: Base image made was pulled with platform" in said.out
 
 
 def test_from_nothing(shared_engine: Engine, tmp_path: Path) -> None:

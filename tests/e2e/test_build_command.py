@@ -93,7 +93,19 @@ def test_a_dockerfile_elsewhere(shared_engine: Engine, tmp_path: Path) -> None:
 def test_what_failed_is_said_last(shared_engine: Engine, tmp_path: Path) -> None:
     failed = build(shared_engine, tmp_path, "FROM busybox\nRUN echo why; exit 3\n", "-q")
     assert (failed.code, failed.out) == (1, "")
-    assert failed.err == "why\nERROR: The command '/bin/sh -c echo why; exit 3' returned a non-zero code: 3\n"
+    assert failed.err == (
+        "why\nDockerfile:2\n--------------------\n   1 |     FROM busybox\n   2 | >>> RUN echo why; exit 3\n   3 |\n"
+        "--------------------\nERROR: The command '/bin/sh -c echo why; exit 3' returned a non-zero code: 3\n"
+    )
+    stages = (
+        "FROM busybox AS a\nRUN echo first; sleep 0.5; seq 1 30; exit 4\nFROM busybox AS b\nRUN echo second; sleep 60\n"
+        "FROM busybox\nCOPY --from=a /x /\nCOPY --from=b /x /\n"
+    )
+    plain = build(shared_engine, tmp_path, stages)
+    told = plain.err[plain.err.index("------\n") :]
+    assert told.startswith("------\n" + "".join(f"{number}\n" for number in range(11, 31)) + "------\nDockerfile:2\n")
+    assert "   2 | >>> RUN echo first" in told
+    assert told.endswith("returned a non-zero code: 4\n")
     refused = build(shared_engine, tmp_path, "FROM busybox\nNOSUCH\n")
     assert refused.code == 1
     assert "   2 | >>> NOSUCH\n" in refused.err

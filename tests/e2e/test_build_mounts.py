@@ -109,7 +109,7 @@ def test_files_of_the_context_of_stages_and_images(shared_engine: Engine, tmp_pa
         ("source=out,target=/x", '"/out": not found'),
         ("source=out/passwd,target=/x", '"/out/passwd": not found'),
         ("from=busybox,source=/nowhere,target=/x", '"/nowhere": not found'),
-        ("type=ssh,required=true", "no agent can be given"),
+        ("type=ssh,required=true", "ssh default: no agent was given"),
         ("type=bind,source=src", "it needs a target"),
     ],
 )

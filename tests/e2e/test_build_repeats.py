@@ -24,10 +24,14 @@ def where(shared_engine: Engine, tmp_path: Path) -> Path:
     """A context on a base of its own, whose files were changed long enough ago."""
     shared_engine.cli("tag", "busybox", "base").check()
     dockerfile = "FROM base AS only\nRUN cat /proc/sys/kernel/random/uuid > /u\nCOPY f /f\n"
-    made = contexts.directory(tmp_path / "c", dockerfile, {"f": "a"})
-    newest = max((made / name).stat().st_ctime_ns for name in ("Dockerfile", "f"))
+    return settled(contexts.directory(tmp_path / "c", dockerfile, {"f": "a"}))
+
+
+def settled(*directories: Path) -> Path:
+    """The first of some directories, once their files were changed long enough ago."""
+    newest = max(path.stat().st_ctime_ns for directory in directories for path in directory.iterdir())
     wait_until(lambda: time.time_ns() > newest + SETTLED, "files that are settled")
-    return made
+    return directories[0]
 
 
 class Builder:
@@ -102,3 +106,34 @@ def test_what_may_differ_is_done_every_time(shared_engine: Engine, where: Path, 
     (where / "f").chmod(0o600)  # a moment ago: it may be changed again, and look the same
     build()
     assert "Dockerfile" in build()
+
+
+def test_what_else_a_build_has_is_as_it_was_or_asked_for(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox as only\nCOPY f /f\nCOPY --from=more g /g\n"
+    own, more = contexts.directory(tmp_path / "c", dockerfile, {"f": "a"}), tmp_path / "more"
+    contexts.directory(more, "", {"g": "b"})
+    build = Builder(shared_engine, settled(own, more), tmp_path / "trace")
+    named = ("--build-context", f"more={more}")
+    build(*named)
+    build(*named)
+    said, first = build.said, build.id
+    assert "[Warning] FromAsCasing" in said
+    metadata, archive, cache = tmp_path / "metadata", tmp_path / "made.tar", tmp_path / "cache"
+    written = ("--metadata-file", str(metadata), "-o", f"type=oci,dest={archive}")
+    assert build(*named, *written) == set()
+    assert (build.said, build.id) == (said, first)
+    assert first in metadata.read_text()
+    assert archive.stat().st_size > 0
+
+    assert "Dockerfile" in build(*named, "--cache-to", f"type=local,dest={cache}")
+    assert (cache / "index.json").exists()
+    assert build(*named) == set()
+    assert shared_engine.cli("build", "--build-context", "more=docker-image://busybox", str(own)).code == 1
+    shared_engine.cli("builder", "prune", "-f").check()
+    for _ in range(3):
+        assert "Dockerfile" in build(*named, "--cache-from", f"type=local,src={cache}")
+        assert build.said.count("Using cache") == 2
+
+    (more / "g").write_text("c")
+    build(*named)
+    assert build.said.count("Using cache") == 1

@@ -1,4 +1,4 @@
-"""ADD of URLs, held against their checksums."""
+"""ADD of URLs, held against their checksums, and contexts behind URLs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ from tests.support.engine import Engine
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
 PACKED = contexts.archive({"inner": "unpacked"})
-SERVED = {"/d/file.txt?token=hidden": b"served\n", "/p.tar": PACKED}
+CONTEXT = contexts.archive(
+    {"Dockerfile": "FROM busybox\nCOPY f /f\n", "sub/Other": "FROM busybox\nCOPY f /g\n", "f": "packed"}, mode="w:gz"
+)
+SERVED = {
+    "/d/file.txt?token=hidden": b"served\n", "/p.tar": PACKED, "/context.tar.gz": CONTEXT,
+    "/Dockerfile": b"FROM busybox\nENV A=alone\n",
+}  # fmt: skip
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -69,10 +75,47 @@ def test_another_checksum_is_refused(shared_engine: Engine, site: str, tmp_path:
 
 @pytest.mark.parametrize(
     ("source", "cause"),
-    [("{site}/missing", "the server answers 404"), ("http://127.0.0.1:1/x", "ADD http://127.0.0.1:1/x"),
-     ("{site}/", "cannot determine filename"), ("https://127.0.0.1/x.git", "git repositories are not fetched")],
+    [("{site}/missing", "the server answers 404"), ("http://127.0.0.1:1/x", "fetch http://127.0.0.1:1/x"),
+     ("{site}/", "cannot determine filename"), ("http://127.0.0.1:1/x.git", "git http://127.0.0.1:1/x.git: ")],
 )  # fmt: skip
 def test_what_is_not_there(shared_engine: Engine, site: str, tmp_path: Path, source: str, cause: str) -> None:
     refused = add(shared_engine, tmp_path, f"ADD {source.format(site=site)} /f")
     assert refused.code == 1
     assert cause in refused.err
+
+
+def test_a_context_that_is_an_archive_or_a_dockerfile(shared_engine: Engine, site: str, tmp_path: Path) -> None:
+    def shown(script: str) -> str:
+        return shared_engine.docker("run", "--rm", "made", "sh", "-c", script).check().out
+
+    shared_engine.cli("build", "-t", "made", f"{site}/context.tar.gz").check()
+    assert shown("cat /f") == "packed"
+    shared_engine.cli("build", "-t", "made", "-f", "sub/Other", f"{site}/context.tar.gz").check()
+    assert shown("cat /g") == "packed"
+    given = b"FROM busybox\nCOPY f /h\n"
+    shared_engine.cli("build", "-t", "made", "-f", "-", f"{site}/context.tar.gz", stdin=given).check()
+    assert shown("cat /h") == "packed"
+    shared_engine.cli("build", "-t", "made", f"{site}/Dockerfile").check()
+    assert shown("echo $A") == "alone\n"
+    named = ("--build-context", f"more={site}/context.tar.gz")
+    contexts.directory(tmp_path, "FROM busybox\nCOPY --from=more f sub /n/\n")
+    shared_engine.cli("build", "-t", "made", *named, str(tmp_path)).check()
+    assert shown("ls /n") == "Other\nf\n"
+    answer = shared_engine.api("POST", f"/build?t=made&remote={site}/context.tar.gz&dockerfile=sub/Other").check()
+    assert b"Successfully built" in answer.body
+    answer = shared_engine.api("POST", f"/build?t=made&remote={site}/Dockerfile&dockerfile=Dockerfile").check()
+    assert b"Successfully built" in answer.body
+
+
+def test_a_context_that_is_not_there(shared_engine: Engine, site: str) -> None:
+    for url, cause in (
+        (f"{site}/missing?token=hidden", "missing: the server answers 404"),
+        ("http://127.0.0.1:1/x?token=hidden", "fetch http://127.0.0.1:1/x: "),
+        (f"{site}/p.tar", "Cannot locate specified Dockerfile: Dockerfile"),
+    ):
+        refused = shared_engine.cli("build", url)
+        assert (refused.code, cause in refused.err, "token=hidden" in refused.err) == (1, True, False)
+    answer = shared_engine.api("POST", "/build?remote=ftp://x/y")
+    assert answer.status == 400
+    assert b"it is no repository, and no file behind http or https" in answer.body
+    assert "token=hidden" not in shared_engine.said()

@@ -14,7 +14,7 @@ from corten.api.message import Duplex, Hijack, Request, Response
 from corten.api.progress import Report, Told, progress, pruned
 from corten.api.router import Router
 from corten.engine.model import HostConfig, Ulimit
-from corten.errors import DockerfileError, InvalidInput, Unsupported
+from corten.errors import CortenError, InvalidInput, Unsupported
 from corten.spec import reference as references
 from corten.wire import building
 
@@ -32,9 +32,8 @@ async def build(request: Request) -> Response | Hijack:
     asked = _asked(request)
     if request.headers.get("upgrade", "").lower() == building.PROTOCOL:
         return _followed(request, asked)
-    if request.text("remote"):
-        raise Unsupported(f"build {request.text('remote')}: only a context in the request's body is taken")
-    preparing = request.services.builds().prepared(asked, _chunks(request))
+    builds, remote = request.services.builds(), request.text("remote")
+    preparing = builds.remote(asked, remote) if remote else builds.prepared(asked, _chunks(request))
     ready = await preparing.__aenter__()
     done = False
 
@@ -71,16 +70,16 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
     """A build whose client answers for its files: see :mod:`corten.wire.building`."""
     from corten.engine.build_client import BuildClient
 
-    name = request.text("context")
-
     async def serve(duplex: Duplex) -> None:
         client = BuildClient(duplex)
 
         async def work(report: Report) -> None:
             try:
-                async with request.services.builds().followed(asked, client, name) as ready:
+                async with request.services.builds().followed(asked, client) as ready:
                     await ready.run(report)
-            except DockerfileError as error:
+            except CortenError as error:
+                if last := getattr(error, "last", ""):  # of a command
+                    report({"failed": error.message, "last": last})
                 report({"excerpt": error.excerpt})
                 raise
 
@@ -130,15 +129,23 @@ def _asked(request: Request) -> BuildRequest:
         target=request.text("target"),
         platform=request.text("platform"),
         network=request.text("networkmode") or "default",
+        allowed=tuple(request.query.get("allow", ())),
         no_cache=request.flag("nocache"),
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
         keeps_parent=request.headers.get("upgrade", "").lower() != building.PROTOCOL,
+        cache_to=_mode(request.text("cacheto")),
         why=request.flag("why"),
         host=_host(request),
         auths=_auths(request),
     )
+
+
+def _mode(text: str) -> str:
+    if text not in ("", "min", "max"):
+        raise InvalidInput(f"cacheto: {text}: it is min or max")
+    return text
 
 
 def _json(request: Request, name: str, kind: type[T]) -> T:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 
 from corten.build.expansion import printable
 from corten.build.instructions import Location
-from corten.errors import DockerfileError
+from corten.errors import CortenError, DockerfileError
 
 _AROUND = 2
 _MOST = 12
@@ -30,6 +32,15 @@ class Source:
             expected=expected,
             excerpt=self.excerpt(where) if where else "",
         )
+
+    @contextlib.contextmanager
+    def shown(self, where: Location) -> Iterator[None]:
+        """An error of the block has these lines with it, unless it has others already."""
+        try:
+            yield
+        except CortenError as error:
+            error.excerpt = error.excerpt or self.excerpt(where)
+            raise
 
     def excerpt(self, where: Location) -> str:
         """The lines with two around them, ``>>>`` before each that is meant; a long instruction is cut."""

@@ -126,7 +126,7 @@ class Ground(Protocol):
     async def unpacked(self, files: Files, path: str) -> Files | None:
         """The files of an archive, None if the file at that path is none."""
 
-    async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool) -> tuple[Files, bool]:
+    async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool | None) -> tuple[Files, bool]:
         """What a URL names: one file, or a whole tree (True). Raises InvalidInput, Unavailable, DataCorrupt."""
 
     async def digested(self, files: Files, rows: Rows) -> Rows:

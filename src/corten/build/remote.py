@@ -22,7 +22,8 @@ _SCHEMES = ("http", "https", "ssh", "git")
 _SCHEME = re.compile(r"([a-zA-Z0-9]+)://")
 _SHORT = re.compile(r"([a-zA-Z0-9_-]+)@([a-zA-Z0-9.-]+):([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
 _COMMIT = re.compile(r"[0-9a-f]{1,64}", re.ASCII)
-_UNNAMED = "__unnamed__"
+UNNAMED = "__unnamed__"
+"""The name of a file whose URL has none."""
 _MAY_BE_BARE = ("submodules", "keep-git-dir", "fetch-by-commit")
 _KNOWN = (
     "ref", "tag", "branch", "subdir", "checksum", "commit", "mtime", *_MAY_BE_BARE,
@@ -92,7 +93,11 @@ def check(one: Copy | Add) -> None:
 
 def merged(one: Add, source: GitSource) -> GitSource:
     """A repository with the flags of its ADD. Raises InvalidInput where the two contradict each other."""
-    kept, checksum = one.keep_git_dir, one.checksum
+    return with_flags(source, one.checksum, one.keep_git_dir)
+
+
+def with_flags(source: GitSource, checksum: str, kept: bool | None) -> GitSource:
+    """As :func:`merged`, by the flags themselves."""
     if kept is not None and source.keep_git_dir not in (None, kept):
         raise InvalidInput("inconsistent keep-git-dir configuration")
     if checksum and source.checksum not in ("", checksum):
@@ -111,7 +116,7 @@ def _file(source: str) -> UrlSource | None:
         base = posixpath.basename(unquote(urlsplit(source).path).rstrip("/"))
     except ValueError:
         base = ""
-    return UrlSource(source, base if base not in ("", ".", "..") else _UNNAMED)
+    return UrlSource(source, base if base not in ("", ".", "..") else UNNAMED)
 
 
 def _repository(source: str) -> GitSource | None:

@@ -10,10 +10,12 @@ from typing import Any
 from corten.build import keys
 from corten.build.applied import base_of
 from corten.build.arguments import DEFAULT_PATH, Given, Scope, global_arguments
+from corten.build.checks import Inherited
 from corten.build.configuring import configured
 from corten.build.failure import Source
 from corten.build.ground import Files, Ground, Output, Record
 from corten.build.instructions import Dockerfile, Instruction, Label, Location, Pair
+from corten.build.linting import Linter, begin
 from corten.build.parser import parse_trigger
 from corten.build.stage import Options, Other, StageRun
 from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, Origin, plan
@@ -32,32 +34,38 @@ class Wish:
     no_cache_filter: tuple[str, ...] = ()
     network: str = "default"
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Outcome:
     state: State
     scope: Scope
+    inherited: Inherited | None = None
 
 
 class Solver:
     """One build."""
 
-    def __init__(self, dockerfile: Dockerfile, wish: Wish, ground: Ground, outputs: Callable[[int], Output]) -> None:
-        """``outputs`` gives each stage, by its place among those that are built, where it tells how it goes.
+    def __init__(
+        self, dockerfile: Dockerfile, wish: Wish, ground: Ground, outputs: Callable[[int], Output],
+        linter: Linter | None = None,
+    ) -> None:  # fmt: skip
+        """``outputs`` gives each stage, by its place among those that are built, where it tells how it goes; ``linter``
+        sees what each begins with.
 
         Raises DockerfileError, and InvalidInput for a target that is none.
         """
         if not dockerfile.stages:
             raise InvalidInput("the Dockerfile is empty: there is no FROM in it")
-        self._dockerfile, self._wish, self._ground = dockerfile, wish, ground
+        self._dockerfile, self._wish, self._ground, self._linter = dockerfile, wish, ground, linter
         self._source = Source(dockerfile.source, dockerfile.text)
         above = global_arguments(dockerfile, wish.given)
         bases = [base_of(stage.from_, above, dockerfile.escape, self._source) for stage in dockerfile.stages]
         self.graph: Graph = plan(dockerfile, bases, wish.given.target, wish.contexts)
         self._options = Options(
             wish.given, above, dockerfile.escape, self._source, wish.no_cache, wish.no_cache_filter, wish.network,
-            wish.extra,
+            wish.extra, wish.allowed,
         )  # fmt: skip
         self._outputs = outputs
         self._tasks: dict[int, asyncio.Task[_Outcome]] = {}
@@ -94,7 +102,9 @@ class Solver:
 
     async def _stage(self, node: Node, number: int, output: Output) -> _Outcome:
         output.begin(number, node.stage.from_.original)
-        state, scope = await self._base(node, output)
+        with self._source.shown(node.stage.from_.location):
+            state, scope = await self._base(node, output)
+        inherited = await self._lint(node, state, scope)
         triggers = self._triggers(state, node.stage.from_.location)
         if triggers:
             state = dataclasses.replace(state, config={**state.config, "OnBuild": None}, image="")
@@ -113,7 +123,17 @@ class Solver:
         if node.stage.index == self.graph.target:
             self._label(run, number + 1, output)
         output.end()
-        return _Outcome(run.state, run.scope)
+        return _Outcome(run.state, run.scope, inherited)
+
+    async def _lint(self, node: Node, state: State, scope: Scope) -> Inherited | None:
+        """What the checks find, before anything is done. Raises DockerfileError where that is to be an error."""
+        if self._linter is None or node.replaced:
+            return None
+        origin = node.origin
+        below = (await self._outcome(origin.index)).inherited if isinstance(origin, FromStage) else None
+        if isinstance(origin, FromImage):
+            self._linter.base(node.stage, origin.name, node.base.platform, state)
+        return self._linter.stage(node.stage, begin(state, scope, below), self._options.above)
 
     def _label(self, run: StageRun, number: int, output: Output) -> None:
         """The labels that the user asked for are the target's last instructions, and mean what they say."""

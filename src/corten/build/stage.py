@@ -26,6 +26,7 @@ from corten.build.state import Layer, State
 from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
+_HOST_NETWORK = "network.host"
 _NO_RIGHTS = "a build's command has the rights of any container, and no more"
 
 
@@ -41,6 +42,8 @@ class Options:
     no_cache_filter: tuple[str, ...] = ()
     network: str = "default"
     extra: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    allowed: tuple[str, ...] = ()
+    """Rights beyond a container's that the user gives to whatever the Dockerfile says."""
 
 
 def _part_of(chosen: Chosen, spool: Spool, *, keeps_owner: bool) -> Part:
@@ -69,7 +72,11 @@ class StageRun:
         self._fresh = options.no_cache or name in options.no_cache_filter
 
     async def do(self, instruction: Instruction) -> None:
-        """Follow one instruction. Raises DockerfileError, CommandFailed, CortenError."""
+        """Follow one instruction. Raises DockerfileError, CommandFailed, CortenError, each with the lines."""
+        with self._options.source.shown(instruction.location):
+            await self._do(instruction)
+
+    async def _do(self, instruction: Instruction) -> None:
         options = self._options
         if isinstance(instruction, Arg):
             self._argument(instruction)
@@ -123,7 +130,7 @@ class StageRun:
     # --- RUN
 
     async def _run(self, one: Run) -> None:
-        _refuse_rights(one)
+        _refuse_rights(one, self._options)
         command = await self._command(one)
         key = keys.of_command(self.state.chain, command, self._options.extra)
         shown = " ".join([*self.scope.in_history(), *command.words])
@@ -209,6 +216,7 @@ class StageRun:
         options = self._options
         destination = copying.absolute(one.destination, self.state.config.get("WorkingDir") or "/")
         try:
+            remote.check(one)
             parts = await self._parts(one)
             if len(parts) > 1 or len(one.sources) + len(one.documents) > 1:
                 if not destination.endswith("/"):
@@ -257,8 +265,6 @@ class StageRun:
         parts = []
         elsewhere = [source for source in one.sources if isinstance(one, Add) and remote.of(source)]
         local = [source for source in one.sources if source not in elsewhere]
-        if isinstance(one, Add) and one.checksum and (local or len(one.sources) > 1):
-            raise InvalidInput("checksum can't be specified for local or multiple sources")
         if local:
             parts += await self._local(one, local)
         if isinstance(one, Add):
@@ -332,7 +338,7 @@ class StageRun:
         return parts
 
     async def _remote(self, one: Add, url: str) -> Part:
-        files, is_tree = await self._ground.fetched(url, one.checksum, keep_git_directory=bool(one.keep_git_dir))
+        files, is_tree = await self._ground.fetched(url, one.checksum, keep_git_directory=one.keep_git_dir)
         if one.unpack and not is_tree:
             (name,) = files.tree.names("")
             inner = await self._ground.unpacked(files, name)
@@ -360,8 +366,11 @@ def _in_spool(entry: Entry, place: int) -> Entry:
     return entry if entry.spool == place else msgspec.structs.replace(entry, spool=place)
 
 
-def _refuse_rights(one: Run) -> None:
+def _refuse_rights(one: Run, options: Options) -> None:
     """Raises InvalidInput for what would be asked of the machine, and not given."""
+    if one.network == "host" and options.network != "host" and _HOST_NETWORK not in options.allowed:
+        hint = f"build with --allow {_HOST_NETWORK}"
+        raise InvalidInput(f"RUN --network=host: {_HOST_NETWORK} is not allowed", hint=hint)
     if one.security != "sandbox":
         raise InvalidInput(f"RUN --security={one.security}: not supported: {_NO_RIGHTS}")
     if missing := [device.name for device in one.devices if device.required]:

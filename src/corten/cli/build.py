@@ -16,8 +16,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from .build_caches import CacheTo
+    from .build_context import Sender
     from .build_output import Output
     from .build_progress import Shown
+    from .build_ssh import Agents
     from .options import Values
 
 
@@ -29,16 +32,9 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     from .build_progress import Shown
 
     shown, outputs = Shown(values), _outputs(values.output)
-    query = _query(values, where)
-    if where == "-":
-        answer = _from_stdin(context, query)
-        code = shown.all(answer)
-    elif where.startswith(("http://", "https://", "git://", "git@")):
-        raise InvalidInput(f"build {where}: a context is a directory, or an archive or Dockerfile on stdin")
-    else:
-        code = _from_directory(context, values, query, where, shown)
+    code = _with_agents(context, values, where, shown)
     if code == 0:
-        _finish(values, shown)
+        _finish(context, values, shown.id, [name for output in outputs for name in output.names])
         for output in outputs:
             output.write(context, shown.id, values.tag)
     return code
@@ -54,8 +50,6 @@ def _outputs(texts: list[str]) -> list[Output]:
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    if values.ssh or values.build_context or values.cache_to or values.cache_from:
-        raise InvalidInput("build: --ssh, --build-context, --cache-from and --cache-to are not there yet")
     from .notation import size, ulimit
 
     return {
@@ -66,6 +60,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "target": values.target,
         "platform": values.platform,
         "networkmode": values.network,
+        "allow": _allowed(values.allow),
         "nocache": values.no_cache or None,
         "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
         "pull": values.pull or None,
@@ -84,6 +79,13 @@ def _query(values: Values, where: str) -> dict[str, Any]:
     }
 
 
+def _allowed(texts: list[str]) -> tuple[str, ...]:
+    names = tuple(one for text in texts for one in text.split(","))
+    if unknown := [name for name in names if name != "network.host"]:
+        raise InvalidInput(f"--allow {unknown[0]}: a build can be given network.host, and nothing else")
+    return names
+
+
 def _swap(text: str) -> int:
     from .notation import size
 
@@ -94,7 +96,9 @@ def _dockerfile(values: Values, where: str) -> str:
     """The Dockerfile's path in the context; '' where it goes apart."""
     if not values.file or values.file == "-":
         return ""
-    if where == "-":
+    from .build_context import is_remote
+
+    if where == "-" or is_remote(where):
         return str(values.file)
     below = os.path.relpath(os.path.realpath(values.file), os.path.realpath(where))
     return "" if below.startswith("../") else below
@@ -112,45 +116,6 @@ def _pairs(texts: list[str], environment: Any) -> dict[str, str]:
     return found
 
 
-# --- from stdin
-
-
-def _from_stdin(context: Context, query: dict[str, Any]) -> Any:
-    """A Dockerfile or an archive: an archive's first bytes tell."""
-    head = b""
-    while len(head) < 512 and (data := os.read(0, 65536)):
-        head += data
-    if not _is_archive(head):
-        while data := os.read(0, 65536):
-            head += data
-        head = _archive_of(head)
-
-    def pieces() -> Any:
-        yield head
-        while data := os.read(0, 262144):
-            yield data
-
-    headers = {"Content-Type": "application/x-tar", **_registries(context)}
-    return context.client.open("POST", "/build", query, body=pieces(), headers=headers).documents()
-
-
-def _is_archive(head: bytes) -> bool:
-    packed = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
-    return head[257:262] == b"ustar" or head.startswith(packed)
-
-
-def _archive_of(dockerfile: bytes) -> bytes:
-    import io
-    import tarfile
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        entry = tarfile.TarInfo("Dockerfile")
-        entry.size = len(dockerfile)
-        archive.addfile(entry, io.BytesIO(dockerfile))
-    return buffer.getvalue()
-
-
 def _registries(context: Context) -> dict[str, str]:
     """X-Registry-Config: what the configuration has of registries, for images that have to be pulled."""
     if not os.path.exists(context.config_path):
@@ -165,26 +130,77 @@ def _registries(context: Context) -> dict[str, str]:
     return {"X-Registry-Config": auth.encode(found)} if found else {}  # type: ignore[arg-type]
 
 
-# --- from a directory
+# --- the connection
 
 
-def _from_directory(context: Context, values: Values, query: dict[str, Any], where: str, shown: Shown) -> int:
-    from .build_context import Sender, listed
+def _with_agents(context: Context, values: Values, where: str, shown: Shown) -> int:
+    if not values.ssh:
+        return _followed(context, values, where, shown, None)
+    from .build_ssh import given
 
-    if not os.path.isdir(where):
-        raise InvalidInput(f"unable to prepare context: path {where!r} not found")
-    root = os.path.realpath(where)
-    rows = listed(root)
+    with given(values.ssh) as agents:
+        return _followed(context, values, where, shown, agents)
+
+
+def _followed(context: Context, values: Values, where: str, shown: Shown, agents: Agents | None) -> int:
+    """Build, and answer for what the engine comes to need; the exit code."""
+    from .build_context import Sender
+
+    cache = _cache_to(values.cache_to)
+    query = {**_query(values, where), "cacheto": cache.mode if cache else ""}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
-    with context.client.hijack("/build", {**query, "context": root}, headers=headers) as tunnel:
-        sender = Sender(tunnel, root, rows)
+    with context.client.hijack("/build", query, headers=headers) as tunnel:
+        sender = Sender(tunnel, agents, cache.take if cache else None)
+        _own(sender, where)
+        _further(sender, values)
         for name, value in secrets:
             sender.secret(name, value)
+        for id in agents.ids if agents else ():
+            sender.agent(id)
         if values.file and not query["dockerfile"]:
             sender.dockerfile(_read(values.file))
         sender.announce()
-        return shown.all(sender.documents())
+        code = shown.all(sender.documents())
+    if cache:
+        cache.finish(built=code == 0)
+    return code
+
+
+def _cache_to(texts: list[str]) -> CacheTo | None:
+    if not texts:
+        return None
+    from .build_caches import CacheTo
+
+    return CacheTo(texts)
+
+
+def _own(sender: Sender, where: str) -> None:
+    """The build's own context."""
+    from .build_context import is_remote
+
+    if where == "-":
+        from .build_contexts import standard_input
+
+        sender.archive(standard_input())
+    elif is_remote(where):
+        sender.context("", "remote", where)
+    else:
+        sender.directory("", where)
+
+
+def _further(sender: Sender, values: Values) -> None:
+    """Contexts that have a name, and caches."""
+    if values.build_context:
+        from .build_contexts import announce
+
+        for text in values.build_context:
+            announce(sender, text)
+    if values.cache_from:
+        from .build_caches import announce as announce_cache
+
+        for text in values.cache_from:
+            announce_cache(sender, text)
 
 
 def _read(path: str) -> bytes:
@@ -215,24 +231,41 @@ def _secret(text: str) -> tuple[str, bytes]:
     return name, _read(source)
 
 
-def _finish(values: Values, shown: Shown) -> None:
+def _finish(context: Context, values: Values, id: str, more: list[str]) -> None:
+    """Tell whoever asked: files, and standard output."""
     if values.iidfile:
-        with open(values.iidfile, "w") as file:
-            file.write(shown.id)
+        _write(values.iidfile, id.encode())
     if values.metadata_file:
-        told = {"containerimage.config.digest": shown.id, "image.name": ",".join(values.tag)}
-        with open(values.metadata_file, "wb") as file:
-            file.write(jsontext.encode(told) + b"\n")
+        from corten.spec import reference as references
+
+        image = context.client.get(f"/images/{id}/json")
+        names = [str(references.parse(name).tagged()) for name in (*values.tag, *more)]
+        told = {
+            "containerimage.config.digest": id,
+            **({"containerimage.descriptor": found, "containerimage.digest": found["digest"]}
+               if (found := image.get("Descriptor")) else {}),
+            **({"image.name": ",".join(names)} if names else {}),
+        }  # fmt: skip
+        _write(values.metadata_file, jsontext.encode(told) + b"\n")
     if values.quiet:
-        sys.stdout.write(f"{shown.id}\n")
+        sys.stdout.write(f"{id}\n")
+
+
+def _write(path: str, content: bytes) -> None:
+    try:
+        with open(path, "wb") as file:
+            file.write(content)
+    except OSError as error:
+        raise CortenError.from_os("write", path, error) from error
 
 
 BUILD = Command(
     build,
     "Build an image from a Dockerfile",
-    "[OPTIONS] PATH | -",
+    "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
+        Option("--allow", LIST, 'Allow what a container is not ("network.host")'),
         Option("--build-arg", LIST, "Set build-time variables"),
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),

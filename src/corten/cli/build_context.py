@@ -6,22 +6,30 @@ import os
 import stat
 
 from corten.client import jsontext
-from corten.errors import CortenError, Unavailable
+from corten.errors import CortenError, InvalidInput, Unavailable
 from corten.wire import building
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from corten.client.connection import Tunnel
 
+    from .build_ssh import Agents
+
     Row = tuple[str, str, int, int, int, int, int, str]
 
 _PIECE = 262144
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
 }  # fmt: skip
+
+
+def is_remote(text: str) -> bool:
+    """Whether the engine is to fetch a context: a repository, or a file that is elsewhere."""
+    return text.startswith(_REMOTE)
 
 
 def listed(root: str) -> list[Row]:
@@ -55,10 +63,40 @@ def _carried(text: str) -> str:
 
 
 class Sender:
-    """The client's side of the connection."""
+    """The client's side of the connection. ``agents`` are those that the engine may ask; ``pieces`` takes those of an
+    archive of the cache."""
 
-    def __init__(self, tunnel: Tunnel, root: str, rows: list[Row]) -> None:
-        self._tunnel, self._root, self._rows = tunnel, root, rows
+    def __init__(
+        self, tunnel: Tunnel, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
+    ) -> None:
+        self._tunnel, self._agents, self._pieces = tunnel, agents, pieces
+        self._rows: list[tuple[str, Row]] = []
+        self._archive: Iterable[bytes] = ()
+
+    def context(self, name: str, kind: str, place: str, rows: Iterable[Row] = (), root: str = "") -> None:
+        """A context: see :mod:`corten.wire.building`."""
+        found = list(rows)
+        self._rows += [(root, row) for row in found]
+        self._send(building.frame(building.CONTEXT, jsontext.encode([name, kind, _carried(place)])))
+        for one in building.frames(building.LIST, jsontext.encode(found)):
+            self._send(one)
+
+    def directory(self, name: str, path: str) -> None:
+        """A context that is a directory. Raises InvalidInput."""
+        if not os.path.isdir(path):
+            what = f"build context {name}" if name else "context"
+            raise InvalidInput(f"unable to prepare {what}: path {path!r} not found")
+        root = os.path.realpath(path)
+        self.context(name, "directory", root, listed(root), root)
+
+    def archive(self, content: Iterable[bytes]) -> None:
+        """The build's own context, as an archive."""
+        self._archive = content
+        self.context("", "archive", "-", [("-", "file", 0, 0, 0, 0, 0, "")])
+
+    def agent(self, id: str) -> None:
+        """An agent that may be asked."""
+        self._send(building.frame(building.AGENT, id.encode()))
 
     def secret(self, name: str, value: bytes) -> None:
         """One secret."""
@@ -70,9 +108,7 @@ class Sender:
             self._send(one)
 
     def announce(self) -> None:
-        """The list, and that all is said."""
-        for one in building.frames(building.LIST, jsontext.encode(self._rows)):
-            self._send(one)
+        """All is said."""
         self._send(building.frame(building.GO))
 
     def documents(self) -> Iterator[Any]:
@@ -94,13 +130,36 @@ class Sender:
                     wanted.clear()
                 elif kind == building.DONE:
                     return
+                else:
+                    self._other(kind, payload)
             data = self._tunnel.socket.recv(_PIECE)
             if not data:
                 raise Unavailable("build: the engine hung up")
 
+    def _other(self, kind: bytes, payload: bytes) -> None:
+        channel, rest = payload[: building.CHANNEL], payload[building.CHANNEL :]
+        if kind == building.OPEN and self._agents:
+            self._agents.open(channel, rest.decode(errors="replace"))
+        elif kind == building.DATA and self._agents:
+            for answer in self._agents.answer(channel, rest):
+                self._send(building.frame(building.DATA, channel + answer))
+        elif kind == building.PIECE and self._pieces:
+            self._pieces(payload)
+
     def _content(self, numbers: list[int]) -> None:
         for number in numbers:
-            self._file(os.path.join(self._root, os.fsdecode(self._rows[number][0].encode("latin-1"))))
+            root, row = self._rows[number]
+            if root:
+                self._file(os.path.join(root, os.fsdecode(row[0].encode("latin-1"))))
+            else:
+                self._whole()
+
+    def _whole(self) -> None:
+        """The archive."""
+        for piece in self._archive:
+            for one in building.frames(building.CONTENT, piece):
+                self._send(one)
+        self._send(building.frame(building.DONE))
 
     def _file(self, path: str) -> None:
         """A file's content; what cannot be read is told in its place."""

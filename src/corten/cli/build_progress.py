@@ -34,9 +34,11 @@ class Shown:
             for document in documents:
                 if aux := document.get("aux"):
                     self.id = aux.get("ID", self.id)
-                elif excerpt := document.get("excerpt"):
+                elif "last" in document:
+                    self._view.last(document["last"])
+                elif "excerpt" in document:
                     self._view.clear()
-                    sys.stderr.write(f"{excerpt}\n")
+                    sys.stderr.write(f"{document['excerpt']}\n" if document["excerpt"] else "")
                 elif detail := document.get("errorDetail"):
                     return self._view.failed(detail)
                 else:
@@ -70,6 +72,12 @@ class _Plain:
             self.lines.append(text.replace("\x1b[91m", "").replace("\x1b[0m", ""))
             del self.lines[:-_LAST]
 
+    def last(self, text: str) -> None:
+        """The last that a failed command wrote, once more: other stages may have written since."""
+        self.clear()
+        rule = "-" * 6
+        sys.stderr.write(f"{rule}\n{_last_lines(text)}{rule}\n")
+
     def clear(self) -> None:
         """Something else is to be written."""
 
@@ -87,11 +95,10 @@ class _Quiet(_Plain):
     """Nothing but what stopped it, with the last lines of the command."""
 
     def take(self, document: dict[str, Any]) -> None:
-        self._note(document.get("stream") or "")
+        return
 
-    def failed(self, detail: dict[str, Any]) -> int:
-        sys.stderr.write("".join(self.lines))
-        return super().failed(detail)
+    def last(self, text: str) -> None:
+        sys.stderr.write(_last_lines(text))
 
 
 class _Live(_Plain):
@@ -152,13 +159,18 @@ class _Live(_Plain):
     def failed(self, detail: dict[str, Any]) -> int:
         self.clear()
         if self._step:
-            sys.stderr.write(f"=> ERROR {self._step}\n" + "".join(self.lines))
+            sys.stderr.write(f"=> ERROR {self._step}\n")
         self._step = ""
         return super().failed(detail)
 
     def close(self) -> None:
         self._done()
         super().close()
+
+
+def _last_lines(text: str) -> str:
+    """As many as are of use, whole."""
+    return "".join(f"{line}\n" for line in text.splitlines()[-_LAST:])
 
 
 def _printable(line: str) -> str:

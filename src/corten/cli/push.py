@@ -30,14 +30,14 @@ def push(context: Context, values: Values, arguments: list[str]) -> int:
         reference = reference.tagged()
         if not values.quiet:
             context.out(f"Using default tag: {reference.tag}")
-    _send(context, reference, as_query(values.platform, "invalid platform: "), quiet=values.quiet)
+    send(context, reference, as_query(values.platform, "invalid platform: "), quiet=values.quiet)
     if values.quiet:
         context.out(str(reference))
     return 0
 
 
-def _send(context: Context, reference: Reference, platform: str, *, quiet: bool) -> None:
-    """Raises CortenError, also for the error that is the last line of the progress."""
+def send(context: Context, reference: Reference, platform: str, *, quiet: bool) -> None:
+    """Push one name. Raises CortenError, also for the error that is the last line of the progress."""
     from .pull import show_progress
 
     # The header is not optional in the API: no credentials are those of nobody.

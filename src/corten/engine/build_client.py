@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -24,11 +25,13 @@ from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
 from corten.build.indexing import uncarried
+from corten.engine.build_agents import AgentChannels
 from corten.engine.build_files import FileSpool
 from corten.errors import CortenError, DataCorrupt, InvalidInput
 from corten.wire import building
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 _MOST_LISTED = 512 << 20
 _LARGEST_SECRET = 500 << 10
 """Bytes; BuildKit's limit."""
@@ -61,14 +64,29 @@ class Listed(msgspec.Struct, array_like=True, frozen=True):
     link: str = ""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Announced:
+    """A context: see :mod:`corten.wire.building`. Its first file has the number ``start``."""
+
+    name: str
+    kind: str
+    place: str
+    listed: list[Listed]
+    start: int
+
+
 class BuildClient:
     """See the module; :meth:`receive` runs beside the build, and ends when the client has gone."""
 
     def __init__(self, duplex: Duplex) -> None:
         self._duplex = duplex
-        self._list = bytearray()
-        self._said, self._is_plain = hashlib.sha256(), True
+        self._heads: list[bytes] = []
+        self._lists: list[bytearray] = []
+        self._size = 0
+        self._contexts: list[Announced] | None = None
+        self._said = hashlib.sha256()
         self.secrets: dict[str, bytes] = {}
+        self.agents = AgentChannels(duplex.write)
         self.dockerfile: bytes | None = None
         self.announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._content: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(64)
@@ -81,28 +99,37 @@ class BuildClient:
             for kind, payload in reader.receive(data):
                 if kind in (building.CONTENT, building.DONE):
                     await self._content.put((kind, payload))
+                elif kind == building.DATA:
+                    self.agents.receive(payload)
                 else:
                     self._announcement(kind, payload)
 
     @property
     def digest(self) -> str:
-        """Of all that it has announced, but for secrets."""
+        """Of all that it has announced, but for what no key of a step has: secrets, and agents."""
         return self._said.hexdigest()
 
     def is_settled(self, before: int) -> bool:
-        """Whether its files, as they were listed, are all that it has, and have what they had then for as long as they
-        look the same. ``before`` is when the list came, in nanoseconds since 1970."""
-        return self._is_plain and all(max(one.mtime, one.ctime) < before - _SETTLED for one in self.listed())
+        """Whether files, as they were listed, are all that its contexts are, and have what they had then for as long as
+        they look the same. ``before`` is when the lists came, in nanoseconds since 1970. Raises InvalidInput."""
+        return all(
+            context.kind == "directory" and all(max(one.mtime, one.ctime) < before - _SETTLED for one in context.listed)
+            for context in self.contexts()
+        )
 
     def _announcement(self, kind: bytes, payload: bytes) -> None:
-        if kind in (building.LIST, building.DOCKERFILE):
-            self._said.update(kind + len(payload).to_bytes(4, "big") + payload)
-        else:
-            self._is_plain &= kind in (building.SECRET, building.GO)
-        if kind == building.LIST:
-            self._list += payload
-            if len(self._list) > _MOST_LISTED:
+        if kind in (building.CONTEXT, building.LIST, building.DOCKERFILE):
+            self._said.update(building.frame(kind, payload))
+            self._size += len(payload)
+            if self._size > _MOST_LISTED:
                 raise InvalidInput("read the context: its list of files is too long")
+        if kind == building.CONTEXT:
+            self._heads.append(payload)
+            self._lists.append(bytearray())
+        elif kind == building.LIST and self._lists:
+            self._lists[-1].extend(payload)
+        elif kind == building.AGENT:
+            self.agents.ids.add(payload.decode(errors="replace"))
         elif kind == building.SECRET:
             name, _, value = payload.partition(b"\0")
             if len(value) > _LARGEST_SECRET:
@@ -117,16 +144,34 @@ class BuildClient:
         """Documents of the build's stream, each of which is a line."""
         await self._duplex.write(b"".join(building.frames(building.SAID, lines)))
 
+    async def send_piece(self, data: bytes) -> None:
+        """Some of an archive of the cache."""
+        for one in building.frames(building.PIECE, data):
+            await self._duplex.write(one)
+
     async def end(self) -> None:
         """There is no more to say."""
         await self._duplex.write(building.frame(building.DONE))
 
-    def listed(self) -> list[Listed]:
-        """The files of the context. Raises InvalidInput."""
-        try:
-            return msgspec.json.decode(bytes(self._list) or b"[]", type=list[Listed])
-        except msgspec.DecodeError as error:
-            raise InvalidInput(f"read the context: its list of files: {error}") from None
+    @property
+    def place(self) -> str:
+        """Where its own context is; its files need not be read for that. Raises InvalidInput."""
+        heads = [_decoded(head, tuple[str, str, str]) for head in self._heads]
+        return next((place for name, kind, place in reversed(heads) if not name and kind != "cache"), "")
+
+    def contexts(self) -> list[Announced]:
+        """What the client has announced: the build's own context, and those that have a name. Raises InvalidInput."""
+        if self._contexts is None:
+            found: list[Announced] = []
+            start = 0
+            for head, rows in zip(self._heads, self._lists, strict=True):
+                name, kind, place = _decoded(head, tuple[str, str, str])
+                listed = _decoded(bytes(rows) or b"[]", list[Listed])
+                found.append(Announced(name, kind, place, listed, start))
+                start += len(listed)
+            self._contexts = found
+            self._lists.clear()
+        return self._contexts
 
     async def contents(self, numbers: list[int], spool: FileSpool) -> list[tuple[int, int, str]]:
         """(offset, size, digest) of files of the list, once their content is in the spool."""
@@ -137,25 +182,38 @@ class BuildClient:
             await self._duplex.write(building.frame(building.GO))
             return [await self._one(spool) for _ in numbers]
 
+    async def stream(self, number: int) -> AsyncIterator[bytes]:
+        """The content of one of the list, as it comes."""
+        async with self._asking:
+            await self._duplex.write(building.frame(building.WANTED, json.dumps([number]).encode()))
+            await self._duplex.write(building.frame(building.GO))
+            while payload := await self._payload():
+                yield payload
+
+    async def _payload(self) -> bytes:
+        """The next of a file's content; empty at its end."""
+        kind, payload = await self._content.get()
+        while kind == building.CONTENT and not payload:
+            kind, payload = await self._content.get()
+        if kind == building.DONE and payload:
+            raise CortenError(f"read the context: {payload.decode(errors='replace')}")
+        return payload
+
     async def _one(self, spool: FileSpool) -> tuple[int, int, str]:
         start, hashed = spool.end, hashlib.sha256()
-        while True:
-            kind, payload = await self._content.get()
-            if kind == building.DONE:
-                if payload:
-                    raise CortenError(f"read the context: {payload.decode(errors='replace')}")
-                return start, spool.end - start, hashed.hexdigest()
+        while payload := await self._payload():
             hashed.update(payload)
             os.pwrite(spool.descriptor, payload, spool.end)
             spool.end += len(payload)
+        return start, spool.end - start, hashed.hexdigest()
 
 
 class RemoteSpool(FileSpool):
-    """Content that is the client's, and comes when it is needed. The entries' offsets are numbers of its list."""
+    """Content that is the client's, and comes when it is needed. The entries' offsets are numbers of its lists."""
 
-    def __init__(self, staging: Path, client: BuildClient, listed: list[Listed], known: dict[int, str]) -> None:
+    def __init__(self, staging: Path, client: BuildClient, context: Announced, known: dict[int, str]) -> None:
         super().__init__(staging)
-        self._client, self._listed = client, listed
+        self._client, self._context = client, context
         self.known = known
         """By number, the digest."""
         self._here: dict[int, int] = {}
@@ -167,7 +225,7 @@ class RemoteSpool(FileSpool):
             return
         found = await self._client.contents(wanted, self)
         for number, (offset, size, digest) in zip(wanted, found, strict=True):
-            listed = self._listed[number]
+            listed = self._context.listed[number - self._context.start]
             if size != listed.size or self.known.get(number, digest) != digest:
                 raise DataCorrupt(f"read the context: {uncarried(listed.path)} was changed while it was being built")
             self.known[number], self._here[number] = digest, offset
@@ -210,13 +268,12 @@ class ContextMemory:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def files(self, staging: Path, client: BuildClient, name: str) -> Files:
-        """The context that a client lists; ``name`` is its directory's."""
-        listed = client.listed()
-        remembered = self._read(name)
+    def files(self, staging: Path, client: BuildClient, context: Announced) -> Files:
+        """A context that a client lists."""
+        remembered = self._read(context.place)
         known: dict[int, str] = {}
         entries: dict[str, Entry] = {}
-        for number, one in enumerate(listed):
+        for number, one in enumerate(context.listed, context.start):
             digest = ""
             if one.kind == "file" and (found := remembered.get(one.path)) is not None:
                 if found[:4] == (one.size, one.mtime, one.ctime, one.inode):
@@ -224,17 +281,17 @@ class ContextMemory:
             entries[_inside(one.path)] = Entry(
                 one.kind, one.mode & 0o7777, 0, 0, one.mtime, one.size, number, digest, uncarried(one.link)
             )
-        return Files(Tree(entries), RemoteSpool(staging, client, listed, known))
+        return Files(Tree(entries), RemoteSpool(staging, client, context, known))
 
-    def note(self, name: str, client: BuildClient, spool: RemoteSpool, before: int) -> None:
+    def note(self, context: Announced, spool: RemoteSpool, before: int) -> None:
         """Remember what this build has found out; ``before`` is when its list came, in nanoseconds since 1970."""
         rows = {
             one.path: (one.size, one.mtime, one.ctime, one.inode, spool.known[number])
-            for number, one in enumerate(client.listed())
+            for number, one in enumerate(context.listed, context.start)
             if number in spool.known and max(one.mtime, one.ctime) < before - _SETTLED
         }
-        if rows and rows != self._read(name):
-            self._write(self._path(name), rows)
+        if rows and rows != self._read(context.place):
+            self._write(self._path(context.place), rows)
 
     def steps(self, recipe: str) -> dict[str, dict[str, str]]:
         """By step, what its key was made of when this recipe was built the last time."""
@@ -284,6 +341,13 @@ def _inside(path: str) -> str:
     if not text or any(part in ("", ".", "..") for part in text.split("/")):
         raise InvalidInput(f"read the context: {text[:200]!r} is no path in it")
     return text
+
+
+def _decoded(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        raise InvalidInput(f"read the context: its list of files: {error}") from None
 
 
 def moment() -> int:

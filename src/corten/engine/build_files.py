@@ -14,9 +14,11 @@ from pathlib import Path
 
 import msgspec
 
+from corten.build import ignore
 from corten.build.copying import Rows
 from corten.build.files import Entry, Tree
 from corten.build.ground import Files
+from corten.build.ignore import Ignore
 from corten.build.indexing import Indexer, Row, uncarried
 from corten.build.instructions import HereDocument
 from corten.engine.archives import Archives
@@ -27,6 +29,7 @@ from corten.wire import tar
 _HEADS = (b"\x1f\x8b\x08", b"\x28\xb5\x2f\xfd", b"BZh", b"\xfd7zXZ\0")
 """What gzip, zstd, bzip2 and xz begin with."""
 _USTAR = slice(257, 262)
+_LARGEST_IGNORE = 16 << 20
 _SMALL = 1 << 17
 """Bytes of an archive that the engine reads by itself."""
 
@@ -73,10 +76,10 @@ class FileSpool:
 
 
 class BuildFiles:
-    """The spools of one build. :meth:`close` lets go of all of them."""
+    """The spools of one build, below ``staging``. :meth:`close` lets go of all of them."""
 
     def __init__(self, archives: Archives, staging: Path) -> None:
-        self._archives, self._staging = archives, staging
+        self._archives, self.staging = archives, staging
         self._spools: list[FileSpool] = []
 
     def close(self) -> None:
@@ -87,7 +90,7 @@ class BuildFiles:
 
     def spool(self) -> FileSpool:
         """A new one."""
-        return self.keep(FileSpool(self._staging))
+        return self.keep(FileSpool(self.staging))
 
     def keep(self, spool: FileSpool) -> FileSpool:
         """Close it, too, when the build is over."""
@@ -114,7 +117,7 @@ class BuildFiles:
         entry = await files.spool.located(files.tree.get(path))
         head = os.pread(files.spool.descriptor, min(512, entry.size), entry.offset)
         packed = head.startswith(_HEADS)
-        if not packed and head[_USTAR] != b"ustar":
+        if not is_archive(head):
             return None
         spool = self.spool()
         source = files.spool.again()
@@ -145,6 +148,30 @@ class BuildFiles:
         time = parse_time(mtime) if mtime else 0
         digest = hashlib.sha256(content).hexdigest()
         return Entry("file", mode, 0, 0, time, len(content), offset, digest)
+
+
+def is_archive(head: bytes) -> bool:
+    """Whether a file that begins so may be an archive, compressed or not."""
+    return head.startswith(_HEADS) or head[_USTAR] == b"ustar"
+
+
+async def considered(files: Files, dockerfile: str = "") -> tuple[Files, Ignore | None]:
+    """A context without what its ignore file names, the Dockerfile's own or ``.dockerignore``, and that file's rules. A
+    client that has looked at that sends nothing of it anyway. Raises InvalidInput."""
+    tree = files.tree
+    name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
+    if name is None:
+        return files, None
+    assert isinstance(files.spool, FileSpool)
+    rules = ignore.parse(await files.spool.content(tree.get(name), _LARGEST_IGNORE))
+    kept = {}
+    results: dict[str, tuple[bool, ...]] = {"": ()}
+    for path, entry in tree.walk(""):
+        above, _, _ = path.rpartition("/")
+        ignored, results[path] = rules.below(path, results[above])
+        if not ignored:
+            kept[path] = entry
+    return Files(Tree(kept), files.spool), rules
 
 
 async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -15,7 +16,8 @@ from corten.build.instructions import HereDocument
 from corten.build.reasons import differences
 from corten.build.state import Layer, State, of_image
 from corten.engine.archives import Archives
-from corten.engine.build_cache import BuildCache
+from corten.engine.build_cache import BuildCache, CacheEntry
+from corten.engine.build_client import BuildClient
 from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
 from corten.engine.build_mounts import BuildMounts
@@ -28,6 +30,10 @@ from corten.spec import platform as platforms
 from corten.spec import reference
 from corten.spec.image import Image
 from corten.spec.platform import Platform
+
+if TYPE_CHECKING:
+    from corten.engine.build_contexts import Contexts
+    from corten.engine.build_exchange import Imported
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -58,10 +64,18 @@ class BuildGround:
     pull: bool = False
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
     epoch_seconds: int | None = None
-    steps: dict[str, dict[str, str]] = dataclasses.field(default_factory=dict)
-    """By step, what its key was made of the last time."""
-    secrets: Mapping[str, bytes] = dataclasses.field(default_factory=dict)
+    contexts: Contexts | None = None
+    """What a client has besides: further contexts, secrets, agents, what it remembers of the last time."""
+    imported: Imported | None = None
+    """Caches that the client has given."""
+    used: dict[str, CacheEntry] = dataclasses.field(default_factory=dict)
+    """By key, what this build had of the cache, or put there."""
     _pulled: dict[tuple[str, str], State] = dataclasses.field(default_factory=dict)
+
+    @property
+    def client(self) -> BuildClient | None:
+        """Who answers for files, secrets and agents."""
+        return self.contexts.client if self.contexts else None
 
     # --- images
 
@@ -69,7 +83,7 @@ class BuildGround:
         """The image of a name: one that is here, unless the build is to ask the registry; else pulled."""
         known = self._pulled.get((name, platform))
         if known is None:
-            known = await self._state(await self._found(name, platform, output))
+            known = await self.state(await self._found(name, platform, output))
             self._pulled[name, platform] = known
         return known
 
@@ -88,7 +102,8 @@ class BuildGround:
                 return self.auths[host]
         return None
 
-    async def _state(self, image: Image) -> State:
+    async def state(self, image: Image) -> State:
+        """The state that an image is."""
         layers = self.means.layers.of_image(image)
         if not await self.means.layers.present(self.hold, layers):
             raise NotFound(f"No such image: {image.id}")
@@ -100,13 +115,20 @@ class BuildGround:
         """The context."""
         return self.own
 
+    @property
+    def context_names(self) -> tuple[str, ...]:
+        """The names of further contexts."""
+        return self.contexts.names if self.contexts else ()
+
     async def named_context(self, name: str) -> Files:
         """A named context that is a directory."""
-        raise NotFound(f"no context is named {name}")
+        if self.contexts is None:
+            raise NotFound(f"no context is named {name}")
+        return await self.contexts.files(name, self.files)
 
     async def context_image(self, name: str, output: Output) -> State | None:
         """The image that a named context is."""
-        return None
+        return await self.contexts.image(name, self, output) if self.contexts else None
 
     async def gathered(self, layers: Sequence[Layer], sources: Sequence[str]) -> Files:
         """What the sources name in a root."""
@@ -122,11 +144,11 @@ class BuildGround:
         """The files of an archive."""
         return await self.files.unpacked(files, path)
 
-    async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool) -> tuple[Files, bool]:
+    async def fetched(self, url: str, checksum: str, *, keep_git_directory: bool | None) -> tuple[Files, bool]:
         """What a URL names."""
         from corten.engine.build_remote import fetched
 
-        return await fetched(self.files, url, checksum, keep_git_directory=keep_git_directory)
+        return await fetched(self.files, url, checksum, keep_git_directory=keep_git_directory, client=self.client)
 
     async def digested(self, files: Files, rows: Rows) -> Rows:
         """The rows, each with its digest."""
@@ -161,8 +183,10 @@ class BuildGround:
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
         """Run a command in a container of its own."""
+        client = self.client
+        given = (client.secrets, client.agents) if client else ({}, None)
         async with (
-            self.means.mounts.shown(command, self.secrets) as mounted,
+            self.means.mounts.shown(command, *given) as mounted,
             self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
         ):
             return await self.means.layers.changed(self.hold, below, container, self.epoch_seconds, mounted.places)
@@ -171,22 +195,33 @@ class BuildGround:
         """What the cache has under a key."""
         entry = self.means.cache.find(key)
         if entry is None:
-            return None
+            return await self._imported(key, below)
         layer = entry.record.layer
         if layer is not None and not await self.means.layers.present(self.hold, [*below, layer]):
             return None
         self.means.cache.used(entry)
+        self.used[key] = entry
         return entry.record
+
+    async def _imported(self, key: str, below: Sequence[Layer]) -> Record | None:
+        """What a cache of the client's has. It is remembered as what was made here."""
+        record = await self.imported.find(key, below, self.hold) if self.imported else None
+        if record is not None:
+            await self.keep(key, record, below)
+        return record
 
     def reasons(self, step: str, parts: Mapping[str, str]) -> Sequence[str]:
         """What of a step's key is another than the last time."""
-        before = self.steps.get(step)
-        self.steps[step] = dict(parts)
+        steps = self.contexts.steps if self.contexts else {}
+        before = steps.get(step)
+        steps[step] = dict(parts)
         return differences(before, parts)
 
     async def keep(self, key: str, record: Record, below: Sequence[Layer]) -> None:
         """Remember what was made, and on top of what."""
         self.means.cache.keep(key, record, below, record.layer.size if record.layer else 0)
+        if (entry := self.means.cache.find(key)) is not None:
+            self.used[key] = entry
 
     def moment(self) -> str:
         """SOURCE_DATE_EPOCH's time, or this moment."""

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,28 @@ class BuildLayers:
             await self.unpacked(layers)
         hold.present.update(chain)
         return True
+
+    async def bring(
+        self, hold: Hold, below: Sequence[Layer], layers: Sequence[Layer],
+        content: Callable[[Layer], AsyncIterator[bytes]],
+    ) -> None:  # fmt: skip
+        """Have layers here, on top of others, whose blobs a stranger gives; they are held from now on. Raises
+        DataCorrupt, CortenError."""
+        await self.hold(hold, [*below, *layers])
+        for layer in layers:
+            digest = Digest(layer.digest)
+            if self._store.blobs.has(digest):
+                continue
+            with self._store.blobs.writer(digest, layer.size) as writer:
+                async for chunk in content(layer):
+                    writer.write(chunk)
+                await asyncio.to_thread(writer.commit)
+        if not await self.present(hold, [*below, *layers]):
+            raise NotFound("build: a layer that was brought is gone")
+
+    def blob(self, digest: str) -> Iterator[bytes]:
+        """The blob of a layer that is held. Raises NotFound, DataCorrupt."""
+        return self._store.blobs.chunks(Digest(digest))
 
     async def unpacked(self, layers: Sequence[Layer]) -> None:
         """Unpack those that are not. Raises DataCorrupt, CortenError."""

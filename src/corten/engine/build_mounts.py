@@ -19,6 +19,7 @@ from corten.build.copying import Chosen
 from corten.build.ground import Attached, Command
 from corten.build.instructions import HereDocument, Mount
 from corten.engine.archives import Archives
+from corten.engine.build_agents import DEFAULT, AgentChannels
 from corten.engine.build_files import FileSpool
 from corten.engine.build_layers import row_of
 from corten.engine.model import MountRequest
@@ -26,7 +27,9 @@ from corten.engine.trees import size_of
 from corten.errors import CortenError, InvalidInput, NotFound, Unsupported
 
 _SECRETS = "/run/secrets"
-_SECRET_MODE, _SCRIPT_MODE = 0o400, 0o755
+_AGENTS = "/run/buildkit/ssh_agent."
+"""Where BuildKit has them, which scripts know."""
+_SECRET_MODE, _SCRIPT_MODE, _AGENT_MODE = 0o400, 0o755, 0o600
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,9 +70,11 @@ class BuildMounts:
         self._users: collections.Counter[str] = collections.Counter()
 
     @contextlib.asynccontextmanager
-    async def shown(self, command: Command, secrets: Mapping[str, bytes]) -> AsyncIterator[Mounted]:
-        """Make what a command's mounts need; it goes when the command has ended. Raises NotFound for a secret that is
-        required and was not given, Unsupported."""
+    async def shown(
+        self, command: Command, secrets: Mapping[str, bytes], agents: AgentChannels | None = None
+    ) -> AsyncIterator[Mounted]:
+        """Make what a command's mounts need; it goes when the command has ended. Raises NotFound for a secret or an
+        agent that is required and was not given, Unsupported."""
         mounts: list[MountRequest] = []
         variables: dict[str, str] = {}
         async with contextlib.AsyncExitStack() as stack:
@@ -77,7 +82,8 @@ class BuildMounts:
                 if one.mount.type == "secret":
                     mounts += self._secret(stack, one.mount, secrets, variables)
                 elif one.mount.type == "ssh":
-                    _no_agent(one.mount)
+                    number = sum(mount.target.startswith(_AGENTS) for mount in mounts)
+                    mounts += await self._agent(stack, one.mount, agents, variables, number)
                 elif one.mount.type == "tmpfs":
                     size = {"SizeBytes": one.mount.size} if one.mount.size else None
                     mounts.append(MountRequest("tmpfs", target=_target(one.mount), tmpfs_options=size))
@@ -128,6 +134,23 @@ class BuildMounts:
         if mount.uid or mount.gid:
             os.chown(file, mount.uid or 0, mount.gid or 0)
         yield _bound(file, mount.target or f"{_SECRETS}/{posixpath.basename(name)}", read_only=True)
+
+    async def _agent(
+        self, stack: contextlib.AsyncExitStack, mount: Mount, agents: AgentChannels | None, variables: dict[str, str],
+        number: int,
+    ) -> list[MountRequest]:  # fmt: skip
+        """The first of several is the one that programs ask."""
+        name = mount.id or DEFAULT
+        if agents is None or name not in agents.ids:
+            if mount.required:
+                raise NotFound(f"ssh {name}: no agent was given", hint=f"give it with --ssh {name}")
+            return []
+        mode = _AGENT_MODE if mount.mode is None else mount.mode
+        owner = mount.uid or 0, mount.gid or 0
+        path = await stack.enter_async_context(agents.socket(name, self._secrets, mode, owner))
+        target = mount.target or f"{_AGENTS}{number}"
+        variables.setdefault("SSH_AUTH_SOCK", target)
+        return [_bound(path, target, read_only=True)]
 
     def _script(self, stack: contextlib.AsyncExitStack, script: HereDocument) -> MountRequest:
         content = script.data.encode("utf-8", "surrogateescape")
@@ -202,11 +225,6 @@ def _target(mount: Mount) -> str:
     if not mount.target:
         raise InvalidInput(f"RUN --mount=type={mount.type}: it needs a target")
     return mount.target
-
-
-def _no_agent(mount: Mount) -> None:
-    if mount.required:
-        raise Unsupported("RUN --mount=type=ssh: no agent can be given")
 
 
 def _numbered(name: str) -> Iterator[str]:

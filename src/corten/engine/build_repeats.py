@@ -66,7 +66,7 @@ class _Watched:
 
     async def image(self, name: str, platform: str, output: Output) -> State:
         state = await self._ground.image(name, platform, output)
-        self._seen.images[name] = state.image
+        self._seen.is_all &= self._seen.images.setdefault(name, state.image) == state.image
         return state
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
@@ -79,6 +79,14 @@ class _Watched:
 
     async def context(self) -> Files:
         return await self._ground.context()
+
+    async def named_context(self, name: str) -> Files:
+        return await self._ground.named_context(name)
+
+    async def context_image(self, name: str, output: Output) -> State | None:
+        state = await self._ground.context_image(name, output)
+        self._seen.is_all &= state is None
+        return state
 
     async def digested(self, files: Files, rows: Rows) -> Rows:
         return await self._ground.digested(files, rows)

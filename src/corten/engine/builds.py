@@ -7,22 +7,21 @@ import contextlib
 import dataclasses
 import functools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from corten.build import checks, ignore, rules
 from corten.build.arguments import Given, unconsumed
-from corten.build.failure import Source
-from corten.build.files import Tree
 from corten.build.ground import Files
-from corten.build.instructions import Dockerfile, Finding
+from corten.build.ignore import Ignore
+from corten.build.instructions import Dockerfile
+from corten.build.linting import Linter
 from corten.build.parser import parse
 from corten.build.solver import Solver, Wish, steps_above
 from corten.build.state import State
-from corten.engine.build_client import BuildClient, ContextMemory, RemoteSpool, moment
-from corten.engine.build_files import BuildFiles, FileSpool
+from corten.engine.build_client import BuildClient, ContextMemory, moment
+from corten.engine.build_files import BuildFiles, FileSpool, considered
 from corten.engine.build_ground import BuildGround, Means
 from corten.engine.build_layers import Hold
 from corten.engine.build_mounts import Usage
@@ -39,6 +38,9 @@ from corten.spec.descriptor import Descriptor
 from corten.spec.digest import Digest
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
+
+if TYPE_CHECKING:
+    from corten.engine.build_contexts import Contexts
 
 _LARGEST_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
@@ -59,12 +61,16 @@ class BuildRequest:
     target: str = ""
     platform: str = ""
     network: str = "default"
+    allowed: tuple[str, ...] = ()
+    """Rights that commands may have beyond a container's: ``network.host``."""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
     keeps_parent: bool = False
     """The image remembers the one that it stands on, as the classic builder's do."""
+    cache_to: str = ""
+    """``min`` or ``max``: what of the cache the client is sent when it has been built; '' for nothing."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
     host: HostConfig = _NO_LIMITS
@@ -74,16 +80,22 @@ class BuildRequest:
 class Build:
     """One build, whose Dockerfile has been understood. :meth:`run` it within what :meth:`Builds.prepared` gives."""
 
-    def __init__(self, request: BuildRequest, dockerfile: Dockerfile, ground: BuildGround, means: Means) -> None:
+    def __init__(
+        self, request: BuildRequest, dockerfile: Dockerfile, ground: BuildGround, means: Means,
+        ignored: Ignore | None = None,
+    ) -> None:  # fmt: skip
         self._request, self._dockerfile, self._ground, self._means = request, dockerfile, ground, means
         self._given = _given(request, ground.platform)
         wish = Wish(
             given=self._given, labels=request.labels, no_cache=request.no_cache,
-            no_cache_filter=request.no_cache_filter, network=request.network, extra=_extra(request.host),
+            no_cache_filter=request.no_cache_filter, contexts=ground.context_names,
+            network=request.network, extra=_extra(request.host), allowed=request.allowed,
         )  # fmt: skip
         self._outputs = Outputs()
+        asked = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", "")
+        self._linter = Linter(dockerfile, self._given, asked, ignored)
         watching, self._seen = watched(ground)
-        self._solver = Solver(dockerfile, wish, watching, self._outputs.of)
+        self._solver = Solver(dockerfile, wish, watching, self._outputs.of, self._linter)
         self.solved: Solved | None = None
         """How it went, for :class:`Repeats`; once it has."""
 
@@ -97,7 +109,6 @@ class Build:
             self._seen.is_all &= "stream" in value  # and not the progress of a pull
             report(value)
 
-        found = self._checked()
         outputs.start(tell, self._solver.total, quiet=request.quiet, why=request.why)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
@@ -105,20 +116,26 @@ class Build:
             state = await self._solver.solve()
         finally:
             outputs.flush()
+            for one in self._linter.sorted:
+                outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         if names := unconsumed(self._dockerfile, self._given, request.unset):
             outputs.line(f"[Warning] One or more build-args [{' '.join(names)}] were not consumed")
-        for one in found:
-            outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
         id = await self._image(state)
+        await self._exported(state)
+        for notice in self._ground.imported.notices if self._ground.imported else ():
+            outputs.line(f"[Warning] {notice}")
         self.solved = Solved(self._seen, id, said)
         return await concluded(self._means, request, report, id)
 
-    def _checked(self) -> Sequence[Finding]:
-        """What the build checks find. Raises DockerfileError where that is to be an error."""
-        asked = rules.settings(self._dockerfile, self._request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", ""))
-        found = checks.of_file(self._dockerfile, self._given, asked)
-        rules.refuse(asked, found, Source(self._dockerfile.source, self._dockerfile.text))
-        return found
+    async def _exported(self, state: State) -> None:
+        """Send the client what it wants of the cache."""
+        if not self._request.cache_to or self._ground.client is None:
+            return
+        from corten.engine.build_exchange import archive, exported
+
+        entries = exported(self._ground.used.values(), state.layers, self._request.cache_to)
+        async for piece in archive(entries, self._means.layers):
+            await self._ground.client.send_piece(piece)
 
     async def _image(self, state: State) -> str:
         """The image of a state: one that is here already, or a new one."""
@@ -159,59 +176,60 @@ class Builds:
 
     def prepared(self, request: BuildRequest, context: AsyncIterator[bytes]) -> AbstractAsyncContextManager[Build]:
         """Take the context in and read its Dockerfile. Raises DockerfileError, InvalidInput, DataCorrupt."""
-        return self._prepared(request, lambda files: files.index(context), {}, None, {})
+        return self._prepared(request, lambda files: files.index(context))
+
+    def remote(self, request: BuildRequest, url: str) -> AbstractAsyncContextManager[Build]:
+        """The same with a context that is elsewhere. Raises Unavailable, too."""
+        from corten.engine.build_remote import context
+
+        return self._prepared(request, lambda files: context(files, url, request.dockerfile))
 
     @contextlib.asynccontextmanager
-    async def followed(self, request: BuildRequest, client: BuildClient, name: str) -> AsyncIterator[Build | Repeated]:
-        """The same with a context that a client has listed, called ``name``; what is found out of it is remembered."""
-        began, spools = moment(), []
+    async def followed(self, request: BuildRequest, client: BuildClient) -> AsyncIterator[Build | Repeated]:
+        """The same with the contexts that a client announces; what is found out of its files is remembered."""
+        began = moment()  # before it lists them
         await client.announced
-        recipe = f"{name}\0{request.dockerfile}\0{request.target}"
-        key = key_of(dataclasses.replace(request, names=(), auths={}), client.digest)
-        if not request.pull and (solved := self.repeats.find(recipe, key)) is not None:
+        recipe = f"{client.place}\0{request.dockerfile}\0{request.target}"
+        key = key_of(dataclasses.replace(request, names=(), auths={}, cache_to=""), client.digest)
+        may_repeat = not request.pull and not request.cache_to  # for which there is more to do than to say it again
+        if may_repeat and (solved := self.repeats.find(recipe, key)) is not None:
             yield Repeated(solved, functools.partial(concluded, self.means, request))
             return
+        from corten.engine.build_contexts import Contexts
 
-        async def context(files: BuildFiles) -> Files:
-            own = self.memory.files(self.staging, client, name)
-            assert isinstance(own.spool, RemoteSpool)
-            spools.append(own.spool)
-            files.keep(own.spool)
-            return own
-
-        steps = self.memory.steps(recipe)
-        before = {step: dict(parts) for step, parts in steps.items()}
-        async with self._prepared(request, context, client.secrets, client, steps) as build:
-            try:
+        solved, contexts = None, Contexts(client, self.memory, self.staging, request, recipe, began)
+        try:
+            async with self._prepared(request, contexts.own, contexts) as build:
                 yield build
-            finally:
-                self.memory.note(name, client, spools[0], began)
-                self.repeats.keep(recipe, key, build.solved if client.is_settled(began) else None)
-                if steps != before:
-                    self.memory.keep_steps(recipe, steps)
+                solved = build.solved
+        finally:
+            contexts.remember()
+            self.repeats.keep(recipe, key, solved if client.is_settled(began) else None)
 
     @contextlib.asynccontextmanager
     async def _prepared(
-        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None, steps: dict[str, dict[str, str]],
-    ) -> AsyncIterator[Build]:  # fmt: skip
+        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], contexts: Contexts | None = None
+    ) -> AsyncIterator[Build]:
         async with self.means.workshop.open():
             with _naming(), self._files() as files, self.means.layers.holding() as hold:
-                yield await self._understood(request, context, secrets, client, files, hold, steps)
+                yield await self._understood(request, await context(files), contexts, files, hold)
 
     async def _understood(
-        self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], secrets: Mapping[str, bytes],
-        client: BuildClient | None, files: BuildFiles, hold: Hold, steps: dict[str, dict[str, str]],
-    ) -> Build:  # fmt: skip
-        own = await context(files)
-        dockerfile, own = await _read(own, request.dockerfile, client.dockerfile if client else None)
+        self, request: BuildRequest, own: Files, contexts: Contexts | None, files: BuildFiles, hold: Hold
+    ) -> Build:
+        given = contexts.client.dockerfile if contexts else None
+        dockerfile, own, ignored = await _read(own, request.dockerfile, given)
         platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
         epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
         ground = BuildGround(
             self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
-            epoch, steps=steps, secrets=secrets,
+            epoch, contexts,
         )  # fmt: skip
-        return Build(request, dockerfile, ground, self.means)
+        if contexts and (caches := contexts.caches(files)):
+            from corten.engine.build_exchange import Imported
+
+            ground.imported = Imported(caches, self.means.layers)
+        return Build(request, dockerfile, ground, self.means, ignored)
 
     def pins(self) -> tuple[set[str], set[Digest]]:
         """The layers (short names) and blobs that builds and their cache need."""
@@ -265,10 +283,11 @@ def _naming() -> Iterator[None]:
         raise CortenError.from_os("build", error.filename or "the image", error) from error
 
 
-async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files]:
-    """The Dockerfile, and the context without what is to be ignored. Raises InvalidInput, DockerfileError."""
+async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files, Ignore | None]:
+    """The Dockerfile, the context without what is to be ignored, and what that is. Raises InvalidInput,
+    DockerfileError."""
     if given is not None:
-        return parse(given, name or _DEFAULT), Files(await _considered(files, name or _DEFAULT), files.spool)
+        return parse(given, name or _DEFAULT), *await considered(files, name or _DEFAULT)
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
@@ -276,29 +295,12 @@ async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfil
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
     dockerfile = parse(await _content(files, real), name or _DEFAULT)
-    return dockerfile, Files(await _considered(files, real), files.spool)
+    return dockerfile, *await considered(files, real)
 
 
 async def _content(files: Files, path: str) -> bytes:
     assert isinstance(files.spool, FileSpool)
     return await files.spool.content(files.tree.get(path), _LARGEST_DOCKERFILE)
-
-
-async def _considered(files: Files, dockerfile: str) -> Tree:
-    """The tree without what its ignore file names. A client that has looked at that sends nothing of it anyway."""
-    tree = files.tree
-    name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
-    if name is None:
-        return tree
-    rules = ignore.parse(await _content(files, name))
-    kept = {}
-    results: dict[str, tuple[bool, ...]] = {"": ()}
-    for path, entry in tree.walk(""):
-        above, _, _ = path.rpartition("/")
-        ignored, results[path] = rules.below(path, results[above])
-        if not ignored:
-            kept[path] = entry
-    return Tree(kept)
 
 
 def _given(request: BuildRequest, platform: Platform) -> Given:

@@ -3,14 +3,23 @@
 Each has a header of five bytes, its kind and the payload's length, big-endian. What is secret travels here and in no
 query, header or log.
 
-From the client: LIST, once or in parts, a JSON array of rows for the files of the context; SECRET, a name, a NUL and
-the value; DOCKERFILE, one that is not in the context; GO, when all of that is said. Then, for each file that the engine
-wants, CONTENT as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, JSON
-documents of Docker's stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows, and
-GO; DONE at the end.
+From the client: CONTEXT, a JSON array of name ('' for the build's own), kind and place of a context; after it LIST,
+once or in parts, a JSON array of rows for its files; SECRET, a name, a NUL and the value; AGENT, the id of an SSH agent
+that may be asked; DOCKERFILE, one that is not in the context; GO, when all of that is said. Then, for each file that
+the engine wants, CONTENT as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID,
+JSON documents of Docker's stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows,
+which are counted through all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the
+end.
+
+Kinds of contexts: ``directory`` and ``layout`` (of OCI), whose files are listed; ``archive``, whose only row is the
+whole of it; ``image`` and ``remote``, whose place says where the engine finds them; ``cache``, the files of an exported
+one.
 
 A row: path, kind, mode, size, mtime and ctime in nanoseconds, inode, and where a symbolic link leads. Paths and links
 are text in which each byte beyond ASCII is a character of Latin-1.
+
+An agent is spoken with through channels: OPEN from the engine, four bytes of a number that it chooses and the agent's
+id; DATA both ways, that number and bytes of the agent's protocol, none when one side is through.
 """
 
 from __future__ import annotations
@@ -22,7 +31,12 @@ HEADER = 5
 LONGEST = 1 << 20
 """Bytes of a payload."""
 LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED = b"L", b"S", b"F", b"G", b"C", b"D", b"P", b"W"
-_KINDS = frozenset((LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED))
+CONTEXT, AGENT, OPEN, DATA, PIECE = b"N", b"A", b"O", b"B", b"E"
+_KINDS = frozenset((
+    LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED, CONTEXT, AGENT, OPEN, DATA, PIECE,
+))  # fmt: skip
+CHANNEL = 4
+"""Bytes of a channel's number."""
 
 
 def frame(kind: bytes, payload: bytes = b"") -> bytes:

@@ -1,0 +1,150 @@
+"""The options of ``corten build``, one after the other: what each does."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import contexts
+from tests.support.command import Result
+from tests.support.engine import Engine
+from tests.support.registry import Registry
+
+pytestmark = [pytest.mark.root, pytest.mark.network]
+
+
+def build(
+    engine: Engine, where: Path, dockerfile: str, *options: str, files: Mapping[str, str | bytes] | None = None
+) -> Result:
+    return engine.cli("build", *options, str(contexts.directory(where, dockerfile, files)), timeout=110)
+
+
+def image(engine: Engine, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = engine.api("GET", f"/images/{name}/json").check().json
+    return found
+
+
+def test_what_is_told_of_the_result(shared_engine: Engine, tmp_path: Path) -> None:
+    options = ("-t", "told", "-t", "nobody.invalid/told:2", "--metadata-file", str(tmp_path / "m"), "--iidfile",
+               str(tmp_path / "id"), "--label", "a=b", "--label", "c")  # fmt: skip
+    build(shared_engine, tmp_path / "c", "FROM busybox\n", *options).check()
+    found, told = image(shared_engine, "told"), json.loads((tmp_path / "m").read_text())
+    assert (tmp_path / "id").read_text() == found["Id"]
+    assert told == {
+        "containerimage.config.digest": found["Id"],
+        "containerimage.descriptor": found["Descriptor"],
+        "containerimage.digest": found["Descriptor"]["digest"],
+        "image.name": "docker.io/library/told:latest,nobody.invalid/told:2",
+    }
+    assert sorted(found["RepoTags"]) == ["nobody.invalid/told:2", "told:latest"]
+    assert found["Config"]["Labels"] == {"a": "b", "c": ""}
+    refused = build(shared_engine, tmp_path / "c", "FROM busybox\n", "--iidfile", str(tmp_path / "no/id"))
+    assert (refused.code, "no such file" in refused.err) == (1, True)
+
+
+def test_stages_that_are_not_taken_from_the_cache(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox AS one\nRUN echo filter-one > /f\nFROM busybox AS Two\nRUN echo filter-two > /f\n"
+        "FROM busybox\nCOPY --from=one /f /1\nCOPY --from=two /f /2\n"
+    )
+    build(shared_engine, tmp_path, dockerfile).check()
+
+    def missed(*options: str) -> int:
+        said = build(shared_engine, tmp_path, dockerfile, "--why", *options).check().err
+        return said.count("the cache is not to be used")
+
+    assert missed() == 0
+    assert missed("--no-cache-filter", "one") == 1
+    assert missed("--no-cache-filter", "TWO,one") == 2
+    assert missed("--no-cache") == 4
+
+
+def test_networks_hosts_and_what_they_are_in_the_key(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN ls /sys/class/net | tr '\\n' ' '; grep -e far -e six /etc/hosts; :\n"
+    assert "eth0 lo" in build(shared_engine, tmp_path, dockerfile).check().err
+    none = build(shared_engine, tmp_path, dockerfile, "--network", "none").check().err
+    assert ("Using cache" in none, "eth0" in none, "lo " in none) == (False, False, True)
+    hosts = ("--add-host", "far=10.1.2.3", "--add-host", "six:[::1]")
+    far = build(shared_engine, tmp_path, dockerfile, *hosts).check().err
+    assert "Using cache" not in far
+    assert "10.1.2.3\tfar\n" in far
+    assert "::1\tsix\n" in far
+    own = dockerfile.replace("RUN ls", "RUN --network=none ls")
+    assert "eth0" not in build(shared_engine, tmp_path, own).check().err
+    machine = dockerfile.replace("RUN ls", "RUN --network=host ls")
+    refused = build(shared_engine, tmp_path, machine)
+    assert refused.code == 1
+    assert "RUN --network=host: network.host is not allowed\nbuild with --allow network.host" in refused.err
+    assert shared_engine.names.bridge in build(shared_engine, tmp_path, machine, "--allow", "network.host").check().err
+    unknown = build(shared_engine, tmp_path, machine, "--allow", "security.insecure")
+    assert (unknown.code != 0, "can be given network.host, and nothing else" in unknown.err) == (True, True)
+
+
+def test_another_platform(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM --platform=$BUILDPLATFORM busybox AS made\nARG TARGETPLATFORM TARGETARCH TARGETVARIANT BUILDARCH\n"
+        "RUN echo $TARGETPLATFORM $TARGETARCH $TARGETVARIANT $BUILDARCH > /p\nFROM scratch\nCOPY --from=made /p /p\n"
+    )
+    options = ("-t", "arm", "--platform", "linux/arm/v7", "-o", str(tmp_path / "o"))
+    build(shared_engine, tmp_path, dockerfile, *options).check()
+    found = image(shared_engine, "arm")
+    assert (found["Os"], found["Architecture"], found["Variant"]) == ("linux", "arm", "v7")
+    assert (tmp_path / "o/p").read_text() == "linux/arm/v7 arm v7 amd64\n"
+    for wrong in ("linux/amd64,linux/arm64", "a/b/c/d"):
+        refused = build(shared_engine, tmp_path, dockerfile, "--platform", wrong)
+        assert (refused.code != 0, wrong in refused.err) == (True, True)
+
+
+@pytest.mark.registry
+def test_outputs_with_names(shared_engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    where = contexts.directory(tmp_path / "c", "FROM scratch\nCOPY f /f\n", {"f": "content"})
+    name, other = registry.reference("built", "1"), registry.reference("second", "2")
+    oci, plain = tmp_path / "layout.tar", tmp_path / "layout"
+    options = (
+        "-o", f'type=image,"name={name},{other}",push=true', "-o", f"type=oci,dest={oci},name=named:3",
+        "-o", f"type=oci,dest={plain},tar=false,name=named:3", "--metadata-file", str(tmp_path / "m"),
+    )  # fmt: skip
+    shared_engine.cli("build", *options, str(where)).check()
+    names = json.loads((tmp_path / "m").read_text())["image.name"].split(",")
+    assert names == [name, other, "docker.io/library/named:3", "docker.io/library/named:3"]
+    for pushed in (name, other):
+        shared_engine.docker("rmi", pushed).check()
+        shared_engine.docker("pull", pushed).check()
+    for source in (f"oci-archive:{oci}", f"oci:{plain}"):
+        told = subprocess.run(["skopeo", "inspect", "--config", source], check=True, capture_output=True, text=True)
+        assert json.loads(told.stdout)["history"][-1]["created_by"].startswith("COPY f /f")
+    command = shared_engine.cli.command("build", "-o", "-", str(where))
+    made = subprocess.run(command, check=True, capture_output=True, env=shared_engine.cli.environment)
+    with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
+        assert "f" in archive.getnames()
+
+
+@pytest.mark.parametrize(
+    ("option", "cause"),
+    [
+        ("type=registry", "needs a name"),
+        ("type=oci", "dest is required for oci exporter"),
+        ("type=local,dest=x,name=y", "files have no name"),
+        ("type=image,push=maybe", "maybe is neither true nor false"),
+        ("type=image,dest=x", "an image has no destination"),
+        ("type=docker,compression=zstd,dest=x", "it takes type="),
+    ],
+)
+def test_outputs_that_are_refused(shared_engine: Engine, tmp_path: Path, option: str, cause: str) -> None:
+    refused = build(shared_engine, tmp_path, "FROM scratch\nLABEL a=b\n", "-o", option)
+    assert (refused.code, cause in refused.err) == (1, True)
+
+
+def test_squash_is_refused(shared_engine: Engine) -> None:
+    packed = contexts.archive({"Dockerfile": "FROM busybox\n"})
+    answer = shared_engine.api("POST", "/build?squash=1", packed, headers={"Content-Type": "application/x-tar"})
+    assert (answer.status, answer.json["message"]) == (
+        501, "build --squash: the layers of an image stay as they are",
+    )  # fmt: skip
