@@ -7,7 +7,6 @@ import sys
 
 from corten.client import jsontext
 from corten.errors import CortenError, InvalidInput
-from corten.spec import reference as references
 from corten.wire import building
 
 from .context import Context
@@ -15,9 +14,9 @@ from .options import FLAG, INT, LIST, STRING, Command, Option, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from contextlib import ExitStack
     from typing import Any
 
+    from .build_caches import CacheTo
     from .build_context import Sender
     from .build_progress import Shown
     from .build_ssh import Agents
@@ -89,7 +88,7 @@ def _dockerfile(values: Values, where: str) -> str:
     """The Dockerfile's path in the context; '' where it goes apart."""
     if not values.file or values.file == "-":
         return ""
-    from .build_contexts import is_remote
+    from .build_context import is_remote
 
     if where == "-" or is_remote(where):
         return str(values.file)
@@ -126,67 +125,73 @@ def _registries(context: Context) -> dict[str, str]:
 
 def _followed(context: Context, values: Values, where: str, shown: Shown) -> int:
     """Build, and answer for what the engine comes to need; the exit code."""
-    from contextlib import ExitStack
-
-    from .build_caches import CacheTo
-    from .build_caches import announce as announce_cache
     from .build_context import Sender
-    from .build_contexts import announce
 
-    caches = CacheTo(values.cache_to)
-    query = {**_query(values, where), "cacheto": caches.mode}
+    caches, agents = _caches(values.cache_to), _agents(values.ssh)
+    query = {**_query(values, where), "cacheto": caches.mode if caches else ""}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
-    with ExitStack() as stack:
-        sockets = _agents(values.ssh, stack)
+    try:
         with context.client.hijack("/build", query, headers=headers) as tunnel:
-            sender = Sender(tunnel, _asking(sockets, stack), caches.take)
-            _own(sender, where)
-            for text in values.build_context:
-                announce(sender, text)
-            for text in values.cache_from:
-                announce_cache(sender, text)
+            sender = Sender(tunnel, agents, caches.take if caches else None)
+            _announce(sender, values, where)
             for name, value in secrets:
                 sender.secret(name, value)
-            for name in sockets:
+            for name in agents.sockets if agents else ():
                 sender.agent(name)
             if values.file and not query["dockerfile"]:
                 sender.dockerfile(_read(values.file))
             sender.announce()
             code = shown.all(sender.documents())
-    caches.finish(built=code == 0)
+    finally:
+        if agents:
+            agents.close()
+    if caches:
+        caches.finish(built=code == 0)
     return code
 
 
-def _own(sender: Sender, where: str) -> None:
-    """The build's own context."""
-    from .build_contexts import directory, is_remote, standard_input
+# What is not asked for is not loaded.
+
+
+def _announce(sender: Sender, values: Values, where: str) -> None:
+    """The contexts."""
+    from .build_context import directory, is_remote
 
     if where == "-":
+        from .build_contexts import standard_input
+
         sender.archive(standard_input())
     elif is_remote(where):
         sender.context("", "remote", where)
     else:
         directory(sender, "", where)
+    if values.build_context:
+        from . import build_contexts
+
+        for text in values.build_context:
+            build_contexts.announce(sender, text)
+    if values.cache_from:
+        from . import build_caches
+
+        for text in values.cache_from:
+            build_caches.announce(sender, text)
 
 
-def _agents(texts: list[str], stack: ExitStack) -> dict[str, str]:
-    """The sockets of ``--ssh``, by id."""
+def _caches(texts: list[str]) -> CacheTo | None:
     if not texts:
-        return {}
-    from .build_ssh import agent
+        return None
+    from .build_caches import CacheTo
 
-    return dict(agent(text, stack) for text in texts)
+    return CacheTo(texts)
 
 
-def _asking(sockets: dict[str, str], stack: ExitStack) -> Agents | None:
-    if not sockets:
+def _agents(texts: list[str]) -> Agents | None:
+    if not texts:
         return None
     from .build_ssh import Agents
 
-    agents = Agents(sockets)
-    stack.callback(agents.close)
-    return agents
+    return Agents(texts)
 
 
 def _read(path: str) -> bytes:
@@ -222,6 +227,8 @@ def _finish(context: Context, values: Values, id: str, more: list[str]) -> None:
     if values.iidfile:
         _write(values.iidfile, id.encode())
     if values.metadata_file:
+        from corten.spec import reference as references
+
         image = context.client.get(f"/images/{id}/json")
         names = [str(references.parse(name).tagged()) for name in (*values.tag, *more)]
         told = {

@@ -7,7 +7,7 @@ import os
 import stat
 
 from corten.client import jsontext
-from corten.errors import CortenError, Unavailable
+from corten.errors import CortenError, InvalidInput, Unavailable
 from corten.wire import building
 
 TYPE_CHECKING = False
@@ -21,10 +21,25 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, int, int, int, int, int, str]
 
+_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _PIECE = 262144
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
 }  # fmt: skip
+
+
+def is_remote(text: str) -> bool:
+    """Whether the engine is to fetch a context: a repository, or a file that is elsewhere."""
+    return text.startswith(_REMOTE)
+
+
+def directory(sender: Sender, name: str, path: str) -> None:
+    """A directory: its files are listed. Raises InvalidInput."""
+    if not os.path.isdir(path):
+        what = f"build context {name}" if name else "context"
+        raise InvalidInput(f"unable to prepare {what}: path {path!r} not found")
+    root = os.path.realpath(path)
+    sender.context(name, "directory", root, listed(root), root)
 
 
 def listed(root: str) -> list[Row]:

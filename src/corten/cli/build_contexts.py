@@ -1,4 +1,4 @@
-"""``--build-context`` and the context of a build itself: what they are, and what the engine is told of them."""
+"""``--build-context``, and a context on standard input: what they are, and what the engine is told of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 from corten.errors import InvalidInput
 
-from .build_context import listed
+from .build_context import directory, is_remote, listed
 from .options import UsageError
 
 TYPE_CHECKING = False
@@ -15,13 +15,7 @@ if TYPE_CHECKING:
 
     from .build_context import Sender
 
-_REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _IMAGE, _LAYOUT = "docker-image://", "oci-layout://"
-
-
-def is_remote(text: str) -> bool:
-    """Whether the engine is to fetch a context: a repository, or a file that is elsewhere."""
-    return text.startswith(_REMOTE)
 
 
 def announce(sender: Sender, text: str) -> None:
@@ -37,15 +31,6 @@ def announce(sender: Sender, text: str) -> None:
         sender.context(name, "remote", value)
     else:
         directory(sender, name, value)
-
-
-def directory(sender: Sender, name: str, path: str) -> None:
-    """A directory: its files are listed. Raises InvalidInput."""
-    if not os.path.isdir(path):
-        what = f"build context {name}" if name else "context"
-        raise InvalidInput(f"unable to prepare {what}: path {path!r} not found")
-    root = os.path.realpath(path)
-    sender.context(name, "directory", root, listed(root), root)
 
 
 def _layout(sender: Sender, name: str, text: str) -> None:

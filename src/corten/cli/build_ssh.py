@@ -21,7 +21,7 @@ _PATIENCE = 10
 """Seconds for a program to end."""
 
 
-def agent(text: str, stack: contextlib.ExitStack) -> tuple[str, str]:
+def _agent(text: str, stack: contextlib.ExitStack) -> tuple[str, str]:
     """The id and the socket of ``ID[=SOCKET|KEY[,KEY]]``. For keys, an agent is run until the stack ends. Raises
     UsageError, InvalidInput, CortenError."""
     name, _, value = text.partition("=")
@@ -77,10 +77,14 @@ def _run(*command: str, **variables: str) -> subprocess.Popen[bytes]:
 
 
 class Agents:
-    """Speaks with agents for the engine, a connection a channel. Only what reads, or signs, reaches them."""
+    """The agents of ``--ssh``, with which it speaks for the engine, a connection a channel. Only what lists or signs
+    reaches them. ``sockets`` are theirs, by id."""
 
-    def __init__(self, sockets: dict[str, str]) -> None:
-        self._sockets = sockets
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Raises UsageError, InvalidInput, CortenError."""
+        with contextlib.ExitStack() as stack:
+            self.sockets = dict(_agent(text, stack) for text in texts)
+            self._stack = stack.pop_all()
         self._open: dict[bytes, tuple[socket, sshagent.MessageReader]] = {}
 
     def close(self) -> None:
@@ -88,10 +92,11 @@ class Agents:
         for connection, _ in self._open.values():
             connection.close()
         self._open.clear()
+        self._stack.close()
 
     def open(self, channel: bytes, id: str) -> None:
         """The engine opens a channel. One that cannot be had answers nothing but failure."""
-        path = self._sockets.get(id)
+        path = self.sockets.get(id)
         if path is None:
             return
         connection = socket(AF_UNIX)
