@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from tests.support import contexts
 from tests.support.command import Result
 from tests.support.engine import Engine
 from tests.support.git import BACKEND, commit, git, repository, served
+from tests.support.process import command_line, descendants, wait_until
 
 pytestmark = [
     pytest.mark.root, pytest.mark.network,
@@ -189,5 +193,61 @@ def test_a_named_context(shared_engine: Engine, site: Site, tmp_path: Path) -> N
     assert shown(shared_engine, "cat /g") == "below"
 
 
+@contextmanager
+def sshd(where: Path, key: Path) -> Iterator[int]:
+    """A server of ssh that lets one key in; its port."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(where / "host")], check=True)
+    Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # where Debian's wants to leave its privileges
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    (where / "config").write_text(
+        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {where}/host\nAuthorizedKeysFile {key}.pub\nStrictModes no\n"
+        "UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n"
+    )
+    command = ("/usr/sbin/sshd", "-D", "-e", "-f", str(where / "config"))
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stderr is not None
+            assert b"listening" in server.stderr.readline()
+            yield port
+        finally:
+            server.terminate()
+
+
+@pytest.mark.skipif(not Path("/usr/sbin/sshd").exists(), reason="openssh-server is not installed")
+def test_through_ssh_with_an_agent(shared_engine: Engine, site: Site, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (tmp_path / "server").mkdir()
+    with sshd(tmp_path / "server", key) as port:
+        url = f"ssh://root@127.0.0.1:{port}{site.made}"
+        given = ("--ssh", f"default={key}")
+        add(shared_engine, tmp_path / "c", f"ADD {url}#v1 /repo", *given).check()
+        assert shown(shared_engine, "cat /repo/f") == "one"
+        shared_engine.cli("build", "-t", "made", *given, f"{url}#other:d", timeout=110).check()
+        assert shown(shared_engine, "cat /d/g") == "below"
+        refused = add(shared_engine, tmp_path / "c", f"ADD {url}#v1 /repo", "--no-cache")
+        assert (refused.code, f"git {url}: " in refused.err) == (1, True)
+        (tmp_path / "server/host").unlink()
+    known = (shared_engine.root / "known_hosts").read_text()
+    assert f"[127.0.0.1]:{port} ssh-ed25519 " in known
+
+
+def _gits(engine: Engine) -> list[int]:
+    return [pid for pid in descendants(engine.pid) if "ls-remote" in command_line(pid)]
+
+
+def test_a_client_that_goes_ends_what_fetches_for_it(shared_engine: Engine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        command = shared_engine.cli.command("build", f"http://127.0.0.1:{silent.getsockname()[1]}/never.git")
+        with subprocess.Popen(command, env=shared_engine.cli.environment, stderr=subprocess.DEVNULL) as client:
+            connection, _ = silent.accept()
+            with connection:
+                assert _gits(shared_engine) != []
+                client.kill()
+                wait_until(lambda: not _gits(shared_engine), "the end of git")
+
+
 def test_nothing_is_left(shared_engine: Engine, site: Site) -> None:
-    assert list((shared_engine.root / "staging").glob("git-*")) == []
+    staging = shared_engine.root / "staging"
+    wait_until(lambda: not list(staging.glob("git-*")), "the end of what was fetched")

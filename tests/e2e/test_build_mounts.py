@@ -141,6 +141,20 @@ def test_caches_and_memory(shared_engine: Engine, tmp_path: Path) -> None:
     assert "1024" in shown(shared_engine, "cat /df")
 
 
+def test_a_cache_that_begins_with_files_of_a_stage(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = (
+        "FROM busybox AS seed\nRUN mkdir -p /s/d && echo seed > /s/d/f && chown 5 /s/d/f\nFROM busybox\n"
+        "RUN --mount=type=cache,from=seed,source=/s,target=/c,id=seeded,mode=750"
+        " echo more >> /c/d/f; cat /c/d/f > /seen; stat -c %u:%a /c/d/f /c >> /seen\n"
+    )
+    for lines in (["seed", "more"], ["seed", "more", "more"]):
+        build(shared_engine, tmp_path, dockerfile, "--no-cache-filter", "stage-1").check()
+        assert shown(shared_engine, "cat /seen; ls -d /c 2>/dev/null || true").split() == [*lines, "5:644", "0:750"]
+    other = dockerfile.replace("echo seed", "echo other")
+    build(shared_engine, tmp_path, other).check()
+    assert shown(shared_engine, "head -2 /seen").split() == ["other", "more"]
+
+
 def test_a_script_with_an_interpreter_of_its_own(shared_engine: Engine, tmp_path: Path) -> None:
     dockerfile = 'FROM busybox\nRUN <<EOF\n#!/bin/awk -f\nBEGIN { print 6 * 7 > "/n" }\nEOF\n'
     build(shared_engine, tmp_path, dockerfile).check()

@@ -16,6 +16,7 @@ from tests.support import contexts
 from tests.support.command import Result
 from tests.support.engine import Engine
 from tests.support.process import wait_until
+from tests.support.user import User
 
 pytestmark = [
     pytest.mark.root, pytest.mark.network,
@@ -134,6 +135,19 @@ def test_a_key_has_an_agent_of_its_own(shared_engine: Engine, agent: Path, tools
     refused = build(shared_engine, tmp_path / "c", dockerfile, *options)
     assert refused.code == 1
     assert "ERROR: ssh k: no agent was given" in refused.err
+
+
+def test_an_ordinary_users_engine(ordinary_user: User, tools: Path) -> None:
+    key, shared = ordinary_user.home / "key", ordinary_user.home / "tools"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "of-a-user", "-f", str(key)], check=True)
+    shared.mkdir()
+    shutil.copy(tools / "ask", shared)
+    shutil.chown(key, ordinary_user.name)
+    dockerfile = "FROM busybox\nCOPY --from=tools ask /\nRUN --mount=type=ssh,required=true /ask 11 > /keys\n"
+    options = ("--network", "none", "-t", "made", "--build-context", f"tools={shared}", "--ssh", f"default={key}")
+    ordinary_user.cli("build", *options, "-", stdin=dockerfile.encode()).check()
+    told = ordinary_user.cli("run", "--rm", "--network", "none", "made", "cat", "/keys").check().out
+    assert b"of-a-user".hex() in told
 
 
 def test_what_is_no_agent(shared_engine: Engine, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from corten.build.instructions import (
     Workdir,
 )
 from corten.errors import InvalidInput
+from corten.spec import signals
 
 _IN_DOCUMENTS = Rules(escape="\\", plain_quotes=True)
 _MOST_PORTS = 3 * 65_536  # there are no more: every port of every protocol
@@ -118,6 +119,8 @@ def _changes(one: Instruction, expander: Expander) -> dict[str, Any]:
         changes["ports"] = _ports(word for port in one.ports for word in expander.words(port))
     elif isinstance(one, Volume) and "" in changes["paths"]:
         raise InvalidInput("VOLUME specified can not be an empty string")
+    elif isinstance(one, StopSignal):
+        signals.parse(changes["signal"])
     return changes
 
 

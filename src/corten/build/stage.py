@@ -175,7 +175,7 @@ class StageRun:
     async def _attached(self, mount: Mount) -> Attached:
         directory = self.state.config.get("WorkingDir") or "/"
         mount = dataclasses.replace(mount, target=mount.target and copying.absolute(mount.target, directory))
-        if mount.type != "bind":
+        if mount.type != "bind" and not (mount.type == "cache" and mount.from_):
             return Attached(mount)
         source = [mount.source or "."]
         if not mount.from_:

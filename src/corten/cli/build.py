@@ -32,7 +32,7 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     from .build_progress import Shown
 
     shown, outputs = Shown(values), _outputs(values.output)
-    code = _with_agents(context, values, where, shown)
+    code = _followed(context, values, where, shown)
     if code == 0:
         _finish(context, values, shown.id, [name for output in outputs for name in output.names])
         for output in outputs:
@@ -133,51 +133,40 @@ def _registries(context: Context) -> dict[str, str]:
 # --- the connection
 
 
-def _with_agents(context: Context, values: Values, where: str, shown: Shown) -> int:
-    if not values.ssh:
-        return _followed(context, values, where, shown, None)
-    from .build_ssh import given
-
-    with given(values.ssh) as agents:
-        return _followed(context, values, where, shown, agents)
-
-
-def _followed(context: Context, values: Values, where: str, shown: Shown, agents: Agents | None) -> int:
+def _followed(context: Context, values: Values, where: str, shown: Shown) -> int:
     """Build, and answer for what the engine comes to need; the exit code."""
     from .build_context import Sender
 
-    cache = _cache_to(values.cache_to)
-    query = {**_query(values, where), "cacheto": cache.mode if cache else ""}
+    caches, agents = _caches(values.cache_to), _agents(values.ssh)
+    query = {**_query(values, where), "cacheto": caches.mode if caches else ""}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
-    with context.client.hijack("/build", query, headers=headers) as tunnel:
-        sender = Sender(tunnel, agents, cache.take if cache else None)
-        _own(sender, where)
-        _further(sender, values)
-        for name, value in secrets:
-            sender.secret(name, value)
-        for id in agents.ids if agents else ():
-            sender.agent(id)
-        if values.file and not query["dockerfile"]:
-            sender.dockerfile(_read(values.file))
-        sender.announce()
-        code = shown.all(sender.documents())
-    if cache:
-        cache.finish(built=code == 0)
+    try:
+        with context.client.hijack("/build", query, headers=headers) as tunnel:
+            sender = Sender(tunnel, agents, caches.take if caches else None)
+            _announce(sender, values, where)
+            for name, value in secrets:
+                sender.secret(name, value)
+            for name in agents.sockets if agents else ():
+                sender.agent(name)
+            if values.file and not query["dockerfile"]:
+                sender.dockerfile(_read(values.file))
+            sender.announce()
+            code = shown.all(sender.documents())
+    finally:
+        if agents:
+            agents.close()
+    if caches:
+        caches.finish(built=code == 0)
     return code
 
 
-def _cache_to(texts: list[str]) -> CacheTo | None:
-    if not texts:
-        return None
-    from .build_caches import CacheTo
-
-    return CacheTo(texts)
+# What is not asked for is not loaded.
 
 
-def _own(sender: Sender, where: str) -> None:
-    """The build's own context."""
-    from .build_context import is_remote
+def _announce(sender: Sender, values: Values, where: str) -> None:
+    """The contexts."""
+    from .build_context import directory, is_remote
 
     if where == "-":
         from .build_contexts import standard_input
@@ -186,21 +175,33 @@ def _own(sender: Sender, where: str) -> None:
     elif is_remote(where):
         sender.context("", "remote", where)
     else:
-        sender.directory("", where)
-
-
-def _further(sender: Sender, values: Values) -> None:
-    """Contexts that have a name, and caches."""
+        directory(sender, "", where)
     if values.build_context:
-        from .build_contexts import announce
+        from . import build_contexts
 
         for text in values.build_context:
-            announce(sender, text)
+            build_contexts.announce(sender, text)
     if values.cache_from:
-        from .build_caches import announce as announce_cache
+        from . import build_caches
 
         for text in values.cache_from:
-            announce_cache(sender, text)
+            build_caches.announce(sender, text)
+
+
+def _caches(texts: list[str]) -> CacheTo | None:
+    if not texts:
+        return None
+    from .build_caches import CacheTo
+
+    return CacheTo(texts)
+
+
+def _agents(texts: list[str]) -> Agents | None:
+    if not texts:
+        return None
+    from .build_ssh import Agents
+
+    return Agents(texts)
 
 
 def _read(path: str) -> bytes:

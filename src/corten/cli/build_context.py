@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     Row = tuple[str, str, int, int, int, int, int, str]
 
-_PIECE = 262144
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
+_PIECE = 262144
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
 }  # fmt: skip
@@ -30,6 +30,15 @@ _KINDS = {
 def is_remote(text: str) -> bool:
     """Whether the engine is to fetch a context: a repository, or a file that is elsewhere."""
     return text.startswith(_REMOTE)
+
+
+def directory(sender: Sender, name: str, path: str) -> None:
+    """A directory: its files are listed. Raises InvalidInput."""
+    if not os.path.isdir(path):
+        what = f"build context {name}" if name else "context"
+        raise InvalidInput(f"unable to prepare {what}: path {path!r} not found")
+    root = os.path.realpath(path)
+    sender.context(name, "directory", root, listed(root), root)
 
 
 def listed(root: str) -> list[Row]:
@@ -80,14 +89,6 @@ class Sender:
         self._send(building.frame(building.CONTEXT, jsontext.encode([name, kind, _carried(place)])))
         for one in building.frames(building.LIST, jsontext.encode(found)):
             self._send(one)
-
-    def directory(self, name: str, path: str) -> None:
-        """A context that is a directory. Raises InvalidInput."""
-        if not os.path.isdir(path):
-            what = f"build context {name}" if name else "context"
-            raise InvalidInput(f"unable to prepare {what}: path {path!r} not found")
-        root = os.path.realpath(path)
-        self.context(name, "directory", root, listed(root), root)
 
     def archive(self, content: Iterable[bytes]) -> None:
         """The build's own context, as an archive."""

@@ -6,7 +6,7 @@ import os
 
 from corten.errors import InvalidInput
 
-from .build_context import is_remote, listed
+from .build_context import directory, is_remote, listed
 from .options import UsageError
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def announce(sender: Sender, text: str) -> None:
     elif is_remote(value):
         sender.context(name, "remote", value)
     else:
-        sender.directory(name, value)
+        directory(sender, name, value)
 
 
 def _layout(sender: Sender, name: str, text: str) -> None:

@@ -21,15 +21,6 @@ _PATIENCE = 10
 """Seconds for a program to end."""
 
 
-@contextlib.contextmanager
-def given(texts: Sequence[str]) -> Iterator[Agents]:
-    """The agents of all ``--ssh``, until the block is left. Raises UsageError, InvalidInput, CortenError."""
-    with contextlib.ExitStack() as stack:
-        agents = Agents(dict(_agent(text, stack) for text in texts))
-        stack.callback(agents.close)
-        yield agents
-
-
 def _agent(text: str, stack: contextlib.ExitStack) -> tuple[str, str]:
     """The id and the socket of ``ID[=SOCKET|KEY[,KEY]]``. For keys, an agent is run until the stack ends. Raises
     UsageError, InvalidInput, CortenError."""
@@ -86,26 +77,26 @@ def _run(*command: str, **variables: str) -> subprocess.Popen[bytes]:
 
 
 class Agents:
-    """Speaks with agents for the engine, a connection a channel. Only what reads, or signs, reaches them."""
+    """The agents of ``--ssh``, with which it speaks for the engine, a connection a channel. Only what lists or signs
+    reaches them. ``sockets`` are theirs, by id."""
 
-    def __init__(self, sockets: dict[str, str]) -> None:
-        self._sockets = sockets
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Raises UsageError, InvalidInput, CortenError."""
+        with contextlib.ExitStack() as stack:
+            self.sockets = dict(_agent(text, stack) for text in texts)
+            self._stack = stack.pop_all()
         self._open: dict[bytes, tuple[socket, sshagent.MessageReader]] = {}
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """What the Dockerfile calls them."""
-        return tuple(self._sockets)
 
     def close(self) -> None:
         """The build is over."""
         for connection, _ in self._open.values():
             connection.close()
         self._open.clear()
+        self._stack.close()
 
     def open(self, channel: bytes, id: str) -> None:
         """The engine opens a channel. One that cannot be had answers nothing but failure."""
-        path = self._sockets.get(id)
+        path = self.sockets.get(id)
         if path is None:
             return
         connection = socket(AF_UNIX)

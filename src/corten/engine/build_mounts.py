@@ -6,6 +6,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -24,7 +25,7 @@ from corten.engine.build_files import FileSpool
 from corten.engine.build_layers import row_of
 from corten.engine.model import MountRequest
 from corten.engine.trees import size_of
-from corten.errors import CortenError, InvalidInput, NotFound, Unsupported
+from corten.errors import CortenError, InvalidInput, NotFound
 
 _SECRETS = "/run/secrets"
 _AGENTS = "/run/buildkit/ssh_agent."
@@ -74,7 +75,7 @@ class BuildMounts:
         self, command: Command, secrets: Mapping[str, bytes], agents: AgentChannels | None = None
     ) -> AsyncIterator[Mounted]:
         """Make what a command's mounts need; it goes when the command has ended. Raises NotFound for a secret or an
-        agent that is required and was not given, Unsupported."""
+        agent that is required and was not given."""
         mounts: list[MountRequest] = []
         variables: dict[str, str] = {}
         async with contextlib.AsyncExitStack() as stack:
@@ -88,7 +89,7 @@ class BuildMounts:
                     size = {"SizeBytes": one.mount.size} if one.mount.size else None
                     mounts.append(MountRequest("tmpfs", target=_target(one.mount), tmpfs_options=size))
                 elif one.mount.type == "cache":
-                    mounts.append(await self._cache(stack, one.mount))
+                    mounts.append(await self._cache(stack, one))
                 else:
                     mounts.append(await self._bind(stack, one))
             if command.script is not None:
@@ -169,10 +170,11 @@ class BuildMounts:
             raise CortenError.from_os("write", f"a file in {where}", error) from error
         return Path(name)
 
-    async def _cache(self, stack: contextlib.AsyncExitStack, mount: Mount) -> MountRequest:
-        if mount.from_:
-            raise Unsupported("RUN --mount=type=cache,from=…: a cache begins empty")
-        name = hashlib.sha256((mount.id or _target(mount)).encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    async def _cache(self, stack: contextlib.AsyncExitStack, one: Attached) -> MountRequest:
+        """One that begins with files of elsewhere is another for other files."""
+        mount = one.mount
+        called = (mount.id or _target(mount)) + (f"\0{one.part.fingerprint}" if one.part else "")
+        name = hashlib.sha256(called.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         if mount.sharing == "private":
             name = next(one for one in _numbered(name) if one not in self._locks or not self._locks[one].locked())
         if mount.sharing in ("private", "locked"):
@@ -181,15 +183,31 @@ class BuildMounts:
         stack.callback(self._users.subtract, [name])
         path = self._caches / name
         try:
-            self._caches.mkdir(mode=0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError):
-                path.mkdir()
-                path.chmod(0o755 if mount.mode is None else mount.mode)
-                if mount.uid or mount.gid:
-                    os.chown(path, mount.uid or 0, mount.gid or 0)
+            if not path.exists():
+                await self._begun(one, path)
         except OSError as error:
             raise CortenError.from_os("create", str(path), error) from error
         return _bound(path, _target(mount), read_only=mount.read_only)
+
+    async def _begun(self, one: Attached, path: Path) -> None:
+        """Make a cache; it has its name when it is whole. Of two that do, the first one's is taken."""
+        mount = one.mount
+        self._caches.mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._staging, prefix="cache-") as made:
+            directory = Path(made) / "cache"
+            directory.mkdir()
+            if one.part is not None:
+                chosen, spool = await one.part.load()
+                assert isinstance(spool, FileSpool)
+                await self._lay_out(chosen, spool, directory)
+            directory.chmod(0o755 if mount.mode is None else mount.mode)
+            if mount.uid or mount.gid:
+                os.chown(directory, mount.uid or 0, mount.gid or 0)
+            try:
+                directory.rename(path)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
 
     async def _bind(self, stack: contextlib.AsyncExitStack, one: Attached) -> MountRequest:
         assert one.part is not None

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from corten.errors import InvalidInput
+from corten.spec.signals import parse
 
-_NAMES = {one.name[3:]: int(one) for one in signal.Signals} | {"POLL": int(signal.SIGIO), "CLD": int(signal.SIGCHLD)}
+__all__ = ["PATIENCE", "has_settled", "is_heard", "name", "parse"]
+
 # rt_sigtimedwait(2) by machine, on x86 also those of 32-bit programs: sigwait and sigwaitinfo are this call, too.
 _SIGTIMEDWAIT = {"x86_64": ("128", "177", "421")}.get(os.uname().machine, ("137",))
 PATIENCE = 1.0
 """Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
-
-
-def parse(text: str) -> int:
-    """``TERM``, ``SIGTERM``, ``15`` or ``RTMIN+3``. Raises InvalidInput in Docker's words."""
-    name = text.strip().upper().removeprefix("SIG")
-    if name == text.strip() and name.isdigit() and 0 < int(name) <= signal.SIGRTMAX:
-        return int(name)
-    if name in _NAMES:
-        return _NAMES[name]
-    if matched := re.fullmatch(r"RTMIN\+(\d+)|RTMAX-(\d+)", name):
-        number = signal.SIGRTMIN + int(matched[1]) if matched[1] else signal.SIGRTMAX - int(matched[2])
-        if signal.SIGRTMIN <= number <= signal.SIGRTMAX:
-            return int(number)
-    raise InvalidInput(f"invalid signal: {text}")
 
 
 def name(number: int) -> str:
