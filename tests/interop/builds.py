@@ -1,5 +1,8 @@
-"""``python -m tests.interop.builds [CASE ...]``: what BuildKit and Corten make of the same Dockerfiles: the image's
-configuration, its history, and each layer's files.
+"""``python -m tests.interop.builds [--projects | CASE ...]``: what BuildKit and Corten make of the same Dockerfiles.
+
+Compared are the image's configuration, its history, and each layer's files. With ``--projects`` they are those of
+``tests/data/projects``, on a Debian that ``corten image bootstrap`` makes; they need the registries of Debian, PyPI and
+npm.
 
 buildkitd and buildctl are built from BuildKit's Go module, once, into ``.cache/interop``; runc runs its commands. It
 needs root. Where the two are meant to differ, :func:`_meant` says so.
@@ -13,6 +16,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
+import ssl
 import subprocess
 import sys
 import tarfile
@@ -38,10 +43,18 @@ import (
 	_ "github.com/moby/buildkit/cmd/buildkitd"
 )
 """
+_PROJECTS = Path(__file__).resolve().parents[1] / "data/projects"
+_LONG = 1800
+"""Seconds of a build that fetches packages."""
+_TRUSTED = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
+_SECRET = f"id=certificates,src={_TRUSTED}"
 EPOCH = 1_700_000_000
 _OLD = 1_600_000_000
 """What the files of contexts were changed at."""
 
+_MOMENTS = re.compile(
+    r"(^|[ .])(var/log/|var/cache/|var/lib/(apt|dpkg)/|etc/(passwd|shadow|group|gshadow)-$|etc/shadow$|.*\.pyc$)"
+)
 _KNOWN = {
     # A directory that a copy makes has 0755; BuildKit gives it what --chmod says, for files.
     "copy with flags": ("layer 4.c", "files.c"),
@@ -113,9 +126,10 @@ class BuildKit:
         digest = json.loads((base / "index.json").read_text())["manifests"][0]["digest"]
         target = self._scratch / "theirs.tar"
         asked = {"context:base": f"oci-layout://base@{digest}", "build-arg:SOURCE_DATE_EPOCH": str(EPOCH), **options}
+        opts = [word for pair in asked.items() for word in ("--opt", "=".join(pair))]
         done = self._ctl(
             "build", "--frontend", "dockerfile.v0", "--local", f"context={where}", "--local", f"dockerfile={where}",
-            "--oci-layout", f"base={base}", *(word for pair in asked.items() for word in ("--opt", "=".join(pair))),
+            "--oci-layout", f"base={base}", "--secret", _SECRET, *opts,
             "--output", f"type=oci,dest={target},rewrite-timestamp=true", "--progress", "plain",
         )  # fmt: skip
         return read(target) if done.returncode == 0 else Made({}, (), done.stderr.strip().splitlines()[-1])
@@ -129,8 +143,8 @@ def build(engine: Engine, where: Path, options: dict[str, str]) -> Made:
     target = engine.root.parent / "ours.tar"
     words = [word for name, value in options.items() for word in _option(name, value)]
     done = engine.cli(
-        "build", "--output", f"type=oci,dest={target}", "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", *words, str(where),
-        timeout=300,
+        "build", "--output", f"type=oci,dest={target}", "--build-arg", f"SOURCE_DATE_EPOCH={EPOCH}", *words,
+        "--secret", _SECRET, str(where), timeout=_LONG,
     )  # fmt: skip
     return read(target) if done.code == 0 else Made({}, (), done.err.strip().splitlines()[-1])
 
@@ -240,11 +254,12 @@ def _meant(place: str, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
     - The digests of layers: the archives are written by different programs.
     - The times of directories, where BuildKit has those of what is copied into them, or of the moment.
     - Marks of deletions: one for a whole directory, or one for each of its names. The files that are left are compared.
+    - What programs wrote that says when they ran: logs, caches of libraries, archives of users as they were.
     - The labels that are asked for beside the Dockerfile are steps, and in the history, as with the classic builder.
     """
     if place.startswith(("layer ", "files")) and ours and theirs and ours[0] == theirs[0] == "5":
         return [*ours[:6], *ours[7:]] == [*theirs[:6], *theirs[7:]]
-    if "/.wh." in place:
+    if "/.wh." in place or _MOMENTS.search(place):
         return True
     if place == "config.history":
         return [line for line in ours if not line["created_by"].startswith("LABEL ")] == theirs
@@ -255,20 +270,36 @@ def _meant(place: str, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
 
 
 @contextlib.contextmanager
-def _sides() -> Iterator[tuple[Engine, BuildKit, Path]]:
+def _sides(*, on_debian: bool) -> Iterator[tuple[Engine, BuildKit, Path]]:
     with tempfile.TemporaryDirectory(prefix="interop-") as directory:
         scratch = Path(directory)
         archive = images.busybox_archive(scratch, "base:latest")
         base = scratch / "base"
-        subprocess.run(["skopeo", "copy", "-q", f"docker-archive:{archive}", f"oci:{base}:latest"], check=True)
         engine = Engine(scratch / "corten", judged=False)
         engine.root.mkdir()
         try:
             engine.start().load(archive)
+            if on_debian:
+                engine.cli("image", "bootstrap", "debian:bookworm", timeout=_LONG).check()
+                engine.cli("tag", "debian:bookworm", "base").check()
+                archive = scratch / "debian.tar"
+                engine.cli("save", "-o", str(archive), "base:latest", timeout=_LONG).check()
+            subprocess.run(["skopeo", "copy", "-q", f"docker-archive:{archive}", f"oci:{base}:latest"], check=True)
             with BuildKit(scratch) as buildkit:
                 yield engine, buildkit, base
         finally:
             engine.remove()
+
+
+def _projects() -> dict[str, build_cases.Case]:
+    return {
+        place.name: build_cases.Case(
+            (place / "Dockerfile").read_text(),
+            {str(one.relative_to(place)): one.read_bytes() for one in place.rglob("*") if one.is_file()},
+            options={"build-arg:BASE": "base"},
+        )
+        for place in sorted(_PROJECTS.iterdir())
+    }
 
 
 def _context(where: Path, case: build_cases.Case) -> Path:
@@ -284,12 +315,16 @@ def main(arguments: Sequence[str]) -> int:
     """Compare; 1 where something differs that is not meant to."""
     parser = argparse.ArgumentParser(prog="python -m tests.interop.builds", description=__doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE")
-    asked = parser.parse_args(arguments).cases
+    parser.add_argument("--projects", action="store_true", help="those of projects, on a Debian")
+    asked = parser.parse_args(arguments)
+    cases = _projects() if asked.projects else build_cases.CASES
+    chosen = {name: case for name, case in cases.items() if name in asked.cases or not asked.cases}
     differing = 0
-    with _sides() as (engine, buildkit, base), tempfile.TemporaryDirectory(prefix="interop-") as directory:
-        for name, case in build_cases.CASES.items():
-            if asked and name not in asked:
-                continue
+    with (
+        _sides(on_debian=asked.projects) as (engine, buildkit, base),
+        tempfile.TemporaryDirectory(prefix="interop-") as directory,
+    ):
+        for name, case in chosen.items():
             where = _context(Path(directory) / name.replace(" ", "-"), case)
             ours, theirs = build(engine, where, case.options), buildkit.build(where, base, case.options)
             found = [one for one in differences(ours, theirs) if not one.startswith(_KNOWN.get(name, ()))]
@@ -298,7 +333,7 @@ def main(arguments: Sequence[str]) -> int:
             print(f"{name}: {'the same' if not found else ''}{refused}", flush=True)
             for one in found:
                 print(f"    {one}", flush=True)
-    print(f"{len(asked or build_cases.CASES)} compared (Corten's / BuildKit's), {differing} differ")
+    print(f"{len(chosen)} compared (Corten's / BuildKit's), {differing} differ")
     return 1 if differing else 0
 
 
