@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import errno
 import hashlib
 import io
 import json
 import os
 import resource
+import select
 import tarfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -33,7 +35,7 @@ def _making(fill: Callable[[Arguments, list[int], tarfile.TarFile], None]) -> Ca
             resource.setrlimit(resource.RLIMIT_AS, (unpack.MOST_MEMORY, unpack.MOST_MEMORY))
         umask = os.umask(0)
         with unpack.consumer(unpack.Request(**arguments["layer"])) as consumer:
-            target = _Target(descriptors[1], consumer)
+            target = _Target(descriptors[0], descriptors[1], consumer)
             output = io.BufferedWriter(target, _BUFFER)
             with tarfile.TarFile(fileobj=output, mode="w", format=tarfile.PAX_FORMAT, copybufsize=_BUFFER) as archive:
                 fill(arguments, descriptors, archive)
@@ -50,10 +52,13 @@ def _making(fill: Callable[[Arguments, list[int], tarfile.TarFile], None]) -> Ca
 
 
 class _Target(io.RawIOBase):
-    """Where the archive's bytes go: a file, a digest, and who makes a layer of them."""
+    """Where the archive's bytes go: a file, a digest, and who makes a layer of them; for as long as somebody waits for
+    the ``report``."""
 
-    def __init__(self, descriptor: int, consumer: unpack.Consumer) -> None:
+    def __init__(self, report: int, descriptor: int, consumer: unpack.Consumer) -> None:
         super().__init__()
+        self._waiting = select.poll()
+        self._waiting.register(report, 0)  # poll(2): that nobody reads a pipe is told unasked
         self._descriptor, self._consumer = descriptor, consumer
         self._hash = hashlib.sha256()
         self.size = 0
@@ -65,6 +70,8 @@ class _Target(io.RawIOBase):
         return self.size
 
     def write(self, data: Any, /) -> int:
+        if self._waiting.poll(0):
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
         content = bytes(data)
         self._hash.update(content)
         write_at(self._descriptor, content, self.size)
@@ -126,7 +133,8 @@ def _tar_entry(path: str, row: Row) -> tarfile.TarInfo | None:
     if kind not in types:
         return None
     entry = tarfile.TarInfo(path)
-    entry.type, entry.mode, entry.uid, entry.gid = types[kind], mode, uid, gid
+    entry.type, entry.uid, entry.gid = types[kind], uid, gid
+    entry.mode = 0o777 if kind == "symlink" else mode  # it has no other
     entry.mtime, entry.size = mtime // 10**9, size if kind == "file" else 0
     entry.linkname, entry.devmajor, entry.devminor = uncarried(link), major, minor
     entry.pax_headers = {
