@@ -24,7 +24,13 @@ from corten.engine import (
     signals,
 )
 from corten.engine.clock import now
-from corten.engine.container_network import joined, requested_ports, settled_networking, without_effect
+from corten.engine.container_network import (
+    joined,
+    requested_ports,
+    settled_networking,
+    sole_network,
+    without_effect,
+)
 from corten.engine.homes import Homes
 from corten.engine.limits import settle, validate
 from corten.engine.means import Means
@@ -108,7 +114,8 @@ class Creation:
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
         with contextlib.ExitStack() as undo:
-            id = self.standbys.reserve()
+            network = sole_network(request.host_config or _DEFAULT, request.networking_config or NetworkingConfig())
+            id = self.standbys.reserve(network)
             undo.callback(self.standbys.release, id)
             container, warnings = self._container(id, name, request, image)
             wanted = mounts.wanted(container.config, container.host, lambda ref: self._named(ref).mounts)

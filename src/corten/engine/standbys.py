@@ -53,6 +53,9 @@ class Places(Protocol):
     def reserve(self, id: str) -> list[Operation]:
         """The operations that make one, if the next container is likely to be in a certain network; else none."""
 
+    def suits(self, id: str, network: str) -> bool:
+        """Whether a container in a network could have the place that is reserved for an ID, or there is none."""
+
     def release(self, id: str) -> None:
         """Whoever stood by for it is gone."""
 
@@ -140,11 +143,12 @@ class Standbys:
             self._under_way -= 1
             self._later()
 
-    def reserve(self) -> str:
-        """The ID for a new container: of one who stands by, if there is one."""
+    def reserve(self, network: str) -> str:
+        """The ID for a new container: of one who stands by, if there is one for this network. Of another one it would
+        be of no use: a start would wait until he is gone."""
         kept = [one for one in self._waiting if one.is_reserved]
         for one in self._waiting:
-            if one.is_ready and one.id and not one.is_reserved:
+            if one.is_ready and one.id and not one.is_reserved and self._places.suits(one.id, network):
                 one.is_reserved = True
                 self._let_go(kept[: max(0, len(kept) + 1 - SIZE)])
                 self._later()

@@ -405,5 +405,6 @@ def _key(binding: Binding) -> tuple[str, bytes]:
     return (_BY_ADDRESS, address + key) if any(address) else (_BY_PORT, key)
 
 
+@_remembered
 def _packed(address: str) -> bytes:
     return socket.inet_pton(family_of(address), address)

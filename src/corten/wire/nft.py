@@ -7,6 +7,7 @@ registers, each part padded to four bytes.
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 from collections.abc import Sequence
@@ -170,8 +171,22 @@ def _concatenated(types: Sequence[int]) -> int:
 
 def add_elements(table: Table, name: str, elements: Sequence[tuple[bytes, bytes]]) -> list[Request]:
     """Put key-and-data pairs in a map."""
-    flat = [nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, data))) for key, data in elements]
+    flat = [_element(key, data) for key, data in elements]
     return _element_messages(_NEWSETELEM, table, name, flat, NLM_F_CREATE)
+
+
+def _element(key: bytes, data: bytes) -> bytes:
+    """The elements of a map are all of one size, and a container's start waits for them."""
+    before, between = _around(len(key), len(data))
+    return before + key + between + data
+
+
+@functools.lru_cache
+def _around(key: int, data: int) -> tuple[bytes, bytes]:
+    """What stands before the key and before the data of an element; both are registers, of whole words."""
+    whole = nested(1, nested(1, attribute(1, bytes(key))), nested(2, attribute(1, bytes(data))))
+    head = 3 * 4
+    return whole[:head], whole[head + key : len(whole) - data]
 
 
 def delete_elements(table: Table, name: str, keys: Sequence[bytes]) -> list[Request]:
