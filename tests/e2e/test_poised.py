@@ -135,7 +135,7 @@ def test_an_engine_that_is_killed_leaves_nobody(engine: Engine, cli: Cli, busybo
     wait_until(lambda: not any(os.path.exists(f"/proc/{pid}") for pid in poised), "their end")
     groups = [group for group in cgroups(engine.names.cgroup) if len(group.name) == 64]
     wait_until(lambda: not any(group.exists() for group in groups), "the end of their groups")
-    assert not links(engine.names.bridge)
+    wait_until(lambda: not links(engine.names.bridge), "the end of their cables")
     engine.start()
     assert cli("run", "--rm", busybox, "echo", "works").check().out == "works\n"
 
