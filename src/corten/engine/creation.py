@@ -114,7 +114,7 @@ class Creation:
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
         with contextlib.ExitStack() as undo:
-            network = sole_network(request.host_config or _DEFAULT, request.networking_config or NetworkingConfig())
+            network = sole_network(request.host(), request.networking_config or NetworkingConfig())
             id = self.standbys.reserve(network)
             undo.callback(self.standbys.release, id)
             container, warnings = self._container(id, name, request, image)
