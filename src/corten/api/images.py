@@ -67,7 +67,8 @@ async def create(request: Request) -> Response:
         auth = credentials(request)
 
         async def work(report: Report) -> None:
-            await images.pull(reference, platform, auth, report)
+            for one in await images.offered(reference, auth):
+                await images.pull(one, platform, auth, report)
 
     return Response(content=await progress(work))
 

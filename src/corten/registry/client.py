@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import urllib.parse
 from collections.abc import Callable
 from typing import Protocol
 
@@ -21,6 +23,8 @@ from corten.spec.reference import Reference
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
 _CHUNK = 1 << 17
 _MAX_ERROR = 1 << 16
+_PAGE, _MOST_TAGS = 1000, 100_000
+_NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next')
 _FRUITLESS = 5
 """Attempts in a row that brought no byte, after which a download is given up."""
 
@@ -76,6 +80,21 @@ class Repository(Session):
                 f"manifest {identifier}: the registry calls it {stated}, its content is {found}"
             )
         return Fetched(content, media_type, wanted or found)
+
+    def tags(self) -> list[str]:
+        """All tags, of however many pages (OCI distribution-spec, "Content Discovery"). Raises as :meth:`manifest`."""
+        found: dict[str, None] = {}
+        query = f"n={_PAGE}"
+        while query and len(found) < _MOST_TAGS:
+            with closing(self._get(f"tags/list?{query}", {})) as response:
+                if response.status != 200:
+                    raise self._refusal(response, "")
+                document = Document.parse(_body(response, MAX_MANIFEST, "list of tags"), "list of tags")
+                following = _NEXT.search(response.headers.get("Link", ""))
+            found.update(dict.fromkeys(document.texts("tags")))
+            # Of the link the query alone: this repository of this registry is asked, and nobody else.
+            query = urllib.parse.urlsplit(following[1]).query if following else ""
+        return [*found]
 
     def blob(self, blob: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
         """Download a blob; what breaks off is resumed. The sink verifies. Raises NotFound, Unavailable."""
