@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from corten.engine import image_archive, image_changes, image_names, layer_forms, push
-from corten.engine.archive_writer import ArchiveWriter
+from corten.engine.archive_writer import ArchiveWriter, in_threads
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
@@ -155,13 +155,13 @@ class Images:
         self._tell("pull", image, reference.familiar_name, actor=reference.familiar)
         return image
 
-    async def pull_tags(
-        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
-    ) -> None:
-        """As :meth:`pull`, whatever has a tag in a repository."""
+    async def offered(self, name: str, auth: Mapping[str, str] | None) -> Sequence[str]:
+        """The references that pulling a name means: with neither tag nor digest, all tags that the registry has.
+        Raises as :meth:`pull`."""
         reference = references.parse(name)
-        for tag in await self._puller.tags(reference, auth):
-            await self.pull(str(reference.with_tag(tag)), platform, auth, report, whole=whole)
+        if reference.tag or reference.digest or _is_shipped(reference.tagged()):
+            return [name]
+        return [f"{name}:{tag}" for tag in await self._puller.tags(reference, auth)]
 
     async def _load_shipped(
         self, reference: Reference, platform: Platform, error: CortenError, report: Report
@@ -307,7 +307,7 @@ class Images:
         async with self.upkeep.adding():
             whole = [(await self.offerings.whole(self._store.get(id)), list(names)) for id, names in chosen.items()]
         parts = writer.plan(whole)
-        return _in_threads(writer.write(parts))
+        return in_threads(writer.write(parts))
 
     def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:
         """The image of a name or ID, or all of a repository without a tag, with their names. Raises NotFound."""
@@ -368,7 +368,7 @@ class Images:
         """
         image = self._store.resolve(ref)
         by_name = self._name_in(image, ref)
-        going = _with_digests(image, by_name) if by_name is not None else []
+        going = image_names.with_digests(image, by_name) if by_name is not None else []
         if by_name is not None and len(image.references) > len(going):
             return self._untag(image, going)
         self._check_unused(image, ref, force, users, by_name)
@@ -488,12 +488,6 @@ class Images:
         return rows, reclaimed
 
 
-def _with_digests(image: Image, name: Reference) -> list[Reference]:
-    """A name that goes, and the digests of its repository, which mean nothing without a tag there."""
-    others = [one for one in image.references if one.name == name.name and one != name]
-    return [name] if name.digest or any(one.tag for one in others) else [name, *others]
-
-
 def _is_shipped(reference: Reference) -> bool:
     return reference.domain == DOCKER_HUB and reference.path == _SHIPPED and reference.tag == "latest"
 
@@ -510,10 +504,3 @@ def _imported(config: dict[str, Any], diff_id: Digest, message: str, platform: P
         "history": [{"created": now, "comment": message or "Imported from -"}],
     }
     return json.dumps(document).encode()
-
-
-async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Chunks that take reading from disk, without holding up the event loop."""
-    end = object()
-    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
-        yield chunk  # type: ignore[misc]

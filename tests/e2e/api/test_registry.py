@@ -72,6 +72,39 @@ def test_progress_is_dockers(shared_engine: Engine, registry: Registry) -> None:
     assert "Pushing" not in again
 
 
+def test_without_a_tag_all_tags_come(shared_engine: Engine, registry: Registry) -> None:
+    repository = f"{registry.host}/all/box"
+    names = [f"{repository}:{tag}" for tag in ("a", "b", "c")]
+    for name in names:
+        shared_engine.docker("tag", "busybox", name).check()
+        shared_engine.docker("push", name).check()
+    for command in (shared_engine.docker, shared_engine.cli):
+        shared_engine.docker("rmi", *names).check()
+        command("pull", "-a", repository).check()
+        shown = shared_engine.docker("images", "--format", "{{.Tag}}", repository).check().out.split()
+        assert sorted(shown) == ["a", "b", "c"]
+    shared_engine.docker("rmi", *names).check()
+
+
+def test_what_is_here_is_not_pulled_in_words(shared_engine: Engine, registry: Registry) -> None:
+    name = registry.reference("here/box", "v1")
+    shared_engine.docker("tag", "busybox", name).check()
+    shared_engine.docker("push", name).check()
+    said = shared_engine.docker("pull", name).check().out
+    shared_engine.docker("rmi", name).check()
+    assert "Already exists" in said
+    assert "Pull" not in said.replace("Pulling from", "")
+
+
+def test_a_header_that_is_no_credentials_is_as_good_as_none(shared_engine: Engine, registry: Registry) -> None:
+    name = registry.reference("header/box", "v1")
+    shared_engine.docker("tag", "busybox", name).check()
+    for method, path in (("POST", f"/images/{name}/push"), ("POST", f"/images/create?fromImage={name}")):
+        answer = shared_engine.api(method, path, b"", headers={"X-Registry-Auth": "abc"})
+        assert (answer.status, "error" in answer.body.decode()) == (200, False)
+    shared_engine.docker("rmi", name).check()
+
+
 def test_without_a_tag_all_tags_go(shared_engine: Engine, registry: Registry) -> None:
     repository = f"{registry.host}/several"
     for tag in ("a", "b"):
