@@ -58,6 +58,10 @@ class Reservations:
         place = self._reserved.get(id)
         return place is None or place == self._networks.id_of(network)
 
+    def is_outdated(self, id: str) -> bool:
+        """Whether a place is reserved for an ID where the last starts were not, all of them: nobody else uses it up."""
+        return self._in_a_row >= _HABIT and self._reserved.get(id, self._last) != self._last
+
     def release(self, id: str) -> None:
         """Give back what is left of it."""
         if (bridge := self._bridge(id)) is not None:

@@ -57,6 +57,9 @@ class Places(Protocol):
     def suits(self, id: str, network: str) -> bool:
         """Whether a container in a network could have the place that is reserved for an ID, or there is none."""
 
+    def is_outdated(self, id: str) -> bool:
+        """Whether the next container is likely to be elsewhere than where a place is reserved for an ID."""
+
     def release(self, id: str) -> None:
         """Whoever stood by for it is gone."""
 
@@ -260,6 +263,9 @@ class Standbys:
         free = [one for one in self._waiting if not one.is_reserved]
         if self._under_way or not all(one.is_ready for one in free):
             return
+        outdated = [one for one in free if one.id and self._places.is_outdated(one.id)]
+        self._let_go(outdated)
+        free = [one for one in free if one not in outdated]
         if self._start.ahead and sum(one.id != "" for one in free) < SIZE:
             self._make_for_start(self._start)
         elif all(one.id for one in free):
