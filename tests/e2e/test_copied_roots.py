@@ -108,6 +108,18 @@ def test_what_overlay_made_goes_on_below_a_copy(copying: Engine) -> None:
     assert cli("diff", "again").check().lines == ["C /data", "D /data/full"]
 
 
+def test_a_build_stands_on_copies(copying: Engine, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/put").write_text("put\n")
+    (tmp_path / "context/Dockerfile").write_text(
+        "FROM stacked AS first\nRUN rm /data/kept && echo ran > /data/ran\nCOPY put /data/put\n"
+        "FROM stacked\nCOPY --from=first /data /taken\nRUN --network=none rm -r /data\n"
+    )
+    copying.cli("build", "-t", "built", str(tmp_path / "context"), timeout=120).check()
+    shown = copying.cli("run", "--rm", "built", "sh", "-c", "cat /taken/*; ls /taken; ls -d /data 2>&1").lines
+    assert shown == ["put", "ran", "full", "put", "ran", "ls: /data: No such file or directory"]
+
+
 def test_an_ordinary_user_needs_no_overlay(ordinary_user: User, busybox_archive: Path) -> None:
     place = ordinary_user.home / "copies.sock"
     daemon = ("--root", str(ordinary_user.home / "copies"), "daemon", "--snapshotter", "copy")
