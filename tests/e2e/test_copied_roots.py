@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import images
-from tests.support.command import Result
+from tests.support.command import Result, run
 from tests.support.engine import Engine
 from tests.support.process import wait_until
 from tests.support.user import User
@@ -118,6 +118,24 @@ def test_a_build_stands_on_copies(copying: Engine, tmp_path: Path) -> None:
     copying.cli("build", "-t", "built", str(tmp_path / "context"), timeout=120).check()
     shown = copying.cli("run", "--rm", "built", "sh", "-c", "cat /taken/*; ls /taken; ls -d /data 2>&1").lines
     assert shown == ["put", "ran", "full", "put", "ran", "ls: /data: No such file or directory"]
+
+
+def test_where_nothing_else_works_it_is_chosen_and_said(workspace: Path, busybox_archive: Path) -> None:
+    """A file system without attributes: there is room for no mark of overlay's."""
+    place = Path(tempfile.mkdtemp(dir=workspace))
+    run(["mount", "-t", "ramfs", "ramfs", str(place)]).check()
+    engine = Engine(place / "root")
+    engine.root.mkdir()
+    try:
+        engine.start().load(busybox_archive)
+        told = [line.strip() for line in engine.cli("info").check().lines]
+        assert {"Storage Driver: vfs", "overlay: mount an overlay: operation not supported"} <= set(told)
+        assert any(line.startswith("EROFS: ") for line in told)
+        assert engine.cli("run", "--name", "one", "busybox", "sh", "-c", "rm /bin/ls; echo $?").check().out == "0\n"
+        assert engine.cli("diff", "one").check().lines == ["C /bin", "D /bin/ls"]
+    finally:
+        engine.remove()
+        run(["umount", str(place)]).check()
 
 
 def test_an_ordinary_user_needs_no_overlay(ordinary_user: User, busybox_archive: Path) -> None:

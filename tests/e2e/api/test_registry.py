@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support import images
 from tests.support.command import Cli
 from tests.support.engine import Engine
-from tests.support.registry import Registry, registry_problem
+from tests.support.registry import OCI_INDEX, Registry, registry_problem
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.registry]
 
@@ -86,6 +87,20 @@ def test_without_a_tag_all_tags_go(shared_engine: Engine, registry: Registry) ->
         command("pull", "--all-tags", repository).check()
         shown = shared_engine.docker("images", "--format", "{{.Tag}}", repository).check().lines
         assert sorted(shown) == ["a", "b"]
+
+
+def test_all_platforms_of_an_image_go_on(shared_engine: Engine, registry: Registry) -> None:
+    entries = []
+    for architecture in ("s390x", shared_engine.api("GET", "/images/busybox/json").json["Architecture"]):
+        layer = images.layer({architecture: b"made for it"})
+        entry = registry.put_image("several/platforms", [layer], tag=architecture)
+        entries.append({**entry, "platform": {"architecture": architecture, "os": "linux"}})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    came = registry.put_manifest("several/platforms", "latest", OCI_INDEX, index)
+    name, copied = registry.reference("several/platforms"), registry.reference("several/copied")
+    shared_engine.cli("pull", "--all-platforms", name).check()
+    shared_engine.cli("tag", name, copied).check()
+    assert f"digest: {came['digest']} " in shared_engine.cli("push", copied).check().out
 
 
 def test_a_committed_layer_arrives(shared_engine: Engine, registry: Registry) -> None:
