@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -138,13 +139,18 @@ def test_where_nothing_else_works_it_is_chosen_and_said(workspace: Path, busybox
         run(["umount", str(place)]).check()
 
 
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(place)) == 0
+
+
 def test_an_ordinary_user_needs_no_overlay(ordinary_user: User, busybox_archive: Path) -> None:
     place = ordinary_user.home / "copies.sock"
     daemon = ("--root", str(ordinary_user.home / "copies"), "daemon", "--snapshotter", "copy")
     command = ordinary_user.cli.command("-H", f"unix://{place}", *daemon)
     engine = subprocess.Popen(command, env=ordinary_user.environment())
     try:
-        wait_until(place.exists, "its socket", pid=engine.pid)
+        wait_until(lambda: _listens(place), "its socket", pid=engine.pid)
 
         def cli(*words: str, stdin: bytes | None = None) -> Result:
             return ordinary_user.cli("-H", f"unix://{place}", *words, stdin=stdin).check()
