@@ -33,6 +33,7 @@ interop: $(DEV)/.installed ## Run other projects' test suites against dockerd an
 	$(DEV)/bin/python -m tests.interop $(ARGS)
 	$(DEV)/bin/python -m tests.interop.compose
 	$(DEV)/bin/python -m tests.interop.dockerfiles
+	$(DEV)/bin/python -m tests.interop.builds
 	$(DEV)/bin/python -m tests.interop.conformance
 
 fuzz: $(DEV)/.installed ## Fuzz what reads a stranger's bytes, a minute each (ARGS='dockerfile --seconds 600')

@@ -106,7 +106,7 @@ def test_configuration_and_history_are_as_buildkit_writes_them(shared_engine: En
     assert (found["WorkingDir"], found["User"], found["Cmd"]) == ("/app/sub", "alice", ["hello", "world"])
     assert (found["Labels"], found["ExposedPorts"]) == ({"a": "b"}, {"80/tcp": {}})
     assert history(shared_engine)[1:] == [
-        "ARG GREETING=hey", "ENV A=b C=d e", "WORKDIR /app/sub # buildkit", "COPY a.txt d /x/ # buildkit",
+        "ARG GREETING=hey", "ENV A=b C=d e", "WORKDIR /app/sub", "COPY a.txt d /x/ # buildkit",
         "COPY /one /copied # buildkit", "COPY a.txt renamed # buildkit",
         "ADD --chown=1000:alice --chmod=600 a.txt /y/ # buildkit",
         "RUN |1 GREETING=hey /bin/sh -c echo $GREETING > /greeting; pwd > /pwd # buildkit",

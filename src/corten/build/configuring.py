@@ -85,8 +85,9 @@ def _healthcheck(one: Healthcheck, state: State) -> State:
     check |= {name: value for name, value in periods.items() if value}
     if one.retries:
         check["Retries"] = one.retries
-    shown = " ".join(json.dumps(_duration(value)) for value in periods.values())
-    return state.step(f"HEALTHCHECK &{{{quoted(one.test)} {shown} '\\x{one.retries:02x}'}}", Healthcheck=check)
+    shown = " ".join(f"{name}:{_duration(value)}" for name, value in periods.items())
+    words = f"Test:[{' '.join(one.test)}] {shown} Retries:{one.retries}"
+    return state.step(f"HEALTHCHECK {{{words}}}", Healthcheck=check)
 
 
 def _expose(one: Expose, state: State) -> State:
@@ -112,8 +113,9 @@ def _shell(one: Shell, state: State) -> State:
 
 
 def _onbuild(one: Onbuild, state: State) -> State:
+    """It has no line in the history: its turn is later."""
     triggers = [*(state.config.get("OnBuild") or ()), one.trigger]
-    return state.step(f"ONBUILD {one.trigger}", OnBuild=triggers)
+    return dataclasses.replace(state, config={**state.config, "OnBuild": triggers}, image="")
 
 
 def _maintainer(one: Maintainer, state: State) -> State:

@@ -27,8 +27,6 @@ class Chosen:
 
     rows: tuple[tuple[str, Entry], ...]
     renamed: bool = False
-    root: Entry | None = None
-    """The directory whose content it is: how the destination looks if it has to be made."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,7 +54,6 @@ def choose(
 ) -> Chosen:
     """The files that the sources name. Raises NotFound for one that names nothing, InvalidInput."""
     rows: dict[str, Entry] = {}
-    root: Entry | None = None
     files = 0
     for source in sources:
         found = _matched(tree, source)
@@ -73,7 +70,6 @@ def choose(
                 _with_parents(tree, source, shown, real, rows)
                 files += 2
             elif entry.kind == "directory":
-                root = root or entry
                 rows.update(tree.walk(real))
                 files += 2
             else:
@@ -82,7 +78,7 @@ def choose(
     unwanted = ignore.of_patterns(pattern.lstrip("/") for pattern in exclude)
     kept = {path: entry for path, entry in rows.items() if not unwanted.matches(path)} if exclude else rows
     ordered = tuple(sorted(kept.items(), key=lambda row: row[0].split("/")))
-    return Chosen(ordered, renamed=files == 1 and len(sources) == 1 and len(ordered) == 1, root=root)
+    return Chosen(ordered, renamed=files == 1 and len(sources) == 1 and len(ordered) == 1)
 
 
 def _matched(tree: Tree, source: str) -> list[tuple[str, str]]:
@@ -118,8 +114,7 @@ def refuse_climbing(sources: Iterable[str]) -> None:
 def fingerprint(chosen: Chosen) -> str:
     """A digest of what is copied: names, content and what of the metadata is copied; not the times."""
     hashed = hashlib.sha256(b"renamed" if chosen.renamed else b"")
-    rows = [("", chosen.root), *chosen.rows] if chosen.root else list(chosen.rows)
-    for path, entry in rows:
+    for path, entry in chosen.rows:
         hashed.update(path.encode("utf-8", "surrogateescape") + b"\0")
         hashed.update(msgspec.json.encode(_without_times(entry)))
     return hashed.hexdigest()
@@ -165,9 +160,6 @@ def place(chosen: Chosen, destination: str, found: Found, marks: Marks) -> Rows:
     inner = base if is_directory else posixpath.dirname(base)
     for path in _ways(inner):
         rows.setdefault(path, made)
-    if is_directory and base and found.kind == "" and chosen.root is not None:
-        root = chosen.root if chosen.root.mtime else msgspec.structs.replace(chosen.root, mtime=time)
-        rows[base] = _marked(root, marks)
     for path, entry in chosen.rows:
         target = posixpath.join(base, path) if is_directory else base
         there = found.there.get(path) if is_directory else None

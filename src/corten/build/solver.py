@@ -138,6 +138,8 @@ class Solver:
             state = State(config=config, platform=self._wish.given.target_platform, created=created)
             return state, Scope.of_image(config["Env"])
         state = await self._image(origin, node.base.platform, output)
+        if self._ground.epoch is not None:
+            state = dataclasses.replace(state, moment=self._ground.moment())
         return state, Scope.of_image(state.config.get("Env") or ())
 
     async def _first_built(self, node: Node) -> str:

@@ -118,7 +118,7 @@ class StageRun:
 
     def _after(self, record: Record, created_by: str, **changes: Any) -> None:
         state = self.state if record.layer else dataclasses.replace(self.state, created=record.created)
-        self.state = state.step(f"{created_by} # buildkit", record.layer, **changes)
+        self.state = state.step(created_by, record.layer, **changes)
 
     # --- RUN
 
@@ -131,7 +131,7 @@ class StageRun:
             key, f"RUN {' '.join(command.words)}", _parts_of_command(self.state.chain, command, self._options.extra),
             lambda: self._ground.run(self.state.layers, command, self._output),
         )  # fmt: skip
-        self._after(record, f"RUN {shown}")
+        self._after(record, f"RUN {shown} # buildkit")
 
     async def _command(self, one: Run) -> Command:
         words, script = self._words(one)
@@ -159,7 +159,7 @@ class StageRun:
         shell = list(shell_of(self.state))
         if (document := sole_document(command)) is not None:
             if document.data.startswith("#!"):
-                return [f"/dev/pipes/{document.name}"], document
+                return [*shell, f"/dev/pipes/{document.name}"], document
             return [*shell, document.data], None
         for document in command.files:
             text += f"\n{document.content}{document.name}"
@@ -188,19 +188,21 @@ class StageRun:
     async def _working_directory(self, one: Workdir) -> None:
         path = posixpath.normpath(posixpath.join("/", self.state.config.get("WorkingDir") or "/", one.path))
         path = "/" + path.lstrip("/")
-        key = keys.key_of("workdir", chain=self.state.chain, path=path)
-        parts = parts_of("workdir", chain=self.state.chain, path=path)
-        record = await self._made(key, f"WORKDIR {path}", parts, lambda: self._directory(path))
+        owner = self.state.config.get("User") or ""
+        key = keys.key_of("workdir", chain=self.state.chain, path=path, owner=owner, epoch=self._ground.epoch)
+        parts = parts_of("workdir", chain=self.state.chain, path=path, owner=owner, epoch=self._ground.epoch)
+        record = await self._made(key, f"WORKDIR {path}", parts, lambda: self._directory(path, owner))
         self._after(record, f"WORKDIR {path}", WorkingDir=path)
 
-    async def _directory(self, path: str) -> Layer | None:
+    async def _directory(self, path: str, user: str) -> Layer | None:
+        """What is not there yet is the user's who is to work in it."""
         found, _ = await self._ground.look(self.state.layers, path, (), "")
         if found.kind:
             return None
+        owner = (await self._ground.look(self.state.layers, path, (), user))[1] if user else None
         # The time of what it is made on: the same every time, as far as that is.
-        time = unix_seconds(self.state.created) * 10**9
-        root = Entry("directory", 0o755, mtime=max(0, time))
-        rows = copying.place(Chosen((), root=root), f"{path}/", found, Marks(epoch=root.mtime))
+        time = max(0, unix_seconds(self.state.created) * 10**9) if self._ground.epoch is None else self._ground.epoch
+        rows = copying.place(Chosen(()), f"{path}/", found, Marks(owner, epoch=time))
         return await self._ground.layer(self.state.layers, rows, ())
 
     # --- COPY and ADD
@@ -233,7 +235,7 @@ class StageRun:
             mode=one.chmod, epoch=self._ground.epoch, file=files,
         )  # fmt: skip
         record = await self._made(key, shown, named, lambda: self._copy(one, parts, destination, below))
-        self._after(record, shown)
+        self._after(record, f"{shown} # buildkit")
 
     async def _copy(
         self, one: Copy | Add, parts: Sequence[Part], destination: str, below: Sequence[Layer]

@@ -48,6 +48,8 @@ class State:
     """The ID of the image that it is, as long as nothing was added to one."""
     base: str = ""
     """The ID of the image that it began as."""
+    moment: str = ""
+    """When all that is added is made; '' where only layers have a time of their own."""
     has_command: bool = False
     """CMD was set in this stage: an ENTRYPOINT leaves it."""
 
@@ -80,7 +82,7 @@ class State:
 
     def step(self, created_by: str, layer: Layer | None = None, **changes: Any) -> State:
         """After one more instruction; ``changes`` replace members of the configuration, None takes one away."""
-        created = layer.created if layer else self.created
+        created = layer.created if layer else self.moment or self.created
         entry: dict[str, Any] = {"created": created, "created_by": created_by, "comment": COMMENT}
         if layer is None:
             entry["empty_layer"] = True

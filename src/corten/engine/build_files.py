@@ -131,10 +131,12 @@ class BuildFiles:
             os.close(source)
         return _files(found["rows"], spool)
 
-    def documents(self, documents: Sequence[HereDocument]) -> Files:
-        """Here-documents as files of these names."""
+    def documents(self, documents: Sequence[HereDocument], mtime: str) -> Files:
+        """Here-documents as files of these names, made at that time (RFC 3339)."""
         spool = self.spool()
-        entries = {one.name: self.put(spool, one.data.encode("utf-8", "surrogateescape"), 0o644) for one in documents}
+        entries = {
+            one.name: self.put(spool, one.data.encode("utf-8", "surrogateescape"), 0o644, mtime) for one in documents
+        }
         return Files(Tree(entries), spool)
 
     def put(self, spool: FileSpool, content: bytes, mode: int, mtime: str = "") -> Entry:

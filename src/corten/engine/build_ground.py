@@ -20,7 +20,7 @@ from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
 from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
-from corten.engine.clock import format_time, now
+from corten.engine.clock import format_seconds, now
 from corten.engine.images import Images
 from corten.engine.workshop import Workshop
 from corten.errors import NotFound, Unsupported
@@ -116,7 +116,7 @@ class BuildGround:
 
     async def documents(self, documents: Sequence[HereDocument]) -> Files:
         """Here-documents as files."""
-        return self.files.documents(documents)
+        return self.files.documents(documents, self.moment())
 
     async def unpacked(self, files: Files, path: str) -> Files | None:
         """The files of an archive."""
@@ -190,7 +190,7 @@ class BuildGround:
 
     def moment(self) -> str:
         """SOURCE_DATE_EPOCH's time, or this moment."""
-        return now() if self.epoch_seconds is None else format_time(self.epoch_seconds * 10**9)
+        return now() if self.epoch_seconds is None else format_seconds(self.epoch_seconds)
 
     @property
     def epoch(self) -> int | None:

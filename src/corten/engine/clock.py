@@ -15,6 +15,11 @@ def format_time(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:09d}Z"
 
 
+def format_seconds(seconds: int) -> str:
+    """A time since the epoch without a fraction, as in documents of images."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}Z"
+
+
 def parse_time(text: str) -> int:
     """Nanoseconds since the epoch of what :func:`format_time` made; 0 for :data:`ZERO`."""
     whole, _, fraction = text.removesuffix("Z").partition(".")

@@ -32,5 +32,5 @@ def add_changes(archive: tarfile.TarFile, upper: str, changes: Changes, epoch: i
         with contextlib.suppress(FileNotFoundError):  # gone meanwhile: the container runs
             source = f"{upper}{path}"
             trees.add(archive, source, path.lstrip("/"), os.lstat(source), links, epoch)
-            if trees.is_opaque(source):
+            if kind != trees.ADDED and trees.is_opaque(source):  # there is nothing to hide below what is new
                 archive.addfile(tarfile.TarInfo(f"{path}/{_OPAQUE}".lstrip("/")))

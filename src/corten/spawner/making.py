@@ -126,7 +126,8 @@ def _tar_entry(path: str, row: Row) -> tarfile.TarInfo | None:
     if kind not in types:
         return None
     entry = tarfile.TarInfo(path)
-    entry.type, entry.mode, entry.uid, entry.gid = types[kind], mode, uid, gid
+    entry.type, entry.uid, entry.gid = types[kind], uid, gid
+    entry.mode = 0o777 if kind == "symlink" else mode  # it has no other
     entry.mtime, entry.size = mtime // 10**9, size if kind == "file" else 0
     entry.linkname, entry.devmajor, entry.devminor = uncarried(link), major, minor
     entry.pax_headers = {

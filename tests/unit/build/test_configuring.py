@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -34,12 +35,11 @@ def after(text: str, **config: Any) -> State:
         ("USER a:b", "User", "a:b", "USER a:b"),
         ("VOLUME /a /b", "Volumes", {"/a": {}, "/b": {}}, "VOLUME [/a /b]"),
         ("STOPSIGNAL TERM", "StopSignal", "TERM", "STOPSIGNAL TERM"),
-        ("ONBUILD RUN a", "OnBuild", ["RUN a"], "ONBUILD RUN a"),
         ("HEALTHCHECK NONE", "Healthcheck", {"Test": ["NONE"]},
-         'HEALTHCHECK &{["NONE"] "0s" "0s" "0s" "0s" \'\\x00\'}'),
+         "HEALTHCHECK {Test:[NONE] Interval:0s Timeout:0s StartPeriod:0s StartInterval:0s Retries:0}"),
         ("HEALTHCHECK --interval=90s --retries=3 CMD a", "Healthcheck",
          {"Test": ["CMD-SHELL", "a"], "Interval": 90 * 10**9, "Retries": 3},
-         'HEALTHCHECK &{["CMD-SHELL" "a"] "1m30s" "0s" "0s" "0s" \'\\x03\'}'),
+         "HEALTHCHECK {Test:[CMD-SHELL a] Interval:1m30s Timeout:0s StartPeriod:0s StartInterval:0s Retries:3}"),
     ],
 )  # fmt: skip
 def test_configuration_and_history(text: str, name: str, value: Any, history: str) -> None:
@@ -52,6 +52,18 @@ def test_configuration_and_history(text: str, name: str, value: Any, history: st
 def test_an_entrypoint_drops_the_command_of_the_image_below_and_not_of_the_stage() -> None:
     assert "Cmd" not in after('ENTRYPOINT ["a"]', Cmd=["old"]).config
     assert after('CMD ["new"]\nENTRYPOINT ["a"]', Cmd=["old"]).config["Cmd"] == ["new"]
+
+
+def test_a_trigger_has_no_line_in_the_history() -> None:
+    state = after("ONBUILD RUN a\nONBUILD RUN b")
+    assert state.config["OnBuild"] == ["RUN a", "RUN b"]
+    assert not state.history
+
+
+def test_with_an_epoch_all_that_is_added_is_of_that_moment() -> None:
+    state = State(created="2024-01-01T00:00:00Z")
+    assert state.step("USER a").created == "2024-01-01T00:00:00Z"
+    assert dataclasses.replace(state, moment="2023-01-01T00:00:00Z").step("USER a").created == "2023-01-01T00:00:00Z"
 
 
 def test_an_author() -> None:
