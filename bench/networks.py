@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import socket
+import statistics
 import struct
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.measures import Bench, Measure, Row, ask
-from bench.sampling import Samples, interleave
+from bench.sampling import Samples, timed
 from tests.support.command import Cli
 from tests.support.engine import Engine
 from tests.support.http import UnixConnection
@@ -21,9 +25,9 @@ from tests.support.process import NotReady, wait_until
 from tests.support.spaces import network_of
 
 _ROUNDS = 30
-_STREAMS = 7
+_STREAMS = 24
 _MIB = 1 << 20
-_BYTES = 1024 * _MIB
+_BYTES = 256 * _MIB
 _PORTS = 10
 _STARTS = 100
 _PORT = 5201
@@ -42,21 +46,29 @@ def attachment(bench: Bench) -> Iterator[Row]:
     yield Row("start on no network", str(samples["none"]))
     added = samples["bridge"].median - samples["none"].median
     yield Row("the bridge adds to it", f"{added:.1f}", goal="< 2")
-    added = samples["ports"].median - samples["bridge"].median
-    yield Row(f"{_PORTS} published ports add to that", f"{added:.1f}", goal="< 1")
+    pairs = zip(samples["ports"].values, samples["bridge"].values, strict=True)
+    added = statistics.median(ports - bridge for ports, bridge in pairs)
+    yield Row(f"{_PORTS} published ports add to that, each to the start beside it", f"{added:.1f}", goal="< 1")
+
+
+_ORDER = (
+    *(("none", counted) for counted in (False, False, False, False, True)),
+    *(("bridge", False),) * 4,
+    *(("bridge", True), ("ports", True), ("ports", True), ("bridge", True)),
+)
+"""Whoever stands by for a start does so for one like the last two, and two stand by already when these are: the fifth
+in a row counts. Ports are nothing that he knows of, so that starts with and without them are of one row."""
 
 
 def _starts(connection: UnixConnection, hosts: Mapping[str, Mapping[str, Any]]) -> dict[str, Samples]:
-    """How long the starts alone take, each kind five times in a row and the fifth counted: whoever stands by for a
-    start does so for one like the last two, and two stand by already when these are."""
+    """How long the starts alone take."""
     times: dict[str, list[float]] = {name: [] for name in hosts}
     for _ in range(_ROUNDS):
-        for name, host in hosts.items():
-            for counted in (False, False, False, False, True):
-                elapsed = _life(connection, host)
-                if counted:
-                    times[name].append(elapsed)
-                time.sleep(0.1)
+        for name, counted in _ORDER:
+            elapsed = _life(connection, hosts[name])
+            if counted:
+                times[name].append(elapsed)
+            time.sleep(0.1)
     return {name: Samples(tuple(values)) for name, values in times.items()}
 
 
@@ -78,27 +90,68 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+Send = Callable[[tuple[int, int]], None]
+"""Sends once, with the sender on one CPU and the receiver on another."""
+
+
 def streams(bench: Bench) -> Iterator[Row]:
-    """A gibibyte by TCP: from one container to another, and from the host to a published port."""
+    """A quarter of a gibibyte by TCP: from one container to another, and from the host to a published port.
+
+    Corten's engine is in a network namespace of its own, as dockerd is. In the host's, where there is br_netfilter, the
+    chains of everybody who has some there would be gone through by its packets and not by dockerd's, and its bridge
+    would have the MTU of the host's interface.
+    """
     with contextlib.ExitStack() as stack:
-        pairs = {"corten": stack.enter_context(_pair(bench.engine.docker, os.getpid()))}
+        engine = stack.enter_context(_apart(bench))
+        pairs = {"corten": stack.enter_context(_pair(engine.docker, engine.pid))}
         if "docker" in bench.peers:
             host = bench.peers["docker"].host
             cli = Cli(("docker",), {**bench.engine.environment(), "DOCKER_HOST": host})
             pairs["docker"] = stack.enter_context(_pair(cli, _server(host.removeprefix("unix://"))))
         for what in ("container to container", "host to published port"):
-            actions = {name: pair[what] for name, pair in pairs.items()}
-            samples = interleave(actions, _STREAMS)
-            for name, values in samples.items():
-                if name != "corten":
-                    ratio = f"{samples['corten'].median / values.median:.2f}"
-                    yield Row(f"1 GiB, {what}", str(samples["corten"]), name, str(values), ratio, "1.1")
-            if len(samples) == 1:
-                yield Row(f"1 GiB, {what}", str(samples["corten"]))
+            samples = _alternate({name: pair[what] for name, pair in pairs.items()})
+            ours = samples.pop("corten")
+            for name, theirs in samples.items():
+                ratio = statistics.median(own / other for own, other in zip(ours.values, theirs.values, strict=True))
+                yield Row(f"256 MiB, {what}; ratio of neighbours", str(ours), name, str(theirs), f"{ratio:.2f}", "1.1")
+            if not samples:
+                yield Row(f"256 MiB, {what}", str(ours))
 
 
 @contextlib.contextmanager
-def _pair(docker: Cli, host: int) -> Iterator[dict[str, Callable[[], None]]]:
+def _apart(bench: Bench) -> Iterator[Engine]:
+    """Another engine, in a network namespace that ends with it."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        engine = Engine(Path(scratch) / "apart", judged=False)
+        engine.root.mkdir()
+        engine.within = ("unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
+        try:
+            engine.start().load(bench.archive)
+            yield engine
+        finally:
+            engine.remove()
+
+
+def _alternate(actions: Mapping[str, Send]) -> dict[str, Samples]:
+    """Time the actions in turn, each first as often as the others.
+
+    Where the two ends run decides more than anything else here: side by side or one after the other on one CPU, and on
+    which of two that are not alike. The kernel chooses that anew each time; so they are put on two, either way round
+    equally often, and the same for all.
+    """
+    cpus = sorted(os.sched_getaffinity(0))
+    places = ((cpus[0], cpus[-1]), (cpus[-1], cpus[0]))
+    times: dict[str, list[float]] = {name: [] for name in actions}
+    for number in range(-2, _STREAMS):
+        for name in list(actions)[:: -1 if number & 2 else 1]:
+            elapsed = timed(functools.partial(actions[name], places[number & 1]))
+            if number >= 0:  # the first two are not counted
+                times[name].append(elapsed)
+    return {name: Samples(tuple(values)) for name, values in times.items()}
+
+
+@contextlib.contextmanager
+def _pair(docker: Cli, host: int) -> Iterator[dict[str, Send]]:
     """Two containers of an engine, and what is sent to one of them; ``host`` is a process that stands where its ports
     are published."""
     names = ("bench-from", "bench-to")
@@ -111,8 +164,8 @@ def _pair(docker: Cli, host: int) -> Iterator[dict[str, Callable[[], None]]]:
         address = _inspect(docker, "bench-to", "{{.NetworkSettings.Networks.bridge.IPAddress}}")
         gateway = _inspect(docker, "bench-to", "{{.NetworkSettings.Networks.bridge.Gateway}}")
         yield {
-            "container to container": lambda: _send(here, there, (address, _PORT)),
-            "host to published port": lambda: _send(host, there, (gateway, port)),
+            "container to container": lambda cpus: _send(here, there, (address, _PORT), cpus),
+            "host to published port": lambda cpus: _send(host, there, (gateway, port), cpus),
         }
     finally:
         docker("rm", "-f", *names)
@@ -131,13 +184,14 @@ def _inspect(docker: Cli, name: str, form: str) -> str:
     return str(docker("inspect", "-f", form, name).check().out.strip())
 
 
-def _send(sender: int, receiver: int, address: tuple[str, int]) -> None:
+def _send(sender: int, receiver: int, address: tuple[str, int], cpus: tuple[int, int]) -> None:
     """Send from the network namespace of one process to that of another, through ``address``."""
     with network_of(receiver):
         listener = socket.create_server(("0.0.0.0", _PORT))
-    with listener, network_of(sender):
+    with listener, network_of(sender), _on(cpus[1]):
         child = os.fork()
         if child == 0:
+            os.sched_setaffinity(0, {cpus[0]})
             os._exit(_pour(address))
         accepted, _ = listener.accept()
         with accepted:
@@ -146,6 +200,16 @@ def _send(sender: int, receiver: int, address: tuple[str, int]) -> None:
                 received += count
         _, status = os.waitpid(child, 0)
     assert (status, received) == (0, _BYTES), f"{received} of {_BYTES} bytes came through to {address}"
+
+
+@contextlib.contextmanager
+def _on(cpu: int) -> Iterator[None]:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cpu})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _pour(address: tuple[str, int]) -> int:

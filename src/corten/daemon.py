@@ -83,6 +83,7 @@ from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO
 
 if TYPE_CHECKING:
+    from corten.engine.build_pins import BuildPins
     from corten.engine.builds import Builds
 
 _log = logging.getLogger("corten")
@@ -234,7 +235,8 @@ class Engine:
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
         builds = functools.cache(functools.partial(self._builds, store, images, archives, homes))
-        images.upkeep.needed = lambda: builds().pins()
+        pins = functools.cache(self._build_pins)
+        images.upkeep.needed = lambda: (builds() if builds.cache_info().currsize else pins()).pins()
         self._server = Server(
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries(), builds),
@@ -270,6 +272,11 @@ class Engine:
         means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts, workshop)
         memory, repeats = ContextMemory(self._paths.root / "contexts"), Repeats(images, means.cache)
         return Builds(means, staging, memory, repeats)
+
+    def _build_pins(self) -> BuildPins:
+        from corten.engine.build_pins import BuildPins
+
+        return BuildPins(self._database)
 
     def _heard(self, event: Event) -> None:
         if event.type == "image" and event.action == "delete":

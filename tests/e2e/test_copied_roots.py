@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import tarfile
 import tempfile
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import images
-from tests.support.command import Result
+from tests.support.command import Result, run
 from tests.support.engine import Engine
 from tests.support.process import wait_until
 from tests.support.user import User
@@ -108,13 +109,48 @@ def test_what_overlay_made_goes_on_below_a_copy(copying: Engine) -> None:
     assert cli("diff", "again").check().lines == ["C /data", "D /data/full"]
 
 
+def test_a_build_stands_on_copies(copying: Engine, tmp_path: Path) -> None:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/put").write_text("put\n")
+    (tmp_path / "context/Dockerfile").write_text(
+        "FROM stacked AS first\nRUN rm /data/kept && echo ran > /data/ran\nCOPY put /data/put\n"
+        "FROM stacked\nCOPY --from=first /data /taken\nRUN --network=none rm -r /data\n"
+    )
+    copying.cli("build", "-t", "built", str(tmp_path / "context"), timeout=120).check()
+    shown = copying.cli("run", "--rm", "built", "sh", "-c", "cat /taken/*; ls /taken; ls -d /data 2>&1").lines
+    assert shown == ["put", "ran", "full", "put", "ran", "ls: /data: No such file or directory"]
+
+
+def test_where_nothing_else_works_it_is_chosen_and_said(workspace: Path, busybox_archive: Path) -> None:
+    """A file system without attributes: there is room for no mark of overlay's."""
+    place = Path(tempfile.mkdtemp(dir=workspace))
+    run(["mount", "-t", "ramfs", "ramfs", str(place)]).check()
+    engine = Engine(place / "root")
+    engine.root.mkdir()
+    try:
+        engine.start().load(busybox_archive)
+        told = [line.strip() for line in engine.cli("info").check().lines]
+        assert {"Storage Driver: vfs", "overlay: mount an overlay: operation not supported"} <= set(told)
+        assert any(line.startswith("EROFS: ") for line in told)
+        assert engine.cli("run", "--name", "one", "busybox", "sh", "-c", "rm /bin/ls; echo $?").check().out == "0\n"
+        assert engine.cli("diff", "one").check().lines == ["C /bin", "D /bin/ls"]
+    finally:
+        engine.remove()
+        run(["umount", str(place)]).check()
+
+
+def _listens(place: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(place)) == 0
+
+
 def test_an_ordinary_user_needs_no_overlay(ordinary_user: User, busybox_archive: Path) -> None:
     place = ordinary_user.home / "copies.sock"
     daemon = ("--root", str(ordinary_user.home / "copies"), "daemon", "--snapshotter", "copy")
     command = ordinary_user.cli.command("-H", f"unix://{place}", *daemon)
     engine = subprocess.Popen(command, env=ordinary_user.environment())
     try:
-        wait_until(place.exists, "its socket", pid=engine.pid)
+        wait_until(lambda: _listens(place), "its socket", pid=engine.pid)
 
         def cli(*words: str, stdin: bytes | None = None) -> Result:
             return ordinary_user.cli("-H", f"unix://{place}", *words, stdin=stdin).check()

@@ -44,6 +44,7 @@ def test_push_prints_what_docker_prints(shared_engine: Engine, registry: Registr
 def test_commit_takes_author_message_changes_and_pauses(shared_engine: Engine) -> None:
     shared_engine.cli("run", "-d", "--name", "work", "busybox", "sh", "-c", "echo new >/new; exec sleep 1000").check()
     try:
+        shared_engine.cli("exec", "work", "sh", "-c", "until [ -s /new ]; do usleep 10000; done").check()
         options = ["-a", "Me <me@example.org>", "-m", "why", "-c", "CMD [\"cat\", \"/new\"]", "-c", "ENV A=1"]
         said = shared_engine.cli("commit", *options, "work", "made/by:commit").check().out.strip()
         shown = json.loads(shared_engine.cli("image", "inspect", "made/by:commit").check().out)[0]

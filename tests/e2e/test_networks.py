@@ -111,9 +111,22 @@ def test_a_running_container_joins_and_leaves(shared_engine: Engine, command: Cl
         pass
 
 
+def _await_listener(port: int, address: str = "127.0.0.1") -> None:
+    """Return when the container's server is there: the command of ``run -d`` may take its time."""
+
+    def is_there() -> bool:
+        try:
+            socket.create_connection((address, port), timeout=5).close()
+        except ConnectionRefusedError:
+            return False
+        return True
+
+    wait_until(is_there, f"who listens behind port {port}")
+
+
 @contextlib.contextmanager
-def _answering(port: int) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as stream:
+def _answering(port: int, address: str = "127.0.0.1") -> Iterator[socket.socket]:
+    with socket.create_connection((address, port), timeout=5) as stream:
         assert _echo(stream) == b"ping"
         yield stream
 
@@ -357,10 +370,56 @@ def test_rules_that_somebody_deletes_come_back(shared_engine: Engine) -> None:
     cli = shared_engine.cli
     cli(*RUN, "--name", "web", "-p", "18322:80", "busybox", "nc", "-ll", "-p", "80", "-e", "cat").check()
     table = shared_engine.names.table
-    run(["nft", "delete", "table", "ip", table]).check()
-    wait_until(lambda: "was changed by another program: it is restored" in shared_engine.said(), "the engine's word")
-    with _answering(18322):
-        pass
+    _await_listener(18322)
+    with _answering(18322) as stream:
+        run(["nft", "delete", "table", "ip", table]).check()
+        said = "was changed by another program: it is restored"
+        wait_until(lambda: said in shared_engine.said(), "the engine's word")
+        assert _echo(stream) == b"ping"
+        with _answering(18322):
+            pass
+
+
+def test_ports_are_open_without_an_engine(shared_engine: Engine) -> None:
+    """Connections go on, and others come, while the engine is dead and with the next one; by IPv6, too, which the
+    helper carries."""
+    cli = shared_engine.cli
+    cli(*RUN, "--name", "web", "-p", "18327:80", "busybox", "nc", "-ll", "-p", "80", "-e", "cat").check()
+    for address in ("127.0.0.1", "::1"):
+        _await_listener(18327, address)
+    with _answering(18327) as stream, _answering(18327, "::1") as carried:
+        shared_engine.kill()
+        for _ in range(2):
+            assert _echo(stream) == _echo(carried) == b"ping"
+            with _answering(18327), _answering(18327, "::1"):
+                pass
+            if not shared_engine.answers():
+                shared_engine.start()
+    cli("rm", "-f", "web").check()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", 18327), timeout=5)
+
+
+def test_no_element_is_left_of_many_starts(shared_engine: Engine) -> None:
+    engine = shared_engine
+    ports = [{f"80/{kind}": [{"HostPort": str(18330 + one)}] for kind in ("tcp", "udp")} for one in range(4)]
+
+    def live(number: int) -> None:
+        host = {"NetworkMode": "bridge", "PortBindings": ports[number]}
+        for _ in range(8):
+            body = {"Image": "busybox", "Cmd": ["true"], "HostConfig": host}
+            path = f"/containers/{engine.api('POST', '/containers/create', body).check().json['Id']}"
+            engine.api("POST", f"{path}/start").check()
+            engine.api("POST", f"{path}/wait").check()
+            engine.api("DELETE", path).check()
+
+    with ThreadPoolExecutor(4) as clients:
+        list(clients.map(live, range(4)))
+    table = run(["nft", "list", "table", "ip", engine.names.table]).check().out
+    assert "map by_port" in table
+    assert "elements" not in table
+    for port in range(18330, 18334):
+        socket.create_server(("", port)).close()
 
 
 def test_an_engine_clears_away_what_dead_containers_left(shared_engine: Engine) -> None:

@@ -159,6 +159,32 @@ def test_another_way_of_starting_than_was_likely(plugged: Engine, cli: Cli, busy
     assert "eth0" not in cli("run", "--rm", "--network", "none", busybox, "ip", "address").check().out
 
 
+def test_who_waits_in_another_network_goes_on_waiting(plugged: Engine, cli: Cli, busybox: str) -> None:
+    """A start elsewhere has nothing of theirs, so that it waits for none of them to leave, and the next one of the
+    usual kind finds them."""
+    cli("network", "create", "elsewhere").check()
+    waiting, cables = set(inits(plugged)), ports(plugged)
+    for options in (("--network", "elsewhere"), ("--network", "none")):
+        cli("run", "--rm", *options, busybox, "true").check()
+    assert waiting == set(inits(plugged))
+    assert cables == ports(plugged)
+    cli("run", "--rm", busybox, "true").check()
+    assert len(waiting & set(inits(plugged))) == 1
+    cli("network", "rm", "elsewhere").check()
+
+
+def test_who_waits_where_nobody_starts_any_more_is_let_go(plugged: Engine, cli: Cli, busybox: str) -> None:
+    id = cli("network", "create", "elsewhere").check().out.strip()
+    for _ in range(2):
+        cli("run", "--rm", "--network", "elsewhere", busybox, "true").check()
+    wait_until(lambda: len(links(f"br-{id[:12]}")) == len(inits(plugged)) == 2, "two who stand by elsewhere")
+    assert not links(plugged.names.bridge)
+    for _ in range(2):
+        cli("run", "--rm", "--network", "none", busybox, "true").check()
+    wait_until(lambda: not links(f"br-{id[:12]}"), "nobody who stands by in a network")
+    cli("network", "rm", "elsewhere").check()
+
+
 def test_an_address_that_is_asked_for_is_not_refused(engine: Engine, cli: Cli, busybox: str) -> None:
     """Who stands by gives way: in a network of two addresses, and for one that is wanted by name."""
     cli("network", "create", "--subnet", "10.85.7.0/29", "--ip-range", "10.85.7.4/30", "small").check()

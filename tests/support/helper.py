@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 from pathlib import Path
@@ -30,7 +31,9 @@ def _stands_in(pid: int, root: Path) -> bool:
 class Helper:
     """A helper in a process of its own, and the test as its engine."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, descriptors: int = 0) -> None:
+        """``descriptors``: how many it may have, if not as many as the test."""
+        self._descriptors = descriptors
         self.resolv_conf = directory / "resolv.conf"
         self.door = str(directory / "net.sock")
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -43,6 +46,8 @@ class Helper:
 
     def _be_it(self) -> None:
         try:
+            if self._descriptors:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (self._descriptors, self._descriptors))
             main.run(self._listener.detach(), str(self.resolv_conf))
         finally:
             os._exit(1)

@@ -34,9 +34,9 @@ def is_poised(pid: int) -> bool:
 
 
 def await_poised(engine: Engine) -> list[int]:
-    """Return when both who stand by are poised."""
-    wait_until(lambda: len([pid for pid in inits(engine) if is_poised(pid)]) == 2, "two inits that are poised")
-    return inits(engine)
+    """Those who are poised, when two stand by and one at least is."""
+    wait_until(lambda: len(inits(engine)) == 2 and any(map(is_poised, inits(engine))), "an init that is poised")
+    return [pid for pid in inits(engine) if is_poised(pid)]
 
 
 def mount_points(pid: int) -> list[str]:

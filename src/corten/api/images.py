@@ -67,9 +67,8 @@ async def create(request: Request) -> Response:
         auth = credentials(request)
 
         async def work(report: Report) -> None:
-            parsed = references.parse(reference)
-            pull = images.pull if parsed.tag or parsed.digest else images.pull_tags
-            await pull(reference, platform, auth, report, whole=request.flag("allPlatforms"))
+            for one in await images.offered(reference, auth):
+                await images.pull(one, platform, auth, report, whole=request.flag("allPlatforms"))
 
     return Response(content=await progress(work))
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import functools
 import json
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from typing import Any
 
 from corten.engine.image_archive import IMAGE_NAME, REF_NAME, SINCE, SINCE_NAME, blob_path
@@ -138,3 +139,10 @@ def _member(name: str, size: int, chunks: Callable[[], Iterator[bytes]], time: i
     yield header.tobuf(tarfile.PAX_FORMAT)
     yield from chunks()
     yield bytes(-size % tarfile.BLOCKSIZE)
+
+
+async def in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """Chunks that take reading from disk, without holding up the event loop."""
+    end = object()
+    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
+        yield chunk  # type: ignore[misc]

@@ -95,6 +95,13 @@ def joined(container: Container) -> Mapping[str, EndpointRequest]:
     return {name: one or EndpointRequest() for name, one in listed.items()}
 
 
+def sole_network(host: HostConfig, asked: NetworkingConfig) -> str:
+    """The one network that a container to be asks for, by the name that it uses; '' for none, several, or what is not
+    its own."""
+    listed = asked.endpoints_config or {_mode(host): None}
+    return next(iter(listed)) if len(listed) == 1 and joins_bridge(host) else ""
+
+
 def with_network(container: Container, name: str, request: EndpointRequest | None) -> NetworkingConfig:
     """A container's networks with one more; with None, without it."""
     others = {ref: one for ref, one in joined(container).items() if ref != name}
@@ -262,9 +269,10 @@ def network_settings(
     )
 
 
-def decoded_endpoints(container: Container) -> tuple[Endpoint, ...]:
-    """The places that a container has while it runs, as its record keeps them."""
-    return tuple(Endpoint.decode(value) for value in container.endpoints)
+def decoded_endpoints(container: Container, *, ports: bool = True) -> tuple[Endpoint, ...]:
+    """The places that a container has while it runs, as its record keeps them; without their ``ports``, of which there
+    may be thousands, for who asks only where it is."""
+    return tuple(Endpoint.decode(value if ports else {**value, "ports": ()}) for value in container.endpoints)
 
 
 def hosts_file(

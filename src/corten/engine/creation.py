@@ -24,7 +24,13 @@ from corten.engine import (
     signals,
 )
 from corten.engine.clock import now
-from corten.engine.container_network import joined, requested_ports, settled_networking, without_effect
+from corten.engine.container_network import (
+    joined,
+    requested_ports,
+    settled_networking,
+    sole_network,
+    without_effect,
+)
 from corten.engine.homes import Homes
 from corten.engine.limits import settle, validate
 from corten.engine.means import Means
@@ -108,7 +114,8 @@ class Creation:
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
         with contextlib.ExitStack() as undo:
-            id = self.standbys.reserve()
+            network = sole_network(request.host(), request.networking_config or NetworkingConfig())
+            id = self.standbys.reserve(network, _likeness(image, request))
             undo.callback(self.standbys.release, id)
             container, warnings = self._container(id, name, request, image)
             wanted = mounts.wanted(container.config, container.host, lambda ref: self._named(ref).mounts)
@@ -256,6 +263,13 @@ class Creation:
             yield "Published ports are discarded when using host network mode"
         yield from self.network_warnings(joined(container))
         yield from without_effect(container)
+
+
+def _likeness(image: Image, request: CreateRequest) -> object:
+    """What is asked for that has a say in how a container starts, beside its command and its network."""
+    host = msgspec.structs.replace(request.host(), port_bindings=None, auto_remove=False, container_id_file="")
+    own = (request.user, request.working_dir, request.hostname, request.domainname, request.tty, request.open_stdin)
+    return image.id, host, own
 
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:

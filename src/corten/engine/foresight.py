@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from corten.engine.container_network import joins_bridge, requested_ports
 from corten.engine.model import Container
 from corten.engine.planning import Planner, is_self_contained
 from corten.engine.reservations import Reservations
@@ -27,7 +28,9 @@ class Foresight:
 
     def look(self, container: Container) -> None:
         """Make the plan of a container that has a place in its network already, if nothing but its record and that has
-        a say in it."""
+        a say in it; and what holds the ports that it is to publish."""
+        if joins_bridge(container.host):
+            self.planner.networks.ports.expect(requested_ports(container.host, container.config))
         places = self.reservations.of(container)
         if places and is_self_contained(container):
             try:

@@ -53,3 +53,9 @@ def names_of(image: Image, ref: str) -> list[Reference]:
         return []
     tagged = [name for name in image.references if name.tag and name.name == reference.name]
     return [name for name in tagged if not reference.tag or name.tag == reference.tag]
+
+
+def with_digests(image: Image, name: Reference) -> list[Reference]:
+    """A name that goes, and the digests of its repository, which mean nothing without a tag there."""
+    others = [one for one in image.references if one.name == name.name and one != name]
+    return [name] if name.digest or any(one.tag for one in others) else [name, *others]

@@ -6,19 +6,16 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
-import datetime
-import hashlib
 import io
-import json
 import os
 import tempfile
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from corten.engine import image_archive, image_changes, image_names, layer_forms, push
-from corten.engine.archive_writer import ArchiveWriter
+from corten.engine import image_archive, image_changes, image_names, importing, layer_forms, push
+from corten.engine.archive_writer import ArchiveWriter, in_threads
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
 from corten.engine.ingest import Ingest, Report
@@ -30,7 +27,7 @@ from corten.errors import Conflict, CortenError, InvalidInput, NotFound, Unavail
 from corten.spec import digest as digests
 from corten.spec import platform as platforms
 from corten.spec import reference as references
-from corten.spec.descriptor import OCI_LAYER, Descriptor
+from corten.spec.descriptor import Descriptor
 from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.platform import Platform
@@ -39,7 +36,6 @@ from corten.store import compression
 from corten.store.images import ImageStore
 
 Filters = Mapping[str, Sequence[str]]
-_CHUNK = 1 << 18
 _SPOOLED_AT_ONCE = 1 << 21
 """Bytes of an archive between two writes: a write is another thread's, and its turn takes time."""
 _ALGORITHMS = ("sha256", "sha384", "sha512")
@@ -155,13 +151,19 @@ class Images:
         self._tell("pull", image, reference.familiar_name, actor=reference.familiar)
         return image
 
-    async def pull_tags(
-        self, name: str, platform: str, auth: Mapping[str, str] | None, report: Report, *, whole: bool = False
-    ) -> None:
-        """As :meth:`pull`, whatever has a tag in a repository."""
+    async def offered(self, name: str, auth: Mapping[str, str] | None) -> Sequence[str]:
+        """The references that pulling a name means: with neither tag nor digest, all tags that the registry has.
+        Raises as :meth:`pull`."""
         reference = references.parse(name)
-        for tag in await self._puller.tags(reference, auth):
-            await self.pull(str(reference.with_tag(tag)), platform, auth, report, whole=whole)
+        if reference.tag or reference.digest:
+            return [name]
+        try:
+            tags = await self._puller.tags(reference, auth)
+        except Unavailable:
+            if not _is_shipped(reference.tagged()):
+                raise
+            tags = ["latest"]
+        return [f"{name}:{tag}" for tag in tags]
 
     async def _load_shipped(
         self, reference: Reference, platform: Platform, error: CortenError, report: Report
@@ -228,26 +230,12 @@ class Images:
         with self._spooled() as file:
             await self._spool(chunks, file)
             async with self.upkeep.adding(whole=True) as added:
-                blob, diff_id = await asyncio.to_thread(self._import_layer, file)
-                document = _imported(config, diff_id, message, made_for)
+                blob, diff_id = await asyncio.to_thread(importing.layer, self._store.blobs, file)
+                document = importing.document(config, diff_id, message, made_for)
                 image = await self._ingest.image(document, [blob], name, lambda _: None)
                 added.append(image)
         self._tell("import", image, name[0].familiar if name else image.id)
         return image
-
-    def _import_layer(self, file: IO[bytes]) -> tuple[Descriptor, Digest]:
-        file.seek(0)
-        hashed = hashlib.sha256()
-        for chunk in compression.chunks(file):
-            hashed.update(chunk)
-        file.seek(0)
-        with self._store.blobs.writer() as writer:
-            head = b""
-            while chunk := file.read(_CHUNK):
-                head = head or chunk[:2]
-                writer.write(chunk)
-            blob = Descriptor(OCI_LAYER + ("+gzip" if head == b"\x1f\x8b" else ""), writer.commit(), writer.written)
-        return blob, digests.parse(f"sha256:{hashed.hexdigest()}")
 
     async def add_layer(
         self, base: Image, layer: AsyncIterator[bytes] | None, document: Callable[[Digest | None], bytes],
@@ -260,7 +248,7 @@ class Images:
             if layer is not None:
                 with self._spooled() as file:
                     await self._spool(layer, file)
-                    blob, diff_id = await asyncio.to_thread(self._import_layer, file)
+                    blob, diff_id = await asyncio.to_thread(importing.layer, self._store.blobs, file)
                 added = [blob]
             names = [name] if name else []
             image = await self._ingest.image(
@@ -307,7 +295,7 @@ class Images:
         async with self.upkeep.adding():
             whole = [(await self.offerings.whole(self._store.get(id)), list(names)) for id, names in chosen.items()]
         parts = writer.plan(whole)
-        return _in_threads(writer.write(parts))
+        return in_threads(writer.write(parts))
 
     def _chosen(self, ref: str) -> Sequence[tuple[Image, Sequence[Reference]]]:
         """The image of a name or ID, or all of a repository without a tag, with their names. Raises NotFound."""
@@ -368,7 +356,7 @@ class Images:
         """
         image = self._store.resolve(ref)
         by_name = self._name_in(image, ref)
-        going = _with_digests(image, by_name) if by_name is not None else []
+        going = image_names.with_digests(image, by_name) if by_name is not None else []
         if by_name is not None and len(image.references) > len(going):
             return self._untag(image, going)
         self._check_unused(image, ref, force, users, by_name)
@@ -488,32 +476,5 @@ class Images:
         return rows, reclaimed
 
 
-def _with_digests(image: Image, name: Reference) -> list[Reference]:
-    """A name that goes, and the digests of its repository, which mean nothing without a tag there."""
-    others = [one for one in image.references if one.name == name.name and one != name]
-    return [name] if name.digest or any(one.tag for one in others) else [name, *others]
-
-
 def _is_shipped(reference: Reference) -> bool:
     return reference.domain == DOCKER_HUB and reference.path == _SHIPPED and reference.tag == "latest"
-
-
-def _imported(config: dict[str, Any], diff_id: Digest, message: str, platform: Platform) -> bytes:
-    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
-    document: dict[str, Any] = {
-        "created": now,
-        "architecture": platform.architecture,
-        **({"variant": platform.variant} if platform.variant else {}),
-        "os": platform.os,
-        "config": config,
-        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
-        "history": [{"created": now, "comment": message or "Imported from -"}],
-    }
-    return json.dumps(document).encode()
-
-
-async def _in_threads(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Chunks that take reading from disk, without holding up the event loop."""
-    end = object()
-    while (chunk := await asyncio.to_thread(next, chunks, end)) is not end:
-        yield chunk  # type: ignore[misc]

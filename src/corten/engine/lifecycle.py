@@ -372,7 +372,7 @@ class Lifecycle:
 
     def publish_networks(self, container: Container, action: str) -> None:
         """An event of each network that a container joined or left."""
-        for endpoint in decoded_endpoints(container):
+        for endpoint in decoded_endpoints(container, ports=False):
             self.publish_network(endpoint, action)
 
     def publish_network(self, endpoint: Endpoint, action: str) -> None:

@@ -7,9 +7,11 @@ reader is through, and a reader that lags costs no memory and stalls nobody.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import os
+import time
 import urllib.parse
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,6 +24,8 @@ _BLOCK = 65536
 _GZIP_HEADER = 10
 """Bytes: RFC 1952, 2.3; monitor/compression.py tells what stands in place of the time."""
 _MOST_FILES = 1 << 16
+_NEW, _MOMENT = 1.0, 0.2
+"""Seconds: how long a run is a new one, and how long somebody who asks once for its log waits for its first word."""
 _INODE = 0xFFFFFFFF
 """The bits of an inode's number that tell files of one log apart."""
 
@@ -82,6 +86,7 @@ class LogFeed:
         self._cursors = 0
         self._waiters: list[asyncio.Future[None]] = []
         self._unpacked: dict[tuple[int, int], _File] = {}
+        self._began = 0.0
         self.running = False
         """Whether somebody writes."""
         self.runs = 0
@@ -92,6 +97,7 @@ class LogFeed:
     def begin(self) -> None:
         """A run begins."""
         self.running = True
+        self._began = time.monotonic()
 
     def grown(self, descriptor: int | None = None) -> None:
         """There is more; ``descriptor`` reads the file that is the newest from now on. Takes the descriptor.
@@ -131,6 +137,18 @@ class LogFeed:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    async def spoken(self) -> None:
+        """Return when a run that began just now has written something, or has had its moment for that: programs start
+        a container and look at once what it has said, which a slower engine's starts leave it the time for."""
+        now = time.monotonic()
+        until = now + _MOMENT if now < self._began + _NEW else 0.0
+        while self.running and (left := until - time.monotonic()) > 0:
+            newest = self._open_newest()
+            if newest is not None and newest.size:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.more(), left)
 
     # --- cursors
 
@@ -356,6 +374,8 @@ async def read_log(feed: LogFeed, options: LogOptions) -> AsyncIterator[Entry]:
     """The entries that ``options`` choose; with ``follow`` until the run ends. Raises CortenError for a damaged log."""
     feed.joined()  # the container may end, and be removed, meanwhile: what is open stays open
     try:
+        if not options.follow:
+            await feed.spoken()
         await feed.unpack(options.tail)
         cursor = feed.at_start() if options.tail is None else feed.at_tail(max(0, options.tail))
     finally:

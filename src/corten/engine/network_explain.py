@@ -93,9 +93,15 @@ def _to_whom(binding: Binding) -> str:
 def _barred(bridge: str, strangers: Sequence[str]) -> str:
     return (
         f"Another firewall drops what it does not know of what the host forwards ({', '.join(strangers)}): published "
-        f"ports are reached, and machines outside, only where it accepts the bridge, as by iptables -I FORWARD -i "
-        f"{bridge} -j ACCEPT and -o {bridge}."
+        "ports are reached, and machines outside, only where it accepts the bridge, as by "
+        f"{_accepting(bridge, strangers)}."
     )
+
+
+def _accepting(bridge: str, strangers: Sequence[str]) -> str:
+    if any(name.startswith("inet firewalld ") for name in strangers):
+        return f"firewall-cmd --permanent --zone=trusted --add-interface={bridge}, and --reload"
+    return f"iptables -I FORWARD -i {bridge} -j ACCEPT and -o {bridge}"
 
 
 def allocations(network: Network, taken: int) -> list[tuple[str, int, int]]:

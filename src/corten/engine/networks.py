@@ -250,7 +250,7 @@ class Networks:
 
     def warnings(self, networks: Iterable[str]) -> Sequence[str]:
         """What whoever makes these networks, or a container in them, has to know of them."""
-        bridges = (self._bridges.get(self._id_of(ref)) for ref in networks)
+        bridges = (self._bridges.get(self.id_of(ref)) for ref in networks)
         return network_explain.warnings(self.lacking, [bridge.settings for bridge in bridges if bridge])
 
     def allocations(self, network: Network) -> Sequence[tuple[str, int, int]]:
@@ -363,19 +363,19 @@ class Networks:
 
     def prune(self, in_use: Iterable[str], filters: Filters | None = None) -> Sequence[Network]:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those deleted."""
-        used = {self._id_of(ref) for ref in in_use}
+        used = {self.id_of(ref) for ref in in_use}
         chosen = [one for one in self._networks.values() if is_prunable(one, filters or {}) and one.id not in used]
         return [self.remove(one.id) for one in chosen if one.name not in PREDEFINED and not self._endpoints(one)]
 
-    def _id_of(self, ref: str) -> str:
+    def id_of(self, ref: str) -> str:
+        """By whatever names a network; '' when there is none."""
         try:
             return self.get(ref).id
         except (NotFound, InvalidInput):  # a container may name a network that is gone
             return ""
 
     def _endpoints(self, network: Network) -> Sequence[Endpoint]:
-        bridge = self._bridges.get(network.id)
-        return list(bridge.endpoints.values()) if bridge else []
+        return [*bridge.endpoints.values()] if (bridge := self._bridges.get(network.id)) else []
 
     def _put(self, network: Network) -> Network:
         self._networks[network.id] = network
@@ -484,7 +484,7 @@ class Networks:
 
     def find(self, ref: str) -> str:
         """The name of a network that a container names; what it says, when that is gone."""
-        id = self._id_of(ref)
+        id = self.id_of(ref)
         return self._networks[id].name if id else ref
 
     def _require_bridges(self) -> None:

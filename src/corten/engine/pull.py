@@ -93,11 +93,11 @@ class Puller:
             cancelled.set()
         return self._record(reference, found, layers, config, report)
 
-    async def tags(self, reference: Reference, auth: Mapping[str, str] | None) -> list[str]:
-        """The tags that a repository has. Raises NotFound, AccessDenied, Unavailable."""
+    async def tags(self, reference: Reference, auth: Mapping[str, str] | None) -> Sequence[str]:
+        """The tags that a repository has. Raises as :meth:`pull`."""
         return await asyncio.to_thread(self._tags, reference, credentials_of(auth))
 
-    def _tags(self, reference: Reference, credentials: Credentials | None) -> list[str]:
+    def _tags(self, reference: Reference, credentials: Credentials | None) -> Sequence[str]:
         from corten.registry.client import Repository
 
         with Repository(reference, credentials) as repository:

@@ -52,6 +52,16 @@ class Reservations:
         self._reserved[id] = bridge.settings.network_id
         return [step for step in places.operations((endpoint,)) if step.of_endpoint]
 
+    def suits(self, id: str, network: str) -> bool:
+        """Whether a container in a network, named as users do, could have the place that is reserved for an ID, or
+        there is none."""
+        place = self._reserved.get(id)
+        return place is None or place == self._networks.id_of(network)
+
+    def is_outdated(self, id: str) -> bool:
+        """Whether a place is reserved for an ID where the last starts were not, all of them: nobody else uses it up."""
+        return self._in_a_row >= _HABIT and self._reserved.get(id, self._last) != self._last
+
     def release(self, id: str) -> None:
         """Give back what is left of it."""
         if (bridge := self._bridge(id)) is not None:

@@ -49,6 +49,8 @@ class Shelf:
     async def copy(self, shorts: Sequence[str], place: str) -> None:
         """Copy what layers, lowest first, show to a place below the data root, unless that was done. Raises
         CortenError."""
+        if copies.is_made(self._root / place):
+            return
         view = {"base": str(self._root), "lowers": [f"layers/{short}/fs" for short in reversed(shorts)],
                 "files": self._layers.files(shorts), "copy": place}  # fmt: skip
         await self._work("copy", {"view": view})

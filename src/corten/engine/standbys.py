@@ -22,6 +22,7 @@ from corten.engine.channel import Message
 from corten.engine.homes import Homes
 from corten.engine.monitors import Monitor
 from corten.engine.names import new_id
+from corten.engine.poise import Poise
 from corten.engine.spawning import Spawner
 from corten.errors import CortenError
 from corten.runtime.ahead import NOTHING, Ahead, Done, Forecast, as_json
@@ -53,6 +54,12 @@ class Places(Protocol):
     def reserve(self, id: str) -> list[Operation]:
         """The operations that make one, if the next container is likely to be in a certain network; else none."""
 
+    def suits(self, id: str, network: str) -> bool:
+        """Whether a container in a network could have the place that is reserved for an ID, or there is none."""
+
+    def is_outdated(self, id: str) -> bool:
+        """Whether the next container is likely to be elsewhere than where a place is reserved for an ID."""
+
     def release(self, id: str) -> None:
         """Whoever stood by for it is gone."""
 
@@ -70,6 +77,8 @@ class _Standby:
     group: str = ""
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What it was shown to rehearse with: operations as JSON, and their places."""
+    likeness: object = None
+    """If it is poised: what a container for it is asked for with."""
     is_ready: bool = False
     is_reserved: bool = False
 
@@ -104,8 +113,6 @@ class _Kind:
     likely: Message = dataclasses.field(default_factory=dict)
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """The operations of that, as JSON, and their places."""
-    poised: str = ""
-    """What is done beside the command, where the last starts did not differ; '' else."""
 
 
 class Standbys:
@@ -119,8 +126,8 @@ class Standbys:
         self._leaving: dict[str, asyncio.Future[None]] = {}
         """By ID, those who have yet to take back what they did for it."""
         self._start, self._exec = _Kind(), _Kind()
-        self._last: tuple[object, ...] = ()
-        """Of the last start, all but what its command, its ID and its place in a network are."""
+        self._poise = Poise()
+        self._has_cable = False
         self._others = 0
         self._under_way = 0
         self._due: asyncio.TimerHandle | None = None
@@ -140,16 +147,23 @@ class Standbys:
             self._under_way -= 1
             self._later()
 
-    def reserve(self) -> str:
-        """The ID for a new container: of one who stands by, if there is one."""
+    def reserve(self, network: str, likeness: object) -> str:
+        """The ID for a new container: of one who stands by, if there is one for this network, and for what it is asked
+        for with. Of another one it would be of no use: a start would wait until he is gone."""
+        id = self._reserved(network, likeness) or new_id()
+        self._poise.remember(id, likeness)
+        return id
+
+    def _reserved(self, network: str, likeness: object) -> str:
         kept = [one for one in self._waiting if one.is_reserved]
-        for one in self._waiting:
-            if one.is_ready and one.id and not one.is_reserved:
+        free = [one for one in self._waiting if one.is_ready and one.id and not one.is_reserved]
+        for one in sorted(free, key=lambda one: not one.poised):
+            if self._places.suits(one.id, network) and (not one.poised or one.likeness == likeness):
                 one.is_reserved = True
                 self._let_go(kept[: max(0, len(kept) + 1 - SIZE)])
                 self._later()
                 return one.id
-        return new_id()
+        return ""
 
     def release(self, id: str) -> None:
         """No container came to have this ID."""
@@ -214,18 +228,16 @@ class Standbys:
             self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
     def _learn_poise(self, id: str, forecast: Forecast, ahead: str, foreseen: str) -> None:
-        """One that is poised is of no use to a start that differs: it takes two that do not."""
-        poised = forecast.poised.replace(id, _ANY).replace(id[:_SHORT_ID], _SHORT)
-        last, self._last = self._last, (ahead, foreseen, forecast.plugged != "", poised)
-        is_row = last == self._last and ahead == self._start.ahead and self._failed[poised] < _TRIES
-        poised = poised if is_row else ""
-        if poised != self._start.poised:
-            self._start = dataclasses.replace(self._start, poised=poised)
+        text = forecast.poised.replace(id, _ANY).replace(id[:_SHORT_ID], _SHORT)
+        self._has_cable = forecast.plugged != ""
+        is_likely = ahead == self._start.ahead and self._failed[text] < _TRIES
+        if self._poise.learn(id, (ahead, foreseen, self._has_cable, text), text if is_likely else ""):
             self._let_go([one for one in self._waiting if one.poised and not one.is_reserved])
 
     def images_changed(self) -> None:
         """Layers were removed: nobody is to have a root of them."""
-        self._start = dataclasses.replace(self._start, foreseen="", poised="")
+        self._start = dataclasses.replace(self._start, foreseen="")
+        self._poise.give_up()
         self._let_go([one for one in self._waiting if one.foreseen])
         self._later()
 
@@ -251,6 +263,9 @@ class Standbys:
         free = [one for one in self._waiting if not one.is_reserved]
         if self._under_way or not all(one.is_ready for one in free):
             return
+        outdated = [one for one in free if one.id and self._places.is_outdated(one.id)]
+        self._let_go(outdated)
+        free = [one for one in free if one not in outdated]
         if self._start.ahead and sum(one.id != "" for one in free) < SIZE:
             self._make_for_start(self._start)
         elif all(one.id for one in free):
@@ -268,11 +283,11 @@ class Standbys:
         ours, theirs = messages.pair()
         ahead, foreseen, group, poised = (
             text.replace(_ANY, id).replace(_SHORT, id[:_SHORT_ID])
-            for text in (kind.ahead, kind.foreseen, kind.group, kind.poised)
+            for text in (kind.ahead, kind.foreseen, kind.group, self._poise.text)
         )
         plugged = as_json(self._places.reserve(id))
-        poised = poised if (plugged != "") == self._last[2] else ""
-        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, poised, group, kind.known)
+        poised = poised if (plugged != "") == self._has_cable else ""
+        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, poised, group, kind.known, self._poise.likeness)
         self._make(one, theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
@@ -307,9 +322,9 @@ class Standbys:
         self._later()
 
     def _note_failure(self, one: _Standby) -> None:
-        if one.poised and self._start.poised:
-            self._failed[self._start.poised] += 1
-            self._start = dataclasses.replace(self._start, poised="")
+        if one.poised:
+            self._failed[one.poised.replace(one.id, _ANY).replace(one.id[:_SHORT_ID], _SHORT)] += 1
+            self._poise.give_up()
             return
         if one.foreseen and self._start.foreseen:
             self._start = dataclasses.replace(self._start, foreseen="")  # its image may be gone

@@ -178,16 +178,19 @@ class Firewall:
         self._commit([nft.delete_table(table) for table in tables if self._is_there(table)])
 
     def strangers(self) -> list[str]:
-        """The chains of other programs that drop what they do not know of what is forwarded: ``ip filter FORWARD``."""
+        """The chains of other programs that drop what they do not know of what is forwarded: ``ip filter FORWARD``. By
+        their policy, as ufw's, or by their last rule, as firewalld's."""
+        kernel = self._socket()
         try:
-            found = [nft.chain(message) for message in self._socket().dump(nft.list_chains())]
+            found = [chain for chain in map(nft.chain, kernel.dump(nft.list_chains())) if chain is not None]
+            theirs = [one for one in found if one.hook == nft.FORWARD and one.table.partition(" ")[2] != self.table]
+            return [
+                f"{one.table} {one.name}"
+                for one in theirs
+                if one.drops or any(map(nft.refuses_all, kernel.dump(nft.list_rules(one))[-1:]))
+            ]
         except OSError as error:
             raise self._refused(error) from error
-        return [
-            f"{chain.table} {chain.name}"
-            for chain in found
-            if chain and chain.drops and chain.hook == nft.FORWARD and chain.table.partition(" ")[2] != self.table
-        ]
 
     def close(self) -> None:
         """Close the socket; the table stays."""
@@ -284,8 +287,14 @@ def _layout(table: nft.Table, every: Sequence[Inside]) -> Iterator[Request]:
 
 def _guard(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
     """``route_localnet`` lets the host's own loopback clients reach containers; it would also let
-    containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this."""
+    containers reach what listens on the host's 127.0.0.1 (CVE-2020-8558), but for this.
+
+    Every packet comes by here, on the bridges as well where there is br_netfilter: what is not for the loopback is not
+    held against each network's name.
+    """
     yield nft.base_chain(table, "guard", "filter", nft.PREROUTING, nft.RAW)
+    to_others = nft.destination(table.family, *_LOOPBACK[table.family], equal=False)
+    yield nft.rule(table, "guard", to_others, nft.verdict(nft.ACCEPT))
     for network in networks:
         yield _guarded(table, network)
 
@@ -340,25 +349,34 @@ def _masqueraded(table: nft.Table, network: Inside) -> tuple[Request, ...]:
 
 
 def _walls(table: nft.Table, networks: Sequence[Inside]) -> Iterator[Request]:
-    """Into a network: answers, published ports, and neighbours on the same bridge; nothing else."""
+    """Into a network: answers, published ports, and neighbours on the same bridge; nothing else.
+
+    Of a connection, all packets but the first pass by one rule, however many networks there are. Out of an
+    internal one nothing goes, not even what somebody began while these rules were not there.
+    """
     yield nft.base_chain(table, "forward", "filter", nft.FORWARD, nft.FILTER)
     for network in networks:
-        yield from _from_inside(table, network)
+        yield from _kept_inside(table, network)
     answer, accept = nft.connection_state(nft.ESTABLISHED | nft.RELATED), nft.verdict(nft.ACCEPT)
     yield nft.rule(table, "forward", answer, accept)
     yield nft.rule(table, "forward", nft.destination_translated(), accept)
+    for network in networks:
+        yield from _among(table, network)
     for network in networks:
         yield _walled(table, network)
 
 
 @_remembered
-def _from_inside(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+def _kept_inside(table: nft.Table, network: Inside) -> tuple[Request, ...]:
     comes = nft.interface(nft.IIFNAME, network.bridge)
     elsewhere = nft.interface(nft.OIFNAME, network.bridge, equal=False)
-    goes = nft.interface(nft.OIFNAME, network.bridge)
-    out = nft.rule(table, "forward", comes, elsewhere, nft.verdict(nft.DROP))
-    among = nft.rule(table, "forward", comes, goes, nft.verdict(nft.ACCEPT))
-    return (*((out,) if network.internal else ()), *((among,) if network.open else ()))
+    return (nft.rule(table, "forward", comes, elsewhere, nft.verdict(nft.DROP)),) if network.internal else ()
+
+
+@_remembered
+def _among(table: nft.Table, network: Inside) -> tuple[Request, ...]:
+    comes, goes = (nft.interface(direction, network.bridge) for direction in (nft.IIFNAME, nft.OIFNAME))
+    return (nft.rule(table, "forward", comes, goes, nft.verdict(nft.ACCEPT)),) if network.open else ()
 
 
 @_remembered
@@ -405,5 +423,6 @@ def _key(binding: Binding) -> tuple[str, bytes]:
     return (_BY_ADDRESS, address + key) if any(address) else (_BY_PORT, key)
 
 
+@_remembered
 def _packed(address: str) -> bytes:
     return socket.inet_pton(family_of(address), address)

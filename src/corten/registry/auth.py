@@ -49,6 +49,12 @@ class Authorizer:
                     return renewed
         return False
 
+    def lacks(self, refused: Response) -> bool:
+        """Whether a 401 asks for a name and a password, and there are none."""
+        asked = challenges.parse(refused.headers.getlist("WWW-Authenticate"))
+        known = self._credentials is not None and bool(self._credentials.username)
+        return not known and any(one.scheme == "basic" for one in asked)
+
     def _value_for(self, challenge: Challenge) -> str:
         if challenge.scheme == "bearer":
             return f"Bearer {self._token(challenge)}"
@@ -66,16 +72,15 @@ class Authorizer:
         with closing(response):
             content = response.read(_MAX_ANSWER)
             if response.status in (400, 401, 403):
-                raise AccessDenied(
-                    f"authorize at {self._transport.host}: unauthorized: incorrect username or password",
-                    hint=f"corten login {self._transport.host}",
-                )
+                raise AccessDenied(_refusal(response.status, content))
             if response.status != 200:
-                raise CortenError(f"authorize at {_host(realm)}: it answers {response.status}")
+                raise CortenError(_refusal(response.status, content))
         document = Document.parse(content, f"token of {_host(realm)}")
         token = document.text("token") or document.text("access_token")
         if not token or not token.isascii() or not token.isprintable():
-            raise DataCorrupt(f"authorize at {_host(realm)}: it gives no token")
+            raise DataCorrupt(
+                f"authorize at {_host(realm)}: authorization server did not include a token in the response"
+            )
         return token
 
     def _ask(self, realm: str, service: str) -> Response:
@@ -98,6 +103,32 @@ class Authorizer:
             {**{name: value for name, value in fields.items() if value}, "scope": self._scope.split()}, doseq=True
         )
         return self._transport.request("GET", f"{realm}{'&' if '?' in realm else '?'}{query}", headers)
+
+
+_REFUSALS = {401: "unauthorized", 403: "denied", 429: "toomanyrequests"}
+_LONGEST = 500
+
+
+def _refusal(status: int, content: bytes) -> str:
+    """What a token server's answer means, in the words of dockerd: scripts look for them, and the server's are in
+    them. Its errors are distribution's ("Error Codes"), or one text called ``details``, as the hub's."""
+    shown = content[:_LONGEST].decode(errors="replace")
+    try:
+        document = Document.parse(content, "error")
+        errors = document.children("errors")
+        details = document.text("details")
+    except DataCorrupt as error:
+        errors, details, shown = (), "", f"{error.message.removeprefix('decode error: ')}: {shown!r}"
+    if errors:
+        code, message = (errors[0].text(name) or errors[0].text(name.title()) for name in ("code", "message"))
+        return f"{code.lower().replace('_', ' ')}: {message}"[:_LONGEST]
+    if details:
+        return f"{_REFUSALS.get(status, 'unknown')}: {details}"[:_LONGEST]
+    if status == 401:
+        return "unauthorized: authentication required"
+    if status >= 500:
+        return f"received unexpected HTTP status: {status}"
+    return f"error parsing HTTP {status} response body: {shown}"
 
 
 def _host(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import urllib.parse
 from collections.abc import Callable
 from typing import Protocol
@@ -22,7 +23,8 @@ from corten.spec.reference import Reference
 _ACCEPT = ", ".join((*INDEXES, *MANIFESTS))
 _CHUNK = 1 << 17
 _MAX_ERROR = 1 << 16
-_TAGS_AT_ONCE, _MOST_TAGS = 1000, 100_000
+_PAGE, _MOST_TAGS = 1000, 100_000
+_NEXT = re.compile(r'<([^<>]*)>\s*;\s*rel="?next')
 _FRUITLESS = 5
 """Attempts in a row that brought no byte, after which a download is given up."""
 
@@ -80,20 +82,19 @@ class Repository(Session):
         return Fetched(content, media_type, wanted or found)
 
     def tags(self) -> list[str]:
-        """The tags of the repository, in the registry's order (OCI distribution-spec, "Content Discovery"). Raises
-        NotFound, DataCorrupt."""
-        found: list[str] = []
-        while len(found) < _MOST_TAGS:
-            query = urllib.parse.urlencode({"n": _TAGS_AT_ONCE, **({"last": found[-1]} if found else {})})
+        """All tags, of however many pages (OCI distribution-spec, "Content Discovery"). Raises as :meth:`manifest`."""
+        found: dict[str, None] = {}
+        query = f"n={_PAGE}"
+        while query and len(found) < _MOST_TAGS:
             with closing(self._get(f"tags/list?{query}", {})) as response:
                 if response.status != 200:
-                    raise self._refusal(response, "tags")
-                is_last = 'rel="next"' not in response.headers.get("Link", "")
-                page = Document.parse(_body(response, MAX_MANIFEST, "list of tags"), "list of tags").texts("tags")
-            found += page
-            if is_last or not page:
-                break
-        return found
+                    raise self._refusal(response, "")
+                document = Document.parse(_body(response, MAX_MANIFEST, "list of tags"), "list of tags")
+                following = _NEXT.search(response.headers.get("Link", ""))
+            found.update(dict.fromkeys(document.texts("tags")))
+            # Of the link the query alone: this repository of this registry is asked, and nobody else.
+            query = urllib.parse.urlsplit(following[1]).query if following else ""
+        return [*found]
 
     def blob(self, blob: Descriptor, sink: Sink, progress: Callable[[int], None]) -> None:
         """Download a blob; what breaks off is resumed. The sink verifies. Raises NotFound, Unavailable."""

@@ -171,6 +171,8 @@ class Uploads(Session):
     def _refusal(self, response: Response) -> CortenError:
         name = self._reference.familiar_name
         _, words = registry_error(response)
+        if self._authorizer.lacks(response):
+            words = "no basic auth credentials"
         if response.status in (401, 403):
             return AccessDenied(
                 f"push access denied for {name}, repository does not exist or may require authorization"

@@ -7,12 +7,24 @@ registers, each part padded to four bytes.
 
 from __future__ import annotations
 
+import functools
 import socket
 import struct
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from corten.wire.netlink import NLM_F_APPEND, NLM_F_CREATE, Message, Request, attribute, attributes, be32, nested, text
+from corten.wire.netlink import (
+    NLM_F_APPEND,
+    NLM_F_CREATE,
+    Message,
+    Request,
+    attribute,
+    attribute_list,
+    attributes,
+    be32,
+    nested,
+    text,
+)
 
 GROUP = 7
 """The multicast group that hears of every change of the rules (NFNLGRP_NFTABLES)."""
@@ -27,7 +39,7 @@ _NEWTABLE, _GETTABLE, _DELTABLE, _NEWCHAIN, _NEWRULE, _NEWSET, _NEWSETELEM, _DEL
     12,
     14,
 )
-_GETCHAIN, _DELCHAIN, _DELRULE, _DELSET = 4, 5, 8, 11
+_GETCHAIN, _DELCHAIN, _GETRULE, _DELRULE, _DELSET = 4, 5, 7, 8, 11
 _FAMILY_NAMES = {1: "inet", 2: "ip", 5: "netdev", 7: "bridge", 10: "ip6"}
 
 PREROUTING, FORWARD, OUTPUT, POSTROUTING = 0, 2, 3, 4
@@ -104,6 +116,33 @@ def chain(message: Message) -> Chain | None:
     return Chain(f"{family} {names[0]}", names[1], int.from_bytes(hook, "big"), int.from_bytes(policy, "big") == DROP)
 
 
+def list_rules(chain: Chain) -> Request:
+    """Ask for the rules of a chain: a dump."""
+    family, _, table = chain.table.partition(" ")
+    number = next(number for number, name in _FAMILY_NAMES.items() if name == family)
+    head = struct.pack("!BBH", number, 0, 0)
+    return Request(_SUBSYSTEM << 8 | _GETRULE, 0, head + text(1, table) + text(2, chain.name))
+
+
+def refuses_all(message: Message) -> bool:
+    """Whether a rule of the dump refuses whatever comes to it: a ``drop`` or ``reject`` under no condition."""
+    verdicts = 0
+    for _, expression in attribute_list(attributes(message.body, 4).get(4, b"")):
+        parts = attributes(expression)
+        name = parts[1].rstrip(b"\0")
+        if name == b"reject" or (name == b"immediate" and _verdict(parts[2]) == DROP):
+            verdicts += 1
+        elif name not in (b"counter", b"log"):
+            return False
+    return verdicts > 0
+
+
+def _verdict(immediate: bytes) -> int:
+    """The code of an expression that gives one, -1 of another."""
+    code = attributes(attributes(attributes(immediate).get(2, b"")).get(2, b"")).get(1)
+    return int.from_bytes(code, "big") if code else -1
+
+
 def begin() -> Request:
     """The start of a batch: what follows, up to :func:`end`, is done wholly or not at all."""
     return Request(_BATCH_BEGIN, 0, struct.pack("!BBH", 0, 0, _SUBSYSTEM))
@@ -170,8 +209,22 @@ def _concatenated(types: Sequence[int]) -> int:
 
 def add_elements(table: Table, name: str, elements: Sequence[tuple[bytes, bytes]]) -> list[Request]:
     """Put key-and-data pairs in a map."""
-    flat = [nested(1, nested(1, attribute(1, key)), nested(2, attribute(1, data))) for key, data in elements]
+    flat = [_element(key, data) for key, data in elements]
     return _element_messages(_NEWSETELEM, table, name, flat, NLM_F_CREATE)
+
+
+def _element(key: bytes, data: bytes) -> bytes:
+    """The elements of a map are all of one size, and a container's start waits for them."""
+    before, between = _around(len(key), len(data))
+    return before + key + between + data
+
+
+@functools.lru_cache
+def _around(key: int, data: int) -> tuple[bytes, bytes]:
+    """What stands before the key and before the data of an element; both are registers, of whole words."""
+    whole = nested(1, nested(1, attribute(1, bytes(key))), nested(2, attribute(1, bytes(data))))
+    head = 3 * 4
+    return whole[:head], whole[head + key : len(whole) - data]
 
 
 def delete_elements(table: Table, name: str, keys: Sequence[bytes]) -> list[Request]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from tests.support import images
+from tests.support.command import Cli
 from tests.support.engine import Engine
-from tests.support.registry import Registry, registry_problem
+from tests.support.registry import OCI_INDEX, Registry, registry_problem
 
 pytestmark = [pytest.mark.root, pytest.mark.network, pytest.mark.registry]
 
@@ -72,6 +75,39 @@ def test_progress_is_dockers(shared_engine: Engine, registry: Registry) -> None:
     assert "Pushing" not in again
 
 
+def test_without_a_tag_all_tags_come(shared_engine: Engine, registry: Registry) -> None:
+    repository = f"{registry.host}/all/box"
+    names = [f"{repository}:{tag}" for tag in ("a", "b", "c")]
+    for name in names:
+        shared_engine.docker("tag", "busybox", name).check()
+        shared_engine.docker("push", name).check()
+    for command in (shared_engine.docker, shared_engine.cli):
+        shared_engine.docker("rmi", *names).check()
+        command("pull", "-a", repository).check()
+        shown = shared_engine.docker("images", "--format", "{{.Tag}}", repository).check().out.split()
+        assert sorted(shown) == ["a", "b", "c"]
+    shared_engine.docker("rmi", *names).check()
+
+
+def test_what_is_here_is_not_pulled_in_words(shared_engine: Engine, registry: Registry) -> None:
+    name = registry.reference("here/box", "v1")
+    shared_engine.docker("tag", "busybox", name).check()
+    shared_engine.docker("push", name).check()
+    said = shared_engine.docker("pull", name).check().out
+    shared_engine.docker("rmi", name).check()
+    assert "Already exists" in said
+    assert "Pull" not in said.replace("Pulling from", "")
+
+
+def test_a_header_that_is_no_credentials_is_as_good_as_none(shared_engine: Engine, registry: Registry) -> None:
+    name = registry.reference("header/box", "v1")
+    shared_engine.docker("tag", "busybox", name).check()
+    for method, path in (("POST", f"/images/{name}/push"), ("POST", f"/images/create?fromImage={name}")):
+        answer = shared_engine.api(method, path, b"", headers={"X-Registry-Auth": "abc"})
+        assert (answer.status, "error" in answer.body.decode()) == (200, False)
+    shared_engine.docker("rmi", name).check()
+
+
 def test_without_a_tag_all_tags_go(shared_engine: Engine, registry: Registry) -> None:
     repository = f"{registry.host}/several"
     for tag in ("a", "b"):
@@ -79,6 +115,25 @@ def test_without_a_tag_all_tags_go(shared_engine: Engine, registry: Registry) ->
     told = [line["aux"]["Tag"] for line in _push(shared_engine, repository) if "aux" in line]
     assert told == ["a", "b"]
     assert shared_engine.docker("push", "--all-tags", repository).check().out.count("digest: sha256:") == 2
+    for command in (shared_engine.cli, shared_engine.docker):
+        shared_engine.docker("rmi", f"{repository}:a", f"{repository}:b").check()
+        command("pull", "--all-tags", repository).check()
+        shown = shared_engine.docker("images", "--format", "{{.Tag}}", repository).check().lines
+        assert sorted(shown) == ["a", "b"]
+
+
+def test_all_platforms_of_an_image_go_on(shared_engine: Engine, registry: Registry) -> None:
+    entries = []
+    for architecture in ("s390x", shared_engine.api("GET", "/images/busybox/json").json["Architecture"]):
+        layer = images.layer({architecture: b"made for it"})
+        entry = registry.put_image("several/platforms", [layer], tag=architecture)
+        entries.append({**entry, "platform": {"architecture": architecture, "os": "linux"}})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    came = registry.put_manifest("several/platforms", "latest", OCI_INDEX, index)
+    name, copied = registry.reference("several/platforms"), registry.reference("several/copied")
+    shared_engine.cli("pull", "--all-platforms", name).check()
+    shared_engine.cli("tag", name, copied).check()
+    assert f"digest: {came['digest']} " in shared_engine.cli("push", copied).check().out
 
 
 def test_a_committed_layer_arrives(shared_engine: Engine, registry: Registry) -> None:
@@ -135,6 +190,41 @@ def test_credentials_open_a_guarded_registry(shared_engine: Engine, guarded: Reg
     status = shared_engine.api("GET", f"/distribution/{name}/json").status
     assert status in (401, 403)
     shared_engine.docker("logout", guarded.host).check()
+
+
+HELPER = """#!/bin/sh
+# The protocol of docker-credential-helpers: one file a registry, and a word for what is not there.
+kept={directory}/kept
+case "$1" in
+store) cat > "$kept" ;;
+get)
+    cat > {directory}/asked
+    cat "$kept" 2> /dev/null || {{ echo "credentials not found in native keychain"; exit 1; }} ;;
+erase) rm -f "$kept" ;;
+esac
+"""
+
+
+def test_credentials_are_asked_of_a_helper(shared_engine: Engine, guarded: Registry, tmp_path: Path) -> None:
+    helper, settings = tmp_path / "docker-credential-kept", tmp_path / "config.json"
+    helper.write_text(HELPER.format(directory=tmp_path))
+    helper.chmod(0o755)
+    settings.write_text(json.dumps({"credHelpers": {guarded.host: "kept"}}))
+    own = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_CONFIG": str(tmp_path)}
+    corten, docker = (Cli(one.argv, {**one.environment, **own}) for one in (shared_engine.cli, shared_engine.docker))
+    name = guarded.reference("helped")
+    corten("tag", "busybox", name).check()
+    assert "push access denied" in corten("push", name).err
+    corten("login", "-u", "me", "--password-stdin", guarded.host, stdin=b"secret").check()
+    assert "secret" not in settings.read_text()
+    assert json.loads((tmp_path / "kept").read_text())["Secret"] == "secret"
+    for command in (corten, docker):
+        command("push", name).check()
+        command("pull", name).check()
+        assert (tmp_path / "asked").read_text() == guarded.host
+    corten("logout", guarded.host).check()
+    assert not (tmp_path / "kept").exists()
+    assert corten("pull", name).code
 
 
 def test_what_a_registry_has_is_told_without_bringing_it(shared_engine: Engine, registry: Registry) -> None:

@@ -279,7 +279,7 @@ def test_hello_world_needs_no_registry(use: Callable[[Use], None], monkeypatch: 
     from corten.engine.pull import Puller
     from corten.errors import Unavailable
 
-    async def unreachable(*_: object) -> None:
+    async def unreachable(*_: object, **__: object) -> None:
         raise Unavailable("request the registry: name or service not known")
 
     monkeypatch.setattr(Puller, "pull", unreachable)

@@ -134,7 +134,8 @@ def test_without_a_tag_all_tags_come(use: Callable[[Use], None], registry: Regis
         registry.put_image("tagged", [LOWER, UPPER], tag=tag, User=tag)
 
     async def body(images: Images) -> None:
-        await images.pull_tags(f"{registry.host}/tagged", "", None, Told())
+        for one in await images.offered(f"{registry.host}/tagged", None):
+            await images.pull(one, "", None, Told())
         names = {name for image in await images.list() for name in image.repo_tags}
         assert names == {f"{registry.host}/tagged:{tag}" for tag in ("one", "two", "three")}
 

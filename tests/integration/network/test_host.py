@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import socket
+import stat
 import subprocess
 import threading
 from pathlib import Path
@@ -18,6 +19,7 @@ from corten.errors import AccessDenied, Conflict, InvalidInput, Unsupported
 from corten.network import host
 from corten.network.endpoint import Endpoint
 from corten.network.link import VethPair
+from corten.network.ports import port_requests
 from corten.spec.operation import PARENT
 from corten.sys.netlink import NetlinkError
 from tests.support.spaces import (
@@ -285,6 +287,38 @@ def test_ports_that_move_are_never_free(world: World) -> None:
         pass
     with tcp_server(8081):
         pass
+
+
+def test_sockets_that_are_expected(world: World) -> None:
+    """They keep no port from anybody, are the ones that are used, and go with the engine."""
+    world.networks.start()
+    ports = world.networks.ports
+    requests = port_requests({"80/tcp": [("", "8080"), ("", "8081")], "53/udp": [("", "53")]})
+    before = open_sockets()
+    ports.expect(requests)
+    made = open_sockets() - before
+    assert len(made) == 6
+    ports.expect(requests)
+    assert open_sockets() - before == made
+    with tcp_server(8080), pytest.raises(Conflict, match="address already in use"):
+        world.start(container("a", publish="8080:80/tcp"))
+    _, place = world.start(container("b", publish="8080:80/tcp 53:53/udp"))
+    holders = [holder for holder in map(ports.holder, place.ports) if holder is not None]
+    assert {os.fstat(holder.fileno()).st_ino for holder in holders} <= made
+    with pytest.raises(OSError, match="Address already in use"), tcp_server(8080):
+        pass
+    ports.close()
+    assert not open_sockets() & made
+
+
+def open_sockets() -> set[int]:
+    """The inodes of this process's own."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            about = os.stat(f"/proc/self/fd/{name}")
+            found |= {about.st_ino} if stat.S_ISSOCK(about.st_mode) else set()
+    return found
 
 
 def test_an_address_that_is_not_the_hosts(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import threading
 from collections.abc import Iterator
@@ -97,6 +98,58 @@ def test_where_nobody_listens_a_client_is_hung_up_on(helper: Helper, web: tuple[
     carry(helper, socket.SOCK_STREAM, web)
     with client() as near, contextlib.suppress(ConnectionResetError):
         assert near.recv(1) == b""
+
+
+def test_what_is_too_much_is_reset(
+    world: World, tmp_path: Path, web: tuple[Space, str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With few descriptors 256 are carried; one that ends makes room for another, and the others go on."""
+    helper = Helper(tmp_path, descriptors=1024)
+    with contextlib.ExitStack() as closing:
+        closing.callback(helper.end)
+        carry(helper, socket.SOCK_STREAM, web)
+        server = closing.enter_context(tcp_server(80, space=web[0]))
+        pairs = []
+        for _ in range(256):
+            near = closing.enter_context(client())
+            pairs.append((near, closing.enter_context(server.accept()[0])))
+        for _ in range(2):
+            with client() as refused, pytest.raises(ConnectionResetError):
+                refused.recv(1)
+        near, far = pairs.pop()
+        near.close()
+        assert far.recv(1) == b""
+        far.close()
+        with carried(server) as (again, there):
+            _greeted(again, there)
+        for near, far in pairs:
+            _greeted(near, far)
+    assert capfd.readouterr().err.count("256 connections and clients are carried, others are refused") == 1
+
+
+def _greeted(near: socket.socket, far: socket.socket) -> None:
+    near.sendall(b"ping")
+    assert far.recv(4) == b"ping"
+    far.sendall(b"pong")
+    assert near.recv(4) == b"pong"
+
+
+@contextlib.contextmanager
+def carried(server: socket.socket) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A connection and its other end, once there is room: the helper hears of an end after the client."""
+    found: list[socket.socket] = []
+
+    def look() -> bool:
+        near = client()
+        if select.select([server, near], [], [], 10)[0] == [server]:
+            found.append(near)
+        else:
+            near.close()
+        return bool(found)
+
+    wait_until(look, "room for one more")
+    with found[0], server.accept()[0] as far:
+        yield found[0], far
 
 
 def test_datagrams_are_answered_to_whom_they_came_from(helper: Helper, web: tuple[Space, str]) -> None:

@@ -259,3 +259,21 @@ def test_sctp_to_a_published_port(world: World) -> None:
         assert (accepted.recv(4), peer[0]) == (b"ping", OTHER_MACHINE)
     with pytest.raises(Conflict, match="port is already allocated"):
         world.start(container("b", publish="8080:80/sctp"))
+
+
+def test_what_packets_meet_does_not_grow_with_the_networks(world: World) -> None:
+    """Of a connection all packets but the first are decided on before any network's name is looked at; but for those
+    out of internal networks, which nothing leaves."""
+    world.networks.start()
+    for name in ("one", "two"):
+        world.networks.create(NetworkCreate(name))
+    assert chain("guard")[0] == "ip daddr != 127.0.0.0/8 accept"
+    assert chain("forward")[:2] == ["ct state established,related accept", "ct status dnat accept"]
+    world.networks.create(NetworkCreate("inner", internal=True))
+    assert [rule.endswith("drop") for rule in chain("forward")[:2]] == [True, False]
+
+
+def chain(name: str) -> list[str]:
+    """The rules of one of the table's chains."""
+    lines = nft("list", "chain", "ip", TABLE, name).splitlines()
+    return [line.strip() for line in lines[3:-2]]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 
 from corten.engine.foresight import Foresight
-from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint
+from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint, PortBinding
+from corten.network.ports import PortRequest
 from corten.runtime.operations.namespaces import Hostname, NewNamespaces
 from corten.spec.plan import Plan
 
@@ -20,6 +22,12 @@ class Planner:
 
     def __init__(self) -> None:
         self.made = 0
+        self.networks = SimpleNamespace(ports=self)
+        self.expected: list[PortRequest] = []
+
+    def expect(self, requests: list[PortRequest]) -> None:
+        """In the place of the ports that are held."""
+        self.expected += requests
 
     def plan(self, container: Container, endpoints: object) -> Plan:
         """A plan that tells which container's it is."""
@@ -81,3 +89,13 @@ def test_not_where_others_have_a_say(members: dict[str, Any]) -> None:
     ahead, planner = foresight()
     ahead.look(container(**members))
     assert planner.made == 0
+
+
+def test_ports_are_expected_where_there_will_be_some() -> None:
+    ahead, planner = foresight()
+    bindings = {"80/tcp": [PortBinding("", "8080")]}
+    ahead.look(container(host=HostConfig(network_mode="bridge", port_bindings=bindings)))
+    assert planner.expected == [PortRequest("tcp", 80, "", 8080, 8080)]
+    ahead.look(container(host=HostConfig(network_mode="host", port_bindings=bindings)))
+    ahead.look(container())
+    assert len(planner.expected) == 1

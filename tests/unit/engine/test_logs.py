@@ -198,3 +198,34 @@ def test_what_is_being_read_stays_when_its_container_is_removed(log: Path) -> No
     before = opened()
     assert asyncio.run(run())[-1] == b"said"
     assert opened() == before
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_run_that_began_just_now_has_a_moment_for_its_first_word(log: Path, speaks: bool) -> None:
+    async def run() -> list[bytes]:
+        feed = LogFeed(str(log))
+        feed.begin()
+        found: list[bytes] = []
+
+        async def read() -> None:
+            found.extend([entry.data async for entry in read_log(feed, LogOptions())])
+
+        reading = asyncio.ensure_future(read())
+        await asyncio.sleep(0)
+        if speaks:
+            log.write_bytes(line("word"))
+            feed.grown()
+        await reading
+        return found
+
+    assert asyncio.run(run()) == ([b"word"] if speaks else [])
+
+
+def test_a_run_that_began_long_ago_is_not_waited_for(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> list[bytes]:
+        feed = LogFeed(str(log))
+        feed.begin()
+        monkeypatch.setattr("corten.engine.logs._NEW", 0.0)
+        return [entry.data async for entry in read_log(feed, LogOptions())]
+
+    assert asyncio.run(run()) == []

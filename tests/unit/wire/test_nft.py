@@ -6,8 +6,10 @@ from __future__ import annotations
 import socket
 import struct
 
+import pytest
+
 from corten.wire import nft
-from corten.wire.netlink import NLM_F_CREATE, attribute_list, attributes
+from corten.wire.netlink import NLM_F_CREATE, attribute, attribute_list, attributes, nested
 
 
 def test_a_message_names_subsystem_and_family() -> None:
@@ -44,6 +46,15 @@ def test_many_elements_are_several_messages() -> None:
     assert [len(list(attribute_list(one))) for one in lists] == [500, 500, 201]
     assert nft.add_elements(nft.Table("t"), "m", []) == []
     assert nft.delete_elements("t", "m", []) == []
+
+
+@pytest.mark.parametrize("key", [8, 12, 24])
+def test_an_element_is_its_key_and_its_data(key: int) -> None:
+    pair = bytes(range(1, key + 1)), bytes(range(100, 108))
+    (request,) = nft.add_elements(nft.Table("t"), "m", [pair])
+    assert attributes(request.body, 4)[3] == nested(
+        1, nested(1, attribute(1, pair[0])), nested(2, attribute(1, pair[1]))
+    )  # fmt: skip
 
 
 def test_a_priority_below_zero() -> None:

@@ -15,6 +15,7 @@ from corten.network.helper.control import Control
 from corten.network.helper.forwarding import Forwarder
 from corten.network.helper.loop import Loop
 from corten.network.helper.proxies import Proxies
+from corten.network.helper.room import Room
 from corten.network.helper.upstream import HostServers
 from corten.network.names import NameTable
 
@@ -28,7 +29,7 @@ def run(door: int, resolv_conf: str = RESOLV_CONF) -> None:
     with socket.socket(fileno=door) as listener, contextlib.closing(Loop()) as loop:
         listener.listen(_BACKLOG)  # again: who knocks is shown the process that did (SO_PEERCRED)
         answers = Answers(NameTable(), Forwarder(loop), HostServers(resolv_conf))
-        control = Control(loop, listener, answers, Proxies(loop))
+        control = Control(loop, listener, answers, Proxies(loop, Room()))
         gc.collect()
         gc.freeze()
         gc.enable()

@@ -10,17 +10,19 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from corten.network.helper.loop import READ, WRITE, Loop
+from corten.network.helper.room import Room
 
-MOST = 1024
-"""Connections and clients, of all proxies."""
 SILENCE = 90.0
 """Seconds after which a client that sends datagrams is forgotten, as by Docker's proxy."""
 _BUFFER = 1 << 16
+"""Bytes, of a datagram."""
+_AT_ONCE = struct.pack("ii", 1, 0)
 _RECEIVED = 212992
 """Bytes, the kernel's own default: what a socket has of datagrams that were not read yet."""
 _IN_A_TURN = 16
@@ -29,8 +31,8 @@ _IN_A_TURN = 16
 class Proxies:
     """All proxies of one engine, by the key that it gave them."""
 
-    def __init__(self, loop: Loop) -> None:
-        self._loop = loop
+    def __init__(self, loop: Loop, room: Room) -> None:
+        self._loop, self._room = loop, room
         self._open: dict[str, tuple[_Streams | _Datagrams, int]] = {}
         loop.chore(self._expire)
 
@@ -51,7 +53,7 @@ class Proxies:
         listener.setblocking(False)
         family = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
         kind = _Streams if listener.type == socket.SOCK_STREAM else _Datagrams
-        self._open[key] = kind(self._loop, listener, family, target, self._has_room), pidfd
+        self._open[key] = kind(self._loop, listener, family, target, self._room), pidfd
         self._loop.add(pidfd, lambda: self.close(key), first=True)
 
     def move(self, key: str, other: str, target: Target) -> None:
@@ -69,15 +71,11 @@ class Proxies:
             os.close(pidfd)
             proxy.close()
 
-    def _has_room(self) -> bool:
-        return sum(proxy.size for proxy, _ in self._open.values()) < MOST
-
     def _expire(self, now: float) -> float:
         return min((proxy.expire(now) for proxy, _ in self._open.values()), default=now + 60.0)
 
 
 Target = tuple[str, int]
-Room = Callable[[], bool]
 
 
 class _Streams:
@@ -93,29 +91,34 @@ class _Streams:
         listener.listen(128)
         loop.add(listener.fileno(), self._accept)
 
-    @property
-    def size(self) -> int:
-        return len(self._connections)
-
     def _accept(self) -> None:
         try:
             client, _ = self.listener.accept()
         except OSError:
             return
-        if not self._room():
+        if not self._room.take():
+            # Reset, which no client takes for an answer that is over.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             client.close()
             return
-        container = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        with contextlib.suppress(BlockingIOError):
-            try:
-                container.connect(self._target)
-            except BlockingIOError:
-                raise
-            except OSError:
-                client.close()
-                container.close()
-                return
-        self._connections.add(_Connection(self._loop, client, container, self._connections.discard))
+        try:
+            container = self._called()
+        except OSError:
+            client.close()
+            self._room.give()
+            return
+        self._connections.add(_Connection(self._loop, client, container, self._room, self._connections.discard))
+
+    def _called(self) -> socket.socket:
+        """A socket on its way to the container. Raises OSError."""
+        made = socket.socket(self._family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        try:
+            with contextlib.suppress(BlockingIOError):
+                made.connect(self._target)
+        except OSError:
+            made.close()
+            raise
+        return made
 
     def expire(self, now: float) -> float:
         return now + 60.0
@@ -135,12 +138,12 @@ class _Way:
         self.held = b""
         self.ended = self.shut = False
 
-    def move(self) -> None:
-        """As much as there is and is taken. Raises OSError."""
+    def move(self, most: int) -> None:
+        """As much as there is and is taken, ``most`` bytes at a time. Raises OSError."""
         with contextlib.suppress(BlockingIOError):
             for _ in range(_IN_A_TURN):
                 if not self.held and not self.ended:
-                    self.held = self.source.recv(_BUFFER)
+                    self.held = self.source.recv(most)
                     self.ended = not self.held
                 if self.held:
                     self.held = self.held[self.target.send(self.held) :]
@@ -156,9 +159,10 @@ class _Connection:
     """A client and a container that are connected."""
 
     def __init__(
-        self, loop: Loop, client: socket.socket, container: socket.socket, over: Callable[[_Connection], None]
-    ) -> None:
-        self._loop, self._over = loop, over
+        self, loop: Loop, client: socket.socket, container: socket.socket, room: Room,
+        over: Callable[[_Connection], None],
+    ) -> None:  # fmt: skip
+        self._loop, self._room, self._over = loop, room, over
         self._ends = (client, container)
         self._ways = (_Way(client, container), _Way(container, client))
         self._connected = False
@@ -184,7 +188,7 @@ class _Connection:
             return
         try:
             for way in self._ways:
-                way.move()
+                way.move(self._room.buffer)
         except OSError:
             self.close()
             return
@@ -200,9 +204,12 @@ class _Connection:
         return (READ if reads else 0) | (WRITE if writes else 0)
 
     def close(self) -> None:
+        if self._ends[0].fileno() < 0:
+            return
         for end in self._ends:
             self._loop.remove(end.fileno())
             end.close()
+        self._room.give()
         self._over(self)
 
 
@@ -244,10 +251,6 @@ class _Datagrams:
         listener.setsockopt(*_TELL_ADDRESS[listener.family], 1)
         loop.add(listener.fileno(), self._receive)
 
-    @property
-    def size(self) -> int:
-        return len(self._clients)
-
     def _receive(self) -> None:
         for _ in range(_IN_A_TURN):
             try:
@@ -265,17 +268,26 @@ class _Datagrams:
         return made
 
     def _connected(self, client: _Client) -> socket.socket:
-        if not self._room():
+        if not self._room.take():
             if not self._clients:
                 raise BlockingIOError
             self._forget(next(iter(self._clients)))
+            self._room.take()
+        try:
+            made = self._called()
+        except OSError:
+            self._room.give()
+            raise
+        self._loop.add(made.fileno(), lambda: self._answer(made, client))
+        return made
+
+    def _called(self) -> socket.socket:
         made = socket.socket(self._family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         try:
             made.connect(self._target)
         except OSError:
             made.close()
             raise
-        self._loop.add(made.fileno(), lambda: self._answer(made, client))
         return made
 
     def _answer(self, made: socket.socket, client: _Client) -> None:
@@ -292,6 +304,7 @@ class _Datagrams:
         made, _ = self._clients.pop(client)
         self._loop.remove(made.fileno())
         made.close()
+        self._room.give()
 
     def expire(self, now: float) -> float:
         while self._clients:
