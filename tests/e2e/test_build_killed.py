@@ -58,3 +58,4 @@ def test_a_build_of_an_engine_that_is_killed(engine: Engine, busybox: str, tmp_p
     look = "cat /f /from/one /from/two /last"
     told = engine.docker("run", "--rm", "made", "sh", "-c", look).check().out
     assert told == f"content {ROUNDS - 1}1\n2\nlast\n"
+    assert "Traceback" not in engine.said()

@@ -10,7 +10,7 @@ from tests.support import contexts
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Case:
-    """A Dockerfile on the image ``base``, a busybox; the files beside it, some with modes; buildctl's options."""
+    """A Dockerfile on the image ``start``, a busybox; the files beside it, some with modes; buildctl's options."""
 
     dockerfile: str
     files: Mapping[str, str | bytes] = dataclasses.field(default_factory=dict)
@@ -22,7 +22,7 @@ _TREE = {"a": "a", "d/b": "bb", "d/e/c": "ccc", "d/l": "-> ../a", "x.log": "", "
 
 CASES = {
     "configuration": Case(
-        """FROM base
+        """FROM start
 MAINTAINER somebody
 ENV A=b C="d e"
 ENV F g h
@@ -42,11 +42,11 @@ CMD b c
 """
     ),
     "healthcheck and commands": Case(
-        "FROM base\nHEALTHCHECK NONE\nCMD [\"a\", \"b\"]\nENTRYPOINT echo $HOME\nSTOPSIGNAL 9\nUSER app\n"
+        "FROM start\nHEALTHCHECK NONE\nCMD [\"a\", \"b\"]\nENTRYPOINT echo $HOME\nSTOPSIGNAL 9\nUSER app\n"
     ),
-    "entrypoint takes the command": Case("FROM base\nENTRYPOINT [\"/bin/echo\"]\n"),
+    "entrypoint takes the command": Case("FROM start\nENTRYPOINT [\"/bin/echo\"]\n"),
     "run": Case(
-        """FROM base
+        """FROM start
 RUN echo a > /a && chmod 4755 /a && mkdir -p /d/e && ln -s ../a /d/l && ln /a /d/h && mkfifo /d/p
 RUN rm -r /d/e /bin/vi && echo b > /a
 RUN ["touch", "/n m"]
@@ -56,7 +56,7 @@ RUN rm -r /d && mkdir /d && echo new > /d/f
 """
     ),
     "here-documents": Case(
-        """FROM base
+        """FROM start
 RUN <<EOF
 echo a > /a
 echo $A > /b
@@ -76,7 +76,7 @@ EOF
 """
     ),
     "copy": Case(
-        """FROM base
+        """FROM start
 COPY a /
 COPY a /new
 COPY a /dir/
@@ -92,7 +92,7 @@ COPY d/e ../up
         _TREE, {"a": 0o755, "d/b": 0o600},
     ),
     "copy with flags": Case(
-        """FROM base
+        """FROM start
 RUN echo app:x:1234:1235::/:/bin/sh >> /etc/passwd; echo adm:x:4: >> /etc/group
 COPY --chown=1:2 d /a
 COPY --chown=app d /b
@@ -108,15 +108,15 @@ COPY --link --chown=5:6 a /j
         _TREE, {"a": 0o755, "d/b": 0o600},
     ),
     "copy from": Case(
-        """FROM base AS one
+        """FROM start AS one
 RUN mkdir -p /o/p && echo q > /o/p/q && ln -s p/q /o/l && chown -R 3:4 /o && chmod 700 /o/p
 FROM one AS two
 RUN echo two > /o/two
-FROM base
+FROM start
 COPY --from=one /o /o
 COPY --from=two /o/l /o/two /t/
 COPY --from=1 /o/p /p
-COPY --from=base /bin/busybox /bb
+COPY --from=start /bin/busybox /bb
 COPY --from=one --chown=9 /o/p/* /n/
 """,
     ),
@@ -124,7 +124,7 @@ COPY --from=one --chown=9 /o/p/* /n/
     "scratch without a layer": Case("FROM scratch\nLABEL a=b\n"),
     "arguments": Case(
         """ARG V=1
-ARG N=base
+ARG N=start
 FROM $N
 ARG V
 ARG W=w X
@@ -135,18 +135,18 @@ LABEL l=${E%-*} m="${W/w/v}"
 """,
         options={"build-arg:X": "given", "build-arg:V": "2"},
     ),
-    "platform arguments": Case("FROM base\nARG TARGETPLATFORM\nARG BUILDARCH\nENV T=$TARGETPLATFORM B=$BUILDARCH\n"),
+    "platform arguments": Case("FROM start\nARG TARGETPLATFORM\nARG BUILDARCH\nENV T=$TARGETPLATFORM B=$BUILDARCH\n"),
     "target and labels": Case(
-        "FROM base AS a\nENV A=1\nFROM base AS b\nENV B=1\nFROM a AS c\nENV C=1\n",
+        "FROM start AS a\nENV A=1\nFROM start AS b\nENV B=1\nFROM a AS c\nENV C=1\n",
         options={"target": "a", "label:x": "y"},
     ),
     "onbuild": Case(
-        "FROM base AS a\nONBUILD COPY a /o\nONBUILD ENV O=1\nONBUILD RUN echo $O > /r\nFROM a\nENV P=$O\n", _TREE
+        "FROM start AS a\nONBUILD COPY a /o\nONBUILD ENV O=1\nONBUILD RUN echo $O > /r\nFROM a\nENV P=$O\n", _TREE
     ),
     "mounts": Case(
-        """FROM base AS one
+        """FROM start AS one
 RUN echo one > /one
-FROM base
+FROM start
 RUN --mount=type=bind,source=d,target=/m cp -r /m /n
 RUN --mount=type=bind,from=one,source=/one,target=/m/n/one cat /m/n/one > /o
 RUN --mount=type=tmpfs,target=/t/u touch /t/u/x
@@ -157,7 +157,7 @@ RUN --network=none ip link | grep -c UP > /up || true
         _TREE,
     ),
     "working directories": Case(
-        """FROM base
+        """FROM start
 WORKDIR /a/b
 RUN echo x > c
 WORKDIR ..
@@ -172,15 +172,15 @@ WORKDIR /of/user
 """,
     ),
     "add": Case(
-        "FROM base\nADD a d /x/\nADD t.tar /y/\nADD --chown=1:1 t.tar /z/\nADD --unpack=false t.tar /k/\n",
+        "FROM start\nADD a d /x/\nADD t.tar /y/\nADD --chown=1:1 t.tar /z/\nADD --unpack=false t.tar /k/\n",
         {**_TREE, "t.tar": contexts.archive({"m": "m", "n/o": "o", "n/l": "-> o"})},
     ),
-    "ignored": Case("FROM base\nCOPY . /c/\n", {**_TREE, ".dockerignore": "*.log\nd/*\n!d/b\nDockerfile\n"}),
-    "refused": Case("FROM base\nCOPY nothing /\n"),
-    "refused, too": Case("FROM base\nRUN false\n"),
-    "a file where a directory is": Case("FROM base\nCOPY a /bin\nCOPY a /etc/\nRUN ls -l /bin/a\n", _TREE),
+    "ignored": Case("FROM start\nCOPY . /c/\n", {**_TREE, ".dockerignore": "*.log\nd/*\n!d/b\nDockerfile\n"}),
+    "refused": Case("FROM start\nCOPY nothing /\n"),
+    "refused, too": Case("FROM start\nRUN false\n"),
+    "a file where a directory is": Case("FROM start\nCOPY a /bin\nCOPY a /etc/\nRUN ls -l /bin/a\n", _TREE),
     "through a link": Case(
-        "FROM base\nRUN mkdir /real && ln -s real /link && ln -s /real/f /file\nCOPY d /link/\nCOPY a /file\n", _TREE
+        "FROM start\nRUN mkdir /real && ln -s real /link && ln -s /real/f /file\nCOPY d /link/\nCOPY a /file\n", _TREE
     ),
-    "replaced kinds": Case("FROM base\nRUN mkdir -p /x/d && echo f > /x/a\nCOPY d /x/d\nCOPY a /x/a\n", _TREE),
+    "replaced kinds": Case("FROM start\nRUN mkdir -p /x/d && echo f > /x/a\nCOPY d /x/d\nCOPY a /x/a\n", _TREE),
 }  # fmt: skip

@@ -58,6 +58,7 @@ _MOMENTS = re.compile(
 _KNOWN = {
     # A directory that a copy makes has 0755; BuildKit gives it what --chmod says, for files.
     "copy with flags": ("layer 4.c", "files.c"),
+    "native": ("layer 1.bin", "files.bin"),
     # A directory that an archive implies is of the owner whom --chown names; BuildKit's is root's.
     "add": ("layer 3.z/n", "files.z/n"),
 }
@@ -122,14 +123,14 @@ class BuildKit:
         return subprocess.run(command, capture_output=True, text=True, check=False)
 
     def build(self, where: Path, base: Path, options: dict[str, str]) -> Made:
-        """The image of a context, in which the image ``base`` is the layout's."""
+        """The image of a context, in which the image ``start`` is the layout's."""
         digest = json.loads((base / "index.json").read_text())["manifests"][0]["digest"]
         target = self._scratch / "theirs.tar"
-        asked = {"context:base": f"oci-layout://base@{digest}", "build-arg:SOURCE_DATE_EPOCH": str(EPOCH), **options}
+        asked = {"context:start": f"oci-layout://start@{digest}", "build-arg:SOURCE_DATE_EPOCH": str(EPOCH), **options}
         opts = [word for pair in asked.items() for word in ("--opt", "=".join(pair))]
         done = self._ctl(
             "build", "--frontend", "dockerfile.v0", "--local", f"context={where}", "--local", f"dockerfile={where}",
-            "--oci-layout", f"base={base}", "--secret", _SECRET, *opts,
+            "--oci-layout", f"start={base}", "--secret", _SECRET, *opts,
             "--output", f"type=oci,dest={target},rewrite-timestamp=true", "--progress", "plain",
         )  # fmt: skip
         return read(target) if done.returncode == 0 else Made({}, (), done.stderr.strip().splitlines()[-1])
@@ -273,7 +274,7 @@ def _meant(place: str, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
 def _sides(*, on_debian: bool) -> Iterator[tuple[Engine, BuildKit, Path]]:
     with tempfile.TemporaryDirectory(prefix="interop-") as directory:
         scratch = Path(directory)
-        archive = images.busybox_archive(scratch, "base:latest")
+        archive = images.busybox_archive(scratch, "start:latest")
         base = scratch / "base"
         engine = Engine(scratch / "corten", judged=False)
         engine.root.mkdir()
@@ -281,9 +282,9 @@ def _sides(*, on_debian: bool) -> Iterator[tuple[Engine, BuildKit, Path]]:
             engine.start().load(archive)
             if on_debian:
                 engine.cli("image", "bootstrap", "debian:bookworm", timeout=_LONG).check()
-                engine.cli("tag", "debian:bookworm", "base").check()
+                engine.cli("tag", "debian:bookworm", "start").check()
                 archive = scratch / "debian.tar"
-                engine.cli("save", "-o", str(archive), "base:latest", timeout=_LONG).check()
+                engine.cli("save", "-o", str(archive), "start:latest", timeout=_LONG).check()
             subprocess.run(["skopeo", "copy", "-q", f"docker-archive:{archive}", f"oci:{base}:latest"], check=True)
             with BuildKit(scratch) as buildkit:
                 yield engine, buildkit, base
@@ -294,9 +295,12 @@ def _sides(*, on_debian: bool) -> Iterator[tuple[Engine, BuildKit, Path]]:
 def _projects() -> dict[str, build_cases.Case]:
     return {
         place.name: build_cases.Case(
-            (place / "Dockerfile").read_text(),
-            {str(one.relative_to(place)): one.read_bytes() for one in place.rglob("*") if one.is_file()},
-            options={"build-arg:BASE": "base"},
+            (place / "Dockerfile").read_text().removeprefix("# syntax=docker/dockerfile:1\n"),
+            {
+                str(one.relative_to(place)): one.read_bytes()
+                for one in place.rglob("*") if one.is_file() and one.name != "Dockerfile"
+            },
+            options={"build-arg:BASE": "start"},
         )
         for place in sorted(_PROJECTS.iterdir())
     }

@@ -73,8 +73,9 @@ def _told(error: Exception) -> dict[str, str]:
 
 def _tell(report: int, value: dict[str, Any]) -> None:
     content = memoryview(json.dumps(value).encode() + b"\n")
-    while content:
-        content = content[os.write(report, content) :]
+    with contextlib.suppress(BrokenPipeError):  # who asked has gone
+        while content:
+            content = content[os.write(report, content) :]
 
 
 def _enter(arguments: Arguments, descriptors: list[int]) -> None:
@@ -393,8 +394,11 @@ def _gather(arguments: Arguments, descriptors: list[int]) -> int:
         return 1
     _tell(report, {})
     os.close(report)
-    with os.fdopen(data, "wb", buffering=1 << 16) as output:
-        building.gather(output, arguments)
+    try:
+        with os.fdopen(data, "wb", buffering=1 << 16) as output:
+            building.gather(output, arguments)
+    except BrokenPipeError:  # who asked has gone
+        return 1
     return 0
 
 
@@ -406,8 +410,7 @@ def outside(act: Callable[[Arguments, list[int]], dict[str, Any]]) -> Callable[[
             answer = act(arguments, descriptors)
         except (CortenError, OSError, tarfile.TarError) as error:
             answer = {"error": _told(error)}
-        with contextlib.suppress(BrokenPipeError):  # who asked has gone
-            _tell(descriptors[0], answer)
+        _tell(descriptors[0], answer)
         return int("error" in answer)
 
     return run
