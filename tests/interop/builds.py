@@ -187,7 +187,7 @@ def _rows(layer: tarfile.TarFile) -> Iterator[tuple[str, Row]]:
         xattrs = sorted(name for name in member.pax_headers if name.startswith("SCHILY.xattr."))
         row = (member.type.decode(), oct(member.mode & 0o7777), member.uid, member.gid, member.size, member.linkname,
                int(member.mtime), content, *xattrs)  # fmt: skip
-        yield member.name.strip("/"), row
+        yield member.name.removeprefix("./").strip("/"), row
 
 
 def differences(ours: Made, theirs: Made) -> Iterator[str]:
@@ -253,13 +253,16 @@ def _meant(place: str, ours: Sequence[Any], theirs: Sequence[Any]) -> bool:
     """Whether the two are meant to differ here.
 
     - The digests of layers: the archives are written by different programs.
-    - The times of directories, where BuildKit has those of what is copied into them, or of the moment.
+    - Directories that a layer has for their time alone, and the times of directories: BuildKit's are those of what is
+      copied into them, or of the moment.
     - Marks of deletions: one for a whole directory, or one for each of its names. The files that are left are compared.
     - What programs wrote that says when they ran: logs, caches of libraries, archives of users as they were.
     - The labels that are asked for beside the Dockerfile are steps, and in the history, as with the classic builder.
     """
     if place.startswith(("layer ", "files")) and ours and theirs and ours[0] == theirs[0] == "5":
         return [*ours[:6], *ours[7:]] == [*theirs[:6], *theirs[7:]]
+    if place.startswith("layer ") and (ours or theirs)[0] == "5" and not (ours and theirs):
+        return True
     if "/.wh." in place or _MOMENTS.search(place):
         return True
     if place == "config.history":
