@@ -30,12 +30,15 @@ def _is_ready(pid: int) -> bool:
 
 def is_poised(pid: int) -> bool:
     """Whether it waits for nothing but its command."""
-    return os.readlink(f"/proc/{pid}/exe").startswith("/memfd:corten-latch")
+    try:
+        return os.readlink(f"/proc/{pid}/exe").startswith("/memfd:corten-latch")
+    except OSError:  # it has just left
+        return False
 
 
 def await_poised(engine: Engine) -> list[int]:
-    """Those who are poised, when two stand by and one at least is."""
-    wait_until(lambda: len(inits(engine)) == 2 and any(map(is_poised, inits(engine))), "an init that is poised")
+    """Those who are poised, when all are who are to be."""
+    wait_until(lambda: _poised_of(inits(engine)) == (3, 2), "inits that are poised")
     return [pid for pid in inits(engine) if is_poised(pid)]
 
 
@@ -54,5 +57,9 @@ def awaited(engine: Engine) -> set[str]:
 
 
 def await_standby(engine: Engine) -> None:
-    """Return when both stand by."""
-    wait_until(lambda: len(inits(engine)) == 2, "two inits that stand by")
+    """Return when all stand by: two, one of whom may be poised, or two who are poised and another one."""
+    wait_until(lambda: _poised_of(inits(engine)) in ((2, 0), (2, 1), (3, 2)), "inits that stand by")
+
+
+def _poised_of(some: list[int]) -> tuple[int, int]:
+    return len(some), sum(map(is_poised, some))

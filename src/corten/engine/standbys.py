@@ -232,7 +232,8 @@ class Standbys:
         self._has_cable = forecast.plugged != ""
         is_likely = ahead == self._start.ahead and self._failed[text] < _TRIES
         if self._poise.learn(id, (ahead, foreseen, self._has_cable, text), text if is_likely else ""):
-            self._let_go([one for one in self._waiting if one.poised and not one.is_reserved])
+            # With a row, all are made anew: those who stood by for its beginning may have no place in its network.
+            self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
     def images_changed(self) -> None:
         """Layers were removed: nobody is to have a root of them."""
@@ -266,13 +267,21 @@ class Standbys:
         outdated = [one for one in free if one.id and self._places.is_outdated(one.id)]
         self._let_go(outdated)
         free = [one for one in free if one not in outdated]
-        if self._start.ahead and sum(one.id != "" for one in free) < SIZE:
-            self._make_for_start(self._start)
+        if self._start.ahead and (how := self._wanted([one for one in free if one.id])) is not None:
+            self._make_for_start(self._start, poised=how)
         elif all(one.id for one in free):
             ours, theirs = messages.pair()
             self._make(_Standby(Monitor(ours), known=self._exec.known), theirs, self._exec.likely)
 
-    def _make_for_start(self, kind: _Kind) -> None:
+    def _wanted(self, free: list[_Standby]) -> bool | None:
+        """Whether one more is to be poised; None for no more. In a row of starts that are alike there are as many who
+        are poised for the next, and one for whatever else comes."""
+        poised = sum(one.poised != "" for one in free)
+        if self._poise.text and poised < SIZE:
+            return True
+        return False if len(free) - poised < (1 if self._poise.text or poised else SIZE) else None
+
+    def _make_for_start(self, kind: _Kind, *, poised: bool) -> None:
         id = new_id()
         try:
             self._homes.make_ahead(id)
@@ -281,13 +290,13 @@ class Standbys:
             self._homes.bury(id)
             return
         ours, theirs = messages.pair()
-        ahead, foreseen, group, poised = (
+        ahead, foreseen, group, text = (
             text.replace(_ANY, id).replace(_SHORT, id[:_SHORT_ID])
             for text in (kind.ahead, kind.foreseen, kind.group, self._poise.text)
         )
         plugged = as_json(self._places.reserve(id))
-        poised = poised if (plugged != "") == self._has_cable else ""
-        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, poised, group, kind.known, self._poise.likeness)
+        text = text if poised and (plugged != "") == self._has_cable else ""
+        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, text, group, kind.known, self._poise.likeness)
         self._make(one, theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:
