@@ -400,6 +400,18 @@ def test_ports_are_open_without_an_engine(shared_engine: Engine) -> None:
         socket.create_connection(("127.0.0.1", 18327), timeout=5)
 
 
+def test_a_carried_port_is_open_when_its_start_is_answered(shared_engine: Engine) -> None:
+    """What comes before the helper has the socket waits in it."""
+    engine = shared_engine
+    host = {"NetworkMode": "bridge", "PortBindings": {"80/tcp": [{"HostPort": "18328"}]}}
+    for _ in range(5):
+        body = {"Image": "busybox", "Cmd": ["sleep", "1h"], "HostConfig": host}
+        path = f"/containers/{engine.api('POST', '/containers/create', body).check().json['Id']}"
+        engine.api("POST", f"{path}/start").check()
+        socket.create_connection(("::1", 18328), timeout=5).close()
+        engine.api("DELETE", f"{path}?force=1").check()
+
+
 def test_no_element_is_left_of_many_starts(shared_engine: Engine) -> None:
     engine = shared_engine
     ports = [{f"80/{kind}": [{"HostPort": str(18330 + one)}] for kind in ("tcp", "udp")} for one in range(4)]

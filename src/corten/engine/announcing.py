@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import logging
 
+from corten.engine.clock import TOLD
 from corten.engine.events import Event
 from corten.engine.networks import Networks
 from corten.network.announce import Announcer
@@ -24,7 +25,7 @@ class Announcing:
         """A container has joined a network."""
         if event.type == "network" and event.action == "connect":
             container_id, network_id = event.attributes.get("container", ""), event.actor
-            asyncio.get_running_loop().call_soon(self._announce, container_id, network_id)
+            asyncio.get_running_loop().call_later(TOLD, self._announce, container_id, network_id)
 
     def _announce(self, container_id: str, network_id: str) -> None:
         for place in self.networks.endpoints_of(container_id):

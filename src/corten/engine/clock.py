@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 ZERO = "0001-01-01T00:00:00Z"
 """Docker's "never"."""
+TOLD = 0.002
+"""Seconds in which whoever waits for a start has been told: an answer is written some turns of the loop later."""
 
 
 def format_time(nanoseconds: int) -> str:

@@ -40,7 +40,8 @@ class NetworkWatch:
         """``nft flush ruleset``, or the reload of another firewall, took our rules along: they come back at once."""
         messages, lost = listener.read()
         firewall = self._networks.firewall
-        theirs = any(firewall.is_removal(one) and one.port != firewall.port for one in messages)
+        own = firewall.port  # of nearly all that is heard, while somebody waits for a start
+        theirs = any(one.port != own and firewall.is_removal(one) for one in messages)
         if not theirs and not lost:
             return
         try:

@@ -15,6 +15,7 @@ import socket
 from collections.abc import Iterator, Sequence
 
 from corten.engine.channel import Message
+from corten.engine.clock import TOLD
 from corten.engine.container_network import decoded_endpoints
 from corten.engine.live import Lives
 from corten.engine.model import Container
@@ -43,13 +44,12 @@ class Proxying:
             await self.helper.settled()
 
     def open(self, container: Container) -> None:
-        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told.
-        Without a firewall all that comes is carried, and waits for that."""
+        """The container runs: carry what comes to its ports until it ends, as soon as its starter has been told. What
+        comes before that waits."""
         if any(value["ports"] for value in container.endpoints):
-            for endpoint in decoded_endpoints(container) if container.endpoints[0].get("carried") else ():
-                for binding in endpoint.ports:
-                    self.ports.listen(binding)
-            asyncio.get_running_loop().call_soon(self._open, container)
+            for _, binding in _carried(decoded_endpoints(container)):
+                self.ports.listen(binding)
+            asyncio.get_running_loop().call_later(TOLD, self._open, container)
 
     def _open(self, container: Container) -> None:
         run = self.lives.of(container).run if container.id in self.records else None

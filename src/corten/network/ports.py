@@ -196,6 +196,8 @@ class HeldPorts:
         """Let connections to a port queue up: the network helper, who is to carry them, has not come yet."""
         holder = self._held.get(binding)
         if holder is not None and binding.protocol == "tcp":
+            # What an earlier server's connections in TIME_WAIT ask for; now there is one who listens.
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             holder.listen(_BACKLOG)
 
     def lend(self, binding: Binding) -> None:
