@@ -64,7 +64,7 @@ WORKDIR /app/sub
 COPY a.txt d /x/
 COPY --from=one /one /copied
 COPY a.txt renamed
-ADD --chown=1000:alice --chmod=600 a.txt /y/
+ADD --chown=1000:alice --chmod=700 a.txt /y/
 RUN echo $GREETING > /greeting; pwd > /pwd
 RUN <<EOF
 echo here > /doc
@@ -96,7 +96,7 @@ def test_the_whole_of_it(shared_engine: Engine, tmp_path: Path) -> None:
     look = "cd /; cat x/a.txt x/b copied app/sub/renamed greeting pwd doc; readlink x/l"
     look += "; stat -c %u:%g:%a y/a.txt bin/hello"
     assert shown(shared_engine, look).split() == [
-        "hello", "bbone", "hello", "hey", "/app/sub", "here", "b", "1000:1000:600", "0:0:755",
+        "hello", "bbone", "hello", "hey", "/app/sub", "here", "b", "1000:1000:700", "0:0:755",
     ]  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_configuration_and_history_are_as_buildkit_writes_them(shared_engine: En
     assert history(shared_engine)[1:] == [
         "ARG GREETING=hey", "ENV A=b C=d e", "WORKDIR /app/sub", "COPY a.txt d /x/ # buildkit",
         "COPY /one /copied # buildkit", "COPY a.txt renamed # buildkit",
-        "ADD --chown=1000:alice --chmod=600 a.txt /y/ # buildkit",
+        "ADD --chown=1000:alice --chmod=700 a.txt /y/ # buildkit",
         "RUN |1 GREETING=hey /bin/sh -c echo $GREETING > /greeting; pwd > /pwd # buildkit",
         "RUN |1 GREETING=hey /bin/sh -c echo here > /doc\n # buildkit",
         "COPY --chmod=u=rwx,go=rx <<script /bin/hello # buildkit", "LABEL a=b", "EXPOSE [80/tcp]", "USER alice",

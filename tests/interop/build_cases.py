@@ -99,6 +99,8 @@ COPY --chown=app d /b
 COPY --chown=app:adm --chmod=640 a /c/d
 COPY --chmod=755 d /d
 COPY --chmod=u=rwX,go=rX d /e
+COPY --chmod=750 d /k
+COPY --chmod=640 a /m/n/a
 COPY --parents d/e/c a /f/
 COPY --parents d/./e /g/
 COPY --exclude=*.log --exclude=d . /h/

@@ -156,7 +156,8 @@ def place(chosen: Chosen, destination: str, found: Found, marks: Marks) -> Rows:
         raise InvalidInput(f"cannot copy to non-directory: {destination.rstrip('/') or '/'}")
     rows = dict(found.above)
     time = marks.epoch if marks.epoch is not None else max((entry.mtime for _, entry in chosen.rows), default=0)
-    made = Entry("directory", 0o755, *(marks.owner or (0, 0)), time)
+    octal = modes.parse(marks.mode).octal if marks.mode else None  # of all that is made, as BuildKit has it
+    made = Entry("directory", 0o755 if octal is None else octal & 0o777, *(marks.owner or (0, 0)), time)
     inner = base if is_directory else posixpath.dirname(base)
     for path in _ways(inner):
         rows.setdefault(path, made)

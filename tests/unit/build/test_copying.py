@@ -111,6 +111,12 @@ def test_a_directory_that_is_there_stays_as_it_is() -> None:
     assert (rows["dest/b"].uid, rows["dest/b"].gid) == (7, 8)
 
 
+@pytest.mark.parametrize(("mode", "made"), [("", 0o755), ("4640", 0o640), ("u=rwx,go=", 0o755)])
+def test_a_number_is_the_mode_of_directories_that_are_made_too(mode: str, made: int) -> None:
+    rows = dict(place(choose(TREE, ["a"]), "/x/y/", Found("/x/y", ""), Marks(mode=mode)))
+    assert (rows["x"].mode, rows["x/y"].mode) == (made, made)
+
+
 @pytest.mark.parametrize("kind", ["file", "symlink"])
 def test_a_directory_takes_no_files_place(kind: str) -> None:
     found = Found("/dest", "directory", (), {"e": Entry(kind)})
