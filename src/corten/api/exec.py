@@ -7,10 +7,10 @@ import msgspec
 from corten.api import stdio
 from corten.api.message import Duplex, Hijack, Request, Response, reply, stream_type
 from corten.api.router import Router
-from corten.engine.exec import Exec
+from corten.engine.exec import Exec, Execs
 from corten.engine.model import ExecRequest
 from corten.errors import CortenError
-from corten.wire.frames import STDOUT, frame
+from corten.wire.frames import EXEC, EXIT, STDOUT, frame
 
 ROUTES = Router()
 _route = ROUTES.route
@@ -26,9 +26,25 @@ class _Start(msgspec.Struct, rename="pascal"):
 
 
 @_route("POST", "/containers/{id}/exec")
-async def create(request: Request) -> Response:
+async def create(request: Request) -> Response | Hijack:
     body = await request.json(ExecRequest)
-    return reply({"Id": request.services.execs.create(request.params["id"], body)}, 201)
+    id = request.services.execs.create(request.params["id"], body)
+    if request.headers.get("upgrade", "").lower() == EXEC and not body.tty:
+        return _followed(request, id)
+    return reply({"Id": id}, 201)
+
+
+def _followed(request: Request, id: str) -> Hijack:
+    """Start it at once, and say at the end how it ended: one trip where the API takes three."""
+    execs = request.services.execs
+
+    async def serve(client: Duplex) -> None:
+        await _served(execs, id, client, tty=False, size=None)
+        code = execs.inspect(id).exit_code
+        if code is not None:
+            await client.write(frame(EXIT, str(code).encode()))
+
+    return Hijack(serve, protocol=EXEC)
 
 
 @_route("POST", "/exec/{id}/start", reads_body=True)
@@ -45,17 +61,21 @@ async def start(request: Request) -> Response | Hijack:
 
     async def serve(client: Duplex) -> None:
         """Not before the head is out: a client that reads both in one piece may lose the output (docker-py does)."""
-        try:
-            attachment = await execs.start(id, tty=body.tty, console_size=size)
-        except CortenError as error:
-            # Told in the stream, as dockerd does; inspect has the exit code.
-            message = f"OCI runtime exec failed: {error.message}\r\n".encode()
-            await client.write(message if tty else frame(STDOUT, message))
-            return
-        assert attachment is not None
-        await stdio.serve(attachment, client, framed=not tty)
+        await _served(execs, id, client, tty=tty, size=size)
 
     return Hijack(serve, stream_type(request.version, tty=tty))
+
+
+async def _served(execs: Execs, id: str, client: Duplex, *, tty: bool, size: tuple[int, int] | None) -> None:
+    try:
+        attachment = await execs.start(id, tty=tty, console_size=size)
+    except CortenError as error:
+        # Told in the stream, as dockerd does; inspect has the exit code.
+        message = f"OCI runtime exec failed: {error.message}\r\n".encode()
+        await client.write(message if tty else frame(STDOUT, message))
+        return
+    assert attachment is not None
+    await stdio.serve(attachment, client, framed=not tty)
 
 
 @_route("POST", "/exec/{id}/resize")

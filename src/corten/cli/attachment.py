@@ -32,6 +32,8 @@ class Attachment:
         self._proxied = signals.FORWARDED if sig_proxy else ()
         self._context = context
         self._control: Client | None = None
+        self.exit_code = b""
+        """In decimal, where the stream has it (:data:`corten.wire.frames.EXIT`)."""
 
     def run(self, tunnel: Tunnel, ready: Callable[[], None] | None = None) -> bool:
         """Move the bytes to the end; False when the user detached. ``ready`` is called once all is set up."""
@@ -47,7 +49,9 @@ class Attachment:
                 if ready is not None:
                     ready()
                 self.resize()
-                return self._pump(tunnel, pipe).run()
+                pump = self._pump(tunnel, pipe)
+                stayed, self.exit_code = pump.run(), pump.exit_code
+                return stayed
             finally:
                 if mode is not None:
                     mode.restore()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from corten.client.core import checked
+from corten.errors import Unavailable
+from corten.wire import frames
 
 from . import notation
 from .options import DETACH_KEYS, FLAG, LIST, STRING, Command, Option
@@ -11,8 +13,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from corten.client.connection import Tunnel
+
+    from .attachment import Attachment
     from .context import Context
     from .options import Values
+
+
+_FOLLOWED = 101
 
 
 def execute(context: Context, values: Values, arguments: list[str]) -> int:
@@ -21,20 +29,43 @@ def execute(context: Context, values: Values, arguments: list[str]) -> int:
     if not values.detach:
         context.check_terminal(tty=values.tty, stdin=values.interactive)
     client = context.client
-    answer = client.send("POST", f"/containers/{container}/exec", None, _request(context, values, command))
+    at_once = not values.detach and not values.tty
+    headers = {"Connection": "Upgrade", "Upgrade": frames.EXEC} if at_once else None
+    request = _request(context, values, command)
+    answer = client.send("POST", f"/containers/{container}/exec", None, request, headers=headers)
     if not values.detach:
-        context.prepare_attachment(1)
-    path = f"/exec/{checked(answer).json()['Id']}"
+        context.prepare_attachment(0 if at_once else 1)
+    if checked(answer).head.status == _FOLLOWED:
+        return _followed(context, values, answer.tunnel())
+    path = f"/exec/{answer.json()['Id']}"
     if not values.detach:
         return _attached(context, values, path)
     client.post(f"{path}/start", None, {"Detach": True, "Tty": values.tty})
     return 0
 
 
+def _followed(context: Context, values: Values, tunnel: Tunnel) -> int:
+    attachment = _attachment(context, values, "")
+    with tunnel:
+        attachment.run(tunnel)
+    if not attachment.exit_code:
+        raise Unavailable("exec: the engine closed the connection before it said how the command ended")
+    return int(attachment.exit_code)
+
+
 def _attached(context: Context, values: Values, path: str) -> int:
+    attachment = _attachment(context, values, path)
+    with context.client.hijack(f"{path}/start", None, {"Detach": False, "Tty": values.tty}) as tunnel:
+        if not attachment.run(tunnel):
+            context.error("read escape sequence")
+            return 1
+    return int(context.client.get(f"{path}/json")["ExitCode"])
+
+
+def _attachment(context: Context, values: Values, path: str) -> Attachment:
     from .attachment import Attachment
 
-    attachment = Attachment(
+    return Attachment(
         context,
         path,
         tty=values.tty,
@@ -42,11 +73,6 @@ def _attached(context: Context, values: Values, path: str) -> int:
         keys=values.detach_keys or context.setting("detachKeys"),
         sig_proxy=False,  # the API has no way to signal an exec
     )
-    with context.client.hijack(f"{path}/start", None, {"Detach": False, "Tty": values.tty}) as tunnel:
-        if not attachment.run(tunnel):
-            context.error("read escape sequence")
-            return 1
-    return int(context.client.get(f"{path}/json")["ExitCode"])
 
 
 def _request(context: Context, values: Values, command: list[str]) -> dict[str, Any]:

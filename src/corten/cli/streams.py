@@ -12,7 +12,7 @@ import os
 import select
 
 from corten.errors import CortenError, Unavailable
-from corten.wire.frames import STDERR, SYSTEM, FrameReader
+from corten.wire.frames import EXIT, STDERR, SYSTEM, FrameReader
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Pump:
         self._stdin_told = False
         self.error = b""
         """What the engine said of a failure in the midst of the stream."""
+        self.exit_code = b""
+        """What it said last: how the command ended, in decimal."""
 
     def run(self) -> bool:
         """Move bytes to the end; False when the user detached. Raises CortenError, OSError."""
@@ -125,6 +127,8 @@ class Pump:
         for stream, piece in self._frames.receive(data):
             if stream == SYSTEM:
                 self.error += piece
+            elif stream == EXIT:
+                self.exit_code += piece
             else:
                 self._to_user.append((2 if stream == STDERR else 1, memoryview(piece)))
 

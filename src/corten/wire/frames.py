@@ -1,6 +1,9 @@
 """The framing of attach, exec and logs without a terminal (Docker Engine API, "ContainerAttach").
 
 Each frame has a header of eight bytes: the stream, three zeros, and the payload's length, big-endian.
+
+An exec can be created, started and followed in one request, which asks for an upgrade to :data:`EXEC`: its stream ends
+with a frame of Corten's own, the exit code. Who does not know that creates the exec, and says so as always.
 """
 
 from __future__ import annotations
@@ -9,6 +12,9 @@ from corten.errors import DataCorrupt
 
 STDIN, STDOUT, STDERR, SYSTEM = 0, 1, 2, 3
 """SYSTEM carries an error of the engine in the midst of a stream."""
+EXIT = 4
+"""The exit code in decimal: the last frame, where it was asked for."""
+EXEC = "corten-exec"
 HEADER = 8
 LONGEST = 2**32 - 1
 
@@ -58,7 +64,7 @@ class FrameReader:
     def _header(self) -> bool:
         if len(self._buffer) < HEADER:
             return False
-        if self._buffer[0] > SYSTEM or any(self._buffer[1:4]):
+        if self._buffer[0] > EXIT or any(self._buffer[1:4]):
             raise DataCorrupt(f"read frame: {bytes(self._buffer[:HEADER])!r} is not a header")
         self._stream = self._buffer[0]
         self._left = int.from_bytes(self._buffer[4:HEADER], "big")

@@ -33,7 +33,7 @@ def test_a_payload_does_not_wait_for_its_end() -> None:
     assert not reader.complete
 
 
-@pytest.mark.parametrize("data", [b"\x04\0\0\0\0\0\0\1x", b"HTTP/1.1"])
+@pytest.mark.parametrize("data", [b"\x05\0\0\0\0\0\0\1x", b"HTTP/1.1"])
 def test_what_is_no_header_is_refused(data: bytes) -> None:
     with pytest.raises(DataCorrupt):
         FrameReader().receive(data)
