@@ -123,6 +123,20 @@ def test_arguments_that_are_too_long_take_another_way(engine: Engine, cli: Cli, 
 
 
 @leaves_nothing
+def test_a_home_that_is_too_long_is_nobodys(engine: Engine, cli: Cli, busybox: str, tmp_path: Path) -> None:
+    home = "/" + "h" * 5000
+    (tmp_path / "passwd").write_text(f"far:x:7:7::{home}:/bin/sh\n")
+    (tmp_path / "Dockerfile").write_text(f"FROM {busybox}\nCOPY passwd /etc/passwd\nUSER far\n")
+    cli("build", "-q", "-t", "far", str(tmp_path)).check()
+    try:
+        for _ in range(4):
+            assert cli("run", "--rm", "far", "sh", "-c", "echo $HOME").check().out == f"{home}\n"
+            wait_until(lambda: len(inits(engine)) >= 2, "inits that stand by")
+    finally:
+        cli("rmi", "far").check()
+
+
+@leaves_nothing
 @pytest.mark.parametrize("whom", ["init", "monitor"])
 def test_one_that_is_killed_is_replaced(engine: Engine, cli: Cli, busybox: str, whom: str) -> None:
     for init in row(engine, cli, busybox):

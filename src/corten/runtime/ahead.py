@@ -23,8 +23,6 @@ from corten.runtime.operations.root import OverlayMount
 from corten.spec.operation import CLONE, INIT, PARENT, Operation, decode, encode
 from corten.spec.plan import Plan
 
-_LONGEST_HOME = 4096
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Ready:
@@ -185,7 +183,9 @@ class Forecast:
 
     def command(self, home: str) -> bytes:
         """What is left for one who is poised (:func:`corten.runtime.latch.image`); ``home`` is its user's."""
-        return _command(self.plan.steps, home) or b""
+        content = _command(self.plan.steps, home)
+        assert content is not None  # nobody is poised for what has none
+        return content
 
     def known(self) -> dict[str, int]:
         """What one has been shown who was given the whole order."""
@@ -302,7 +302,7 @@ def _beside_the_command(steps: Sequence[Operation], done: Collection[int]) -> tu
     poised = tuple(place for place, step in left if step.poises)
     others = [step for _, step in left if not step.poises]
     match others:
-        case [FindCommand(), Execute(reaper=False)] if _command(others, "/" * _LONGEST_HOME):
+        case [FindCommand(), Execute(reaper=False)] if _command(others, "/" * latch.LONGEST_HOME):
             return poised
     return ()
 

@@ -31,6 +31,8 @@ NAME = "corten-standby"
 """What ``ps`` and ``top`` show of it."""
 LARGEST = 64 << 10
 """Bytes of an image."""
+LONGEST_HOME = 4096
+"""Bytes of a home directory's name that find room in an image beside the rest."""
 ASK = b"?"
 _CODE, _MEMORY = 0x400000, 0x500000
 _HEADER, _ENTRY = 64, 56

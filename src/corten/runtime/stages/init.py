@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import gc
 import json
@@ -81,7 +82,10 @@ def poise(share: Share, base: str, context: InitContext, channel: socket.socket,
         _staged(share, base, context, channel)
         for step in share.poised:
             _one(step, context)
-        channel.send(PREPARED + os.fsencode(context.home))
+        home = os.fsencode(context.home)
+        if len(home) > latch.LONGEST_HOME:
+            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG), context.home)
+        channel.send(PREPARED + home)
         latch.become(channel)
 
     _reporting(context, execute)
