@@ -24,7 +24,7 @@ _TALKERS = 8
 _PACE = 0.25
 """Seconds between two questions of one client."""
 _TALK = ["sh", "-c", "i=0; while :; do echo line $i; i=$((i+1)); usleep 20000; done"]
-STANDING_BY = 8
+STANDING_BY = 14
 """Descriptors that an engine may have more for who stands by for the next start: now there are some, now none."""
 
 

@@ -76,6 +76,8 @@ def built(docker: Cli, where: Path) -> dict[str, Any]:
     archive = where.parent / "root.tar"
     classic("export", "-o", str(archive), container).check()
     classic("rm", "-v", container).check()
+    classic("rmi", "compared").check()
+    classic("image", "prune", "-f").check()  # what the other stages were: others look at all images that there are
     config = {name: inspected["Config"].get(name) or None for name in MEMBERS}
     layers = len(inspected["RootFS"]["Layers"])
     return {**config, "Author": inspected["Author"], "layers": layers, "files": dict(_files(archive.read_bytes()))}

@@ -160,4 +160,5 @@ def test_no_cgroup_is_left(engine: Engine) -> None:
     before = engine.footprint()
     for _ in range(3):
         engine.cli("run", "--rm", "-m", "32m", "busybox", "true").check()
-    assert engine.footprint().beyond(before) == []
+    # Who stood by for something else leaves in his own time.
+    wait_until(lambda: not engine.footprint().beyond(before), "no control group more than before")

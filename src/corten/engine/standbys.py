@@ -77,8 +77,6 @@ class _Standby:
     group: str = ""
     known: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """What it was shown to rehearse with: operations as JSON, and their places."""
-    likeness: object = None
-    """If it is poised: what a container for it is asked for with."""
     is_ready: bool = False
     is_reserved: bool = False
 
@@ -157,8 +155,9 @@ class Standbys:
     def _reserved(self, network: str, likeness: object) -> str:
         kept = [one for one in self._waiting if one.is_reserved]
         free = [one for one in self._waiting if one.is_ready and one.id and not one.is_reserved]
+        is_known = self._poise.knows(likeness)
         for one in sorted(free, key=lambda one: not one.poised):
-            if self._places.suits(one.id, network) and (not one.poised or one.likeness == likeness):
+            if self._places.suits(one.id, network) and (not one.poised or is_known):
                 one.is_reserved = True
                 self._let_go(kept[: max(0, len(kept) + 1 - SIZE)])
                 self._later()
@@ -232,8 +231,9 @@ class Standbys:
         self._has_cable = forecast.plugged != ""
         is_likely = ahead == self._start.ahead and self._failed[text] < _TRIES
         if self._poise.learn(id, (ahead, foreseen, self._has_cable, text), text if is_likely else ""):
-            # With a row, all are made anew: those who stood by for its beginning may have no place in its network.
-            self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
+            # And those who stood by for the beginning of a row, and have no place in its network.
+            useless = [one for one in self._waiting if one.poised or (self._has_cable and not one.plugged)]
+            self._let_go([one for one in useless if one.id and not one.is_reserved])
 
     def images_changed(self) -> None:
         """Layers were removed: nobody is to have a root of them."""
@@ -296,7 +296,7 @@ class Standbys:
         )
         plugged = as_json(self._places.reserve(id))
         text = text if poised and (plugged != "") == self._has_cable else ""
-        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, text, group, kind.known, self._poise.likeness)
+        one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, text, group, kind.known)
         self._make(one, theirs, kind.likely)
 
     def _make(self, one: _Standby, theirs: socket.socket, likely: Message) -> None:

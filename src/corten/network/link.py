@@ -101,6 +101,11 @@ class VethPair(Operation):
             pair, settings = self._pair(context.init_pid, bridge), _as_port(self.host, self.isolated)
             kernel.batch(pair, settings, switched_on(self.host))
 
+    def undo(self, context: Context) -> None:
+        body = wire.link() + wire.text(wire.IFLA_IFNAME, self.host)
+        with Netlink() as kernel:
+            kernel.batch(Request(wire.RTM_DELLINK, 0, body))
+
     def _pair(self, pid: int, bridge: int) -> Request:
         common = wire.u32(wire.IFLA_MTU, self.mtu) + _ONE_QUEUE
         peer = (

@@ -93,7 +93,7 @@ def _watch_poised(channel: socket.socket, message: Mapping[str, Any], descriptor
     init = _init(message, named, child=True)
     request = _request(channel, init)
     if request is None:
-        _take_back(init, ahead)
+        _take_back(init, ahead, again=False)
         return
     spec = MonitorSpec.decode(request["monitor"])
     process.set_name(NAMES[spec.kind])
@@ -102,8 +102,11 @@ def _watch_poised(channel: socket.socket, message: Mapping[str, Any], descriptor
     def waits() -> bool:
         return process.name(init.pid) == latch.NAME
 
-    if not _watch(spec, init, named, EngineLink(channel), listen(spec.socket), Monitor.say_log, waits=waits):
-        _take_back(init, ahead)
+    def take_back() -> None:
+        _take_back(init, ahead, again=True)
+
+    engine, listener = EngineLink(channel), listen(spec.socket)
+    _watch(spec, init, named, engine, listener, Monitor.say_log, waits=waits, take_back=take_back)
 
 
 def _request(channel: socket.socket, init: InitProcess) -> dict[str, Any] | None:
@@ -120,13 +123,19 @@ def _request(channel: socket.socket, init: InitProcess) -> dict[str, Any] | None
     return request if request["do"] == "start" else None
 
 
-def _take_back(init: InitProcess, ahead: Ahead) -> None:
-    """End an init whose command does not run, and undo what was done for it on the host."""
+def _take_back(init: InitProcess, ahead: Ahead, *, again: bool) -> None:
+    """End an init whose command does not run, and undo what was done for it on the host.
+
+    ``again``: another one is to be started in its place. Its cables are removed first: those of a network namespace
+    that has lost its last process, the kernel takes down in its own time, and they keep their names until then.
+    """
+    steps, _, plugged, _ = ahead.plans()
+    if again:
+        undo(plugged.stage(PARENT))
     with contextlib.suppress(ProcessLookupError):
         signal.pidfd_send_signal(init.pidfd, signal.SIGKILL)
     os.waitpid(init.pid, 0)
-    steps, _, plugged, _ = ahead.plans()
-    undo((*steps.stage(HOST), *plugged.stage(PARENT)))
+    undo(steps.stage(HOST))
 
 
 def _launch(
@@ -162,9 +171,10 @@ def _init(message: Mapping[str, Any], named: dict[str, int], *, child: bool) -> 
 def _watch(
     spec: MonitorSpec, init: InitProcess, named: dict[str, int], engine: EngineLink, listener: socket.socket | None,
     say: Callable[[Monitor], None] = Monitor.say_running, starter: int = 0, *, waits: Callable[[], bool] = bool,
-) -> bool:  # fmt: skip
+    take_back: Callable[[], None] = lambda: None,
+) -> None:  # fmt: skip
     """``named`` are the descriptors of its streams, and of its mount namespace where that is held open; ``say`` comes
-    first: the engine waits for it. False when the engine has taken the start back."""
+    first: the engine waits for it. What the engine takes back, it waits for, too: for the end of the line to it."""
     cgroups, mounts = detect(), named.pop(MOUNTS, -1)
 
     def clean() -> None:
@@ -180,7 +190,8 @@ def _watch(
             clean=clean, starter=starter, waits=waits,
         )  # fmt: skip
         say(monitor)
-        return monitor.run()
+        if not monitor.run():
+            take_back()
     finally:
         unlisten(listener, spec.socket)
         engine.close()

@@ -295,19 +295,21 @@ def prepared(
         _run((*steps.stage(HOST), *poised.stage(HOST)), LaunchContext(), made)
         started = _fork(namespaces.flags(), stand_by, sibling=sibling)
         with contextlib.closing(Waiting(started, made)) as waiting:
-            _plug(plugged, started, made)
+            # Cables go with the network namespace, without anybody's waiting for it.
+            waiting.made = (*made, *_plug(plugged, started))
             started.await_prepared()
             yield waiting
             if waiting.is_taken:
                 left.pop_all()
 
 
-def _plug(links: Plan, started: Init, made: list[Operation]) -> None:
-    context = LaunchContext()
+def _plug(links: Plan, started: Init) -> list[Operation]:
+    context, made = LaunchContext(), list[Operation]()
     context.init_pid = started.pid
     _run(links.stage(PARENT), context, made)
     if links.steps:
         started.tell(LINKED)
+    return made
 
 
 def fork_init(
