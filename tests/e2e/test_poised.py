@@ -110,6 +110,18 @@ def test_a_start_that_differs_takes_another_way(engine: Engine, cli: Cli, busybo
 
 
 @leaves_nothing
+def test_starts_alike_in_two_networks_by_turns(engine: Engine, cli: Cli, busybox: str) -> None:
+    """Where the next one will be nobody knows: there are no more who stand by than ever."""
+    cli("network", "create", "other").check()
+    for _ in range(4):
+        for network in ("bridge", "other"):
+            cli("run", "--rm", "--network", network, busybox, "true").check()
+            assert len(inits(engine)) <= 4
+    await_standby(engine)
+    cli("network", "rm", "other").check()
+
+
+@leaves_nothing
 def test_one_that_reads_is_none(engine: Engine, cli: Cli, busybox: str) -> None:
     """Their standard input is /dev/null: a container that has one of its own is not for them."""
     row(engine, cli, busybox)

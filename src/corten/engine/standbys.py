@@ -273,6 +273,9 @@ class Standbys:
             ours, theirs = messages.pair()
             self._make(_Standby(Monitor(ours), known=self._exec.known), theirs, self._exec.likely)
 
+    def _has_general(self) -> bool:
+        return any(one.id and not one.poised and not one.is_reserved for one in self._waiting)
+
     def _wanted(self, free: list[_Standby]) -> bool | None:
         """Whether one more is to be poised; None for no more. In a row of starts that are alike there are as many who
         are poised for the next, and one for whatever else comes."""
@@ -296,6 +299,12 @@ class Standbys:
         )
         plugged = as_json(self._places.reserve(id))
         text = text if poised and (plugged != "") == self._has_cable else ""
+        if poised and not text and self._has_general():  # no place is to be had in a network: it could not be poised
+            self._places.release(id)
+            self._homes.bury(id)
+            ours.close()
+            theirs.close()
+            return
         one = _Standby(Monitor(ours), id, ahead, foreseen, plugged, text, group, kind.known)
         self._make(one, theirs, kind.likely)
 
