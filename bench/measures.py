@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import re
@@ -223,9 +222,11 @@ def leftovers(bench: Bench) -> Iterator[Row]:
     before = bench.engine.footprint()
     for _ in range(_STARTS):
         act()
-    with contextlib.suppress(NotReady):  # the kernel takes dead network namespaces apart in its own time
+    beyond = list[str]()
+    try:  # the kernel takes dead network namespaces apart in its own time
         wait_until(lambda: not bench.engine.footprint().beyond(before), "the end of everything")
-    beyond = bench.engine.footprint().beyond(before)
+    except NotReady:  # one look alone could see somebody who is about to stand by
+        beyond = bench.engine.footprint().beyond(before)
     yield Row(f"left by {_STARTS} starts", ", ".join(beyond) or "nothing", goal="nothing")
 
 
