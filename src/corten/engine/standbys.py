@@ -227,7 +227,7 @@ class Standbys:
             self._let_go([one for one in self._waiting if one.id and not one.is_reserved])
 
     def _learn_poise(self, id: str, forecast: Forecast, ahead: str, foreseen: str) -> None:
-        text = forecast.poised.replace(id, _ANY).replace(id[:_SHORT_ID], _SHORT)
+        text = _of_any(forecast.poised, id)
         self._has_cable = forecast.plugged != ""
         is_likely = ahead == self._start.ahead and self._failed[text] < _TRIES
         if self._poise.learn(id, (ahead, foreseen, self._has_cable, text), text if is_likely else ""):
@@ -294,8 +294,7 @@ class Standbys:
             return
         ours, theirs = messages.pair()
         ahead, foreseen, group, text = (
-            text.replace(_ANY, id).replace(_SHORT, id[:_SHORT_ID])
-            for text in (kind.ahead, kind.foreseen, kind.group, self._poise.text)
+            _of_one(text, id) for text in (kind.ahead, kind.foreseen, kind.group, self._poise.text)
         )
         plugged = as_json(self._places.reserve(id))
         text = text if poised and (plugged != "") == self._has_cable else ""
@@ -341,7 +340,7 @@ class Standbys:
 
     def _note_failure(self, one: _Standby) -> None:
         if one.poised:
-            self._failed[one.poised.replace(one.id, _ANY).replace(one.id[:_SHORT_ID], _SHORT)] += 1
+            self._failed[_of_any(one.poised, one.id)] += 1
             self._poise.give_up()
             return
         if one.foreseen and self._start.foreseen:
@@ -401,6 +400,16 @@ class Standbys:
         self._let_go(list(self._waiting))
         if self._leaving:
             await asyncio.wait(self._leaving.values(), timeout=_FAREWELL)
+
+
+def _of_any(text: str, id: str) -> str:
+    """Operations of one container, as those of any."""
+    return text.replace(id, _ANY).replace(id[:_SHORT_ID], _SHORT)
+
+
+def _of_one(text: str, id: str) -> str:
+    """The way back from :func:`_of_any`."""
+    return text.replace(_ANY, id).replace(_SHORT, id[:_SHORT_ID])
 
 
 def _rehearsing(request: Message, forecast: Forecast) -> _Kind:
