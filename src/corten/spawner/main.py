@@ -8,7 +8,10 @@ init of a container whose monitor was killed becomes its child, and the true exi
 from __future__ import annotations
 
 import contextlib
+import ctypes  # noqa: F401
+import dataclasses  # noqa: F401
 import gc
+import json  # noqa: F401
 import os
 import select
 import signal
@@ -18,6 +21,13 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+# First what a monitor lives by, and before that what it needs of the standard library: a page that a fork writes is
+# copied, and these lie side by side.
+import corten.monitor.monitor
+import corten.runtime.cgroups
+import corten.sys.signals
+
+# isort: split
 import corten.network.announce
 import corten.network.link
 import corten.network.resolver
@@ -28,7 +38,7 @@ import corten.runtime.cgroups.v2
 import corten.runtime.operations  # noqa: F401
 from corten.runtime import cgroups, shelf
 from corten.runtime.ahead import Ahead
-from corten.spawner import monitors, workers
+from corten.spawner import monitors, rehearsal, workers
 from corten.spec import names
 from corten.spec.monitor import CONTAINER
 from corten.sys import capabilities, messages, process, signals, standing
@@ -176,6 +186,7 @@ def main(descriptor: int) -> NoReturn:
     os.closerange(descriptor + 1, 1 << 16)
     os.set_inheritable(descriptor, False)
     process.set_dumpable(False)
+    rehearsal.rehearse()
     process.set_subreaper()
     process.set_name("corten-spawner")
     # Ctrl-C at a terminal is the engine's affair; its end shows as the end of the channel.

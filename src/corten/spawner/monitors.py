@@ -62,7 +62,7 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], ahead: Ahea
         return
     if ahead.poised:
         os.waitpid(starter, 0)
-        _watch_poised(channel, message, descriptors, ahead)
+        watch_poised(channel, message, descriptors, ahead)
         return
     spec = MonitorSpec.decode(message["monitor"])
     if adopts and spec.kind == CONTAINER:  # whose orphans are its own init's or, in the host's namespace, the spawner's
@@ -86,7 +86,7 @@ def watch(channel: socket.socket, launch: Callable[[Starter], None], ahead: Ahea
     _watch(spec, init, named, EngineLink(channel), listener, say, starter)
 
 
-def _watch_poised(channel: socket.socket, message: Mapping[str, Any], descriptors: list[int], ahead: Ahead) -> None:
+def watch_poised(channel: socket.socket, message: Mapping[str, Any], descriptors: list[int], ahead: Ahead) -> None:
     """Stand by beside an init that waits for its command, of which the engine tells it; watch it from the moment on
     that the engine names the container. Until its command runs, the engine may take that back."""
     named = dict(zip(message["fds"], descriptors, strict=True))
