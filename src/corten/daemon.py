@@ -27,7 +27,7 @@ from corten.api.listeners import Listener
 from corten.api.routes import router
 from corten.api.server import Server
 from corten.api.services import Services
-from corten.engine import log_config
+from corten.engine import log_config, own_groups
 from corten.engine.announcing import Announcing
 from corten.engine.archives import Archives
 from corten.engine.attaching import Attaching
@@ -74,7 +74,7 @@ from corten.engine.volumes import Volumes
 from corten.errors import AccessDenied, Conflict, CortenError, InvalidInput, NotFound
 from corten.launcher.enter import enter
 from corten.launcher.operations import steps_of
-from corten.runtime.cgroups import CgroupManager, detect
+from corten.runtime.cgroups import detect
 from corten.settings import Settings
 from corten.spec.places import make_run_directory
 from corten.spec.reference import DOCKER_HUB
@@ -91,8 +91,6 @@ _LONGEST_SOCKET_PATH = 107
 _ELSEWHERE = "it listens in the runtime directory (XDG_RUNTIME_DIR) that it was started with: set that, or use -H"
 _PREDECESSOR, _LOOK = 10.0, 0.02
 """Seconds that a leaving predecessor gets, and between looks: a lock has no deadline of its own."""
-_LEAVING = 50
-"""Looks at a control group that is about to become empty."""
 _LOOKS_FOR_IDLENESS = 10
 """How often it is looked in the time after which an idle engine leaves."""
 
@@ -164,9 +162,9 @@ class Engine:
         self._settings, self._paths = settings, paths
         self._leave: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._database = Database(paths.root / "corten.db")
-        self._spawner = Spawner(paths.root)
-        self._graveyard = Graveyard(paths.staging)
         self._cgroups = detect()
+        self._spawner = Spawner(paths.root, own_groups.of_spawner(self._cgroups, settings.cgroup_parent))
+        self._graveyard = Graveyard(paths.staging)
         self._means = Means.of_process(self._cgroups)
         self._events = Events()
         self._records = Records(self._database)
@@ -368,33 +366,6 @@ def _notify_systemd(state: str) -> None:
             channel.send(state.encode())
 
 
-def enter_group(cgroups: CgroupManager, parent: str) -> None:
-    """Move this process into a leaf of its own: version 2 takes no processes beside groups that hand controllers
-    down, and the engine's memory is not its client's session's."""
-    for file in cgroups.join_files(f"{parent}/engine"):
-        with contextlib.suppress(OSError):  # not delegated to this user: then it stays where it was started
-            os.makedirs(os.path.dirname(file), exist_ok=True)
-            with open(file, "w") as group:
-                group.write("0")
-    with contextlib.suppress(OSError):  # the same, or no controller of processors
-        # Else it would have the share of one container, and the more of them work, the longer would each wait for it.
-        cgroups.favour(f"{parent}/engine")
-
-
-def leave_group(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:
-    """Go back to where it came from and take the leaf along, and the parent when no container is left in it.
-
-    In an ``idle`` engine's leaf are at most monitors whose work is done, and who are about to leave.
-    """
-    for file in cgroups.leave_files():
-        with contextlib.suppress(OSError), open(file, "w") as group:
-            group.write("0")
-    for _ in range(_LEAVING if idle else 1):
-        if cgroups.remove(parent):
-            return
-        time.sleep(_LOOK)
-
-
 async def serve(settings: Settings, paths: Paths) -> bool:
     """Run one engine until a signal or a client ends it; whether it has no container left that runs."""
     hosts = settings.hosts or (f"unix://{paths.socket}",)
@@ -418,12 +389,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for notice in enter(paths.monitors, lambda: end_abandoned(paths.root / "corten.db")):
                 _log.info("%s", notice)
             prepare(paths)
-            enter_group(detect(), settings.cgroup_parent)
+            own_groups.enter(detect(), settings.cgroup_parent)
             idle = False
             try:
                 idle = asyncio.run(serve(settings, paths))
             finally:
-                leave_group(detect(), settings.cgroup_parent, idle=idle)
+                own_groups.leave(detect(), settings.cgroup_parent, idle=idle)
     except CortenError as error:
         _log.error("%s%s", error.message, f"\n{error.hint}" if error.hint else "")
         return 1

@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.command import Cli, Result, run
 from tests.support.engine import Engine
+from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -37,11 +38,25 @@ def test_stop_and_start_do_not_meet(unstarted: Cli) -> None:
         unstarted("system", "stop").check()
 
 
-def test_containers_that_work_leave_it_processors(engine: Engine) -> None:
-    leaf = f"{engine.names.cgroup}/engine"
+@pytest.mark.parametrize(("name", "containers"), [("engine", 10), ("spawner", 5)])
+def test_containers_that_work_leave_corten_processors(engine: Engine, name: str, containers: int) -> None:
+    leaf = f"{engine.names.cgroup}/{name}"
     groups = [*Path("/sys/fs/cgroup").glob(f"*/{leaf}/cpu.shares"), Path(f"/sys/fs/cgroup/{leaf}/cpu.weight")]
-    assert {int(path.read_text()) for path in groups if path.exists()} <= {10240, 1000}
+    assert {int(path.read_text()) for path in groups if path.exists()} <= {containers * 1024, containers * 100}
     assert any(path.exists() for path in groups)
+
+
+def test_the_engine_has_a_group_for_itself(engine: Engine) -> None:
+    assert _group(engine.pid) == f"/{engine.names.cgroup}/engine"
+    place = f"/{engine.names.cgroup}/spawner"
+    wait_until(lambda: _group(engine.spawner) == place, f"the spawner enters {place}", pid=engine.spawner)
+
+
+def _group(pid: int) -> str:
+    """In the hierarchy that divides the processors, or in version 2's only one."""
+    lines = [line.split(":", 2) for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines()]
+    found = {name: path for _, names, path in lines for name in names.split(",")}
+    return found.get("cpu", found.get("", ""))
 
 
 def test_a_second_engine_on_a_root_is_refused(engine: Engine) -> None:

@@ -26,10 +26,13 @@ Reaped = Callable[[int, int], None]
 
 
 class Spawner:
-    """The spawner process of one engine. :meth:`start` it before use; it is started again whenever it dies."""
+    """The spawner process of one engine. :meth:`start` it before use; it is started again whenever it dies.
 
-    def __init__(self, working_directory: Path) -> None:
-        self._directory = working_directory
+    ``groups`` are the files by which it joins its control group.
+    """
+
+    def __init__(self, working_directory: Path, groups: Sequence[str] = ()) -> None:
+        self._directory, self._groups = working_directory, list(groups)
         self._channel: Channel | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = itertools.count(1)
@@ -53,7 +56,8 @@ class Spawner:
         """From a sealed copy of the interpreter: whatever a container's command makes of ``/proc/self/exe``, it is
         not the host's Python that it can write to (CVE-2019-5736)."""
         interpreter = memfd.sealed_copy(os.path.realpath(sys.executable))
-        code = f"import sys; sys.path.insert(0, {_SOURCE!r}); from corten.spawner.main import main; main({descriptor})"
+        place = f"import sys; sys.path.insert(0, {_SOURCE!r})"
+        code = f"{place}; from corten.spawner.main import main; main({descriptor}, {self._groups!r})"
         try:
             return subprocess.Popen(
                 [sys.executable, "-I", "-S", "-c", code],

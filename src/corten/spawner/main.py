@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 # First what a monitor lives by, and before that what it needs of the standard library: a page that a fork writes is
@@ -179,13 +179,17 @@ _ROLES: dict[str, Callable[[Message, list[int]], int]] = {
 }  # fmt: skip
 
 
-def main(descriptor: int) -> NoReturn:
-    """Be the spawner of the engine at the other end of ``descriptor``."""
+def main(descriptor: int, groups: Sequence[str]) -> NoReturn:
+    """Be the spawner of the engine at the other end of ``descriptor``, in the control group whose files ``groups``
+    are."""
     # The copy of the interpreter came in by a descriptor, which must reach no container.
     os.closerange(3, descriptor)
     os.closerange(descriptor + 1, 1 << 16)
     os.set_inheritable(descriptor, False)
     process.set_dumpable(False)
+    for file in groups:
+        with contextlib.suppress(OSError), open(file, "w") as group:  # not delegated: it stays in the engine's
+            group.write("0")
     rehearsal.rehearse()
     process.set_subreaper()
     process.set_name("corten-spawner")

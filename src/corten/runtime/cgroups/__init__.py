@@ -95,8 +95,8 @@ class CgroupManager(Protocol):
     def frozen(self, path: str) -> bool:
         """Whether the group stands."""
 
-    def favour(self, path: str) -> None:
-        """Where processors are scarce, give the group as much as ten others beside it. Raises OSError."""
+    def favour(self, path: str, containers: int) -> None:
+        """Where processors are scarce, give the group as much as so many containers beside it. Raises OSError."""
 
     def statistics(self, path: str) -> Statistics:
         """The group's figures now. Raises OSError when there is no such group."""

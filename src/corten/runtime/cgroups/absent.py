@@ -55,7 +55,7 @@ class NoControlGroups:
     def statistics(self, path: str) -> Statistics:
         raise _unsupported("read statistics")
 
-    def favour(self, path: str) -> None:
+    def favour(self, path: str, containers: int) -> None:
         """Nothing: there is nobody beside it."""
 
     def oom_kills(self, path: str) -> int:

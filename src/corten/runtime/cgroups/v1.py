@@ -105,9 +105,9 @@ class CgroupV1:
     def frozen(self, path: str) -> bool:
         return read(self._file("freezer", path, "freezer.state")).strip() != "THAWED"
 
-    def favour(self, path: str) -> None:
+    def favour(self, path: str, containers: int) -> None:
         if "cpu" in self._mounts:
-            write(self._file("cpu", path, "cpu.shares"), "10240")
+            write(self._file("cpu", path, "cpu.shares"), str(containers * 1024))
 
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file("memory", path, "memory.oom_control"))).get("oom_kill", 0)

@@ -81,12 +81,12 @@ class CgroupV2:
     def frozen(self, path: str) -> bool:
         return read(self._file(path, "cgroup.freeze")).strip() == "1"
 
-    def favour(self, path: str) -> None:
+    def favour(self, path: str, containers: int) -> None:
         at = self._mount
         for name in path.split("/"):
             enable(at, _DELEGATED)
             at = f"{at}/{name}"
-        write(f"{at}/cpu.weight", "1000")
+        write(f"{at}/cpu.weight", str(containers * 100))
 
     def oom_kills(self, path: str) -> int:
         return dict(pairs(self._file(path, "memory.events"))).get("oom_kill", 0)
