@@ -126,6 +126,48 @@ def test_podman_and_skopeo_push(made: Engine, hub: Hub, podman: Cli, tmp_path: P
     made.cli("rmi", by_skopeo).check()
 
 
+def every(hub: Hub, repository: str, name: str) -> dict[str, bytes]:
+    """What a registry has of an index, by digest: each manifest and blob is asked for."""
+    answer = ask(hub, "GET", f"/v2/{repository}/manifests/{name}")
+    assert answer.status == 200, name
+    found, value = {str(answer.headers["Docker-Content-Digest"]): answer.body}, json.loads(answer.body)
+    for one in value.get("manifests", ()):
+        found |= every(hub, repository, one["digest"])
+    for one in [*value.get("layers", ()), *filter(None, [value.get("config")])]:
+        found[one["digest"]] = ask(hub, "GET", f"/v2/{repository}/blobs/{one['digest']}").body
+    return found
+
+
+def test_indexes_of_indexes_and_attestations_are_kept_as_they_came(
+    made: Engine, hub: Hub, engine: Engine, tmp_path: Path
+) -> None:
+    layers = [make.busybox_layer(tmp_path)]
+    nested = make.index_layout(tmp_path / "nested", f"{hub.host}/nested:v1", layers, nested=True, Cmd=["echo", "in"])
+    run(["tar", "-C", str(nested), "-cf", str(tmp_path / "nested.tar"), "."]).check()
+    made.load(tmp_path / "nested.tar")
+    came = every(hub, "nested", "v1")
+    assert set(came) == {f"sha256:{one.name}" for one in (nested / "blobs/sha256").iterdir()}
+    name, again = f"{hub.host}/nested:v1", f"{hub.host}/by/nested"
+    engine.cli("pull", "--all-platforms", name).check()
+    assert engine.cli("run", "--rm", name).check().out == "in\n"
+    for tag in ("v1", "v2"):  # of the second one, only the tag is new to the registry
+        engine.cli("tag", name, f"{again}:{tag}").check()
+        engine.cli("push", f"{again}:{tag}").check()
+        assert every(hub, "by/nested", tag) == came
+        assert made.cli("run", "--rm", f"{again}:{tag}").check().out == "in\n"
+    flat = make.index_layout(tmp_path / "flat", "v1", layers, nested=False, Cmd=["echo", "flat"])
+    target = f"docker://{hub.host}/by/skopeo-all:v1"
+    copy = ("skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false")
+    run([*copy, f"oci:{flat}:v1", target]).check()
+    assert made.cli("run", "--rm", f"{hub.host}/by/skopeo-all:v1").check().out == "flat\n"
+    blobs = {f"sha256:{one.name}" for one in (flat / "blobs/sha256").iterdir()}
+    assert set(every(hub, "by/skopeo-all", "v1")) == blobs
+    # The engine has taken it all.
+    kept = Path(made.api("GET", "/info").json["DockerRootDir"]) / "registry/repositories"
+    assert [one for one in kept.rglob("*") if one.is_file()] == [], hub.notes()
+    made.cli("rmi", name, f"{again}:v1", f"{again}:v2", f"{hub.host}/by/skopeo-all:v1").check()
+
+
 # --- the protocol, beside what the conformance tests look at
 
 
