@@ -305,6 +305,26 @@ def relay(registry: Registry) -> Iterator[CuttingRelay]:
         made.close()
 
 
+def test_a_push_whose_wire_breaks_begins_the_blob_anew(
+    use: Callable[[Use], None], registry: Registry, relay: CuttingRelay, tmp_path: Path
+) -> None:
+    """Debian's registry knows nothing of an upload whose connection broke: it answers 404 to the question."""
+    layer = make.layer({"random": random.Random(7).randbytes(5_000_000)})
+    archive = make.docker_archive(tmp_path / "large.tar", "large:v1", [layer]).read_bytes()
+    name = f"127.0.0.1:{relay.port}/pushed/broken"
+
+    async def body(images: Images) -> None:
+        (image,) = await images.load(chunks(archive), Told())
+        await images.tag(image.id, f"{name}:latest")
+        await images.push(name, "latest", None, Told())
+        assert make.digest(there(registry, "pushed/broken")[0]) == images.resolve(image.id).manifest.digest
+
+    use(body)
+    (blob,) = json.loads(there(registry, "pushed/broken")[0])["layers"]
+    assert gzip.decompress(registry.blob_path(blob["digest"]).read_bytes()) == layer
+    assert relay.sent > blob["size"] + 2_000_000  # what came before a cut went again
+
+
 def test_an_upload_that_breaks_off_arrives(registry: Registry, relay: CuttingRelay, tmp_path: Path) -> None:
     content = random.Random(5).randbytes(5_000_000)
     blob = Descriptor(OCI_LAYER, Digest(make.digest(content)), len(content))
