@@ -180,6 +180,7 @@ def _cpu(pids: Sequence[int]) -> float:
 
 def _timed(side: _Side, argv: Sequence[str]) -> tuple[float, float]:
     """Seconds until all is on disk, and of the processor."""
+    os.sync()  # what the one before has left to be written would be paid for by this one
     before, start = _cpu(side.pids()), time.perf_counter()
     with subprocess.Popen(argv, env=side.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         _, status, usage = os.wait4(process.pid, 0)
@@ -220,11 +221,13 @@ def pull(bench: Bench) -> Iterator[Row]:
 
 
 def _compared(name: str, found: dict[str, list[tuple[float, float]]], which: int, goal: str) -> Iterator[Row]:
-    middle = {side: statistics.median(one[which] for one in values) for side, values in found.items()}
+    taken = {side: [one[which] for one in values] for side, values in found.items()}
+    middle = {side: statistics.median(values) for side, values in taken.items()}
+    told = {side: f"{middle[side]:.2f} ({min(values):.2f}-{max(values):.2f})" for side, values in taken.items()}
     for side, value in middle.items():
         if side != "corten":
             ratio = f"{middle['corten'] / value:.2f}"
-            yield Row(name, f"{middle['corten']:.2f}", side, f"{value:.2f}", ratio, goal if side == "docker" else "")
+            yield Row(name, told["corten"], side, told[side], ratio, goal if side == "docker" else "")
 
 
 @contextlib.contextmanager

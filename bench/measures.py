@@ -25,7 +25,8 @@ from tests.support.leaks import STANDBY, name_of
 from tests.support.process import NotReady, descendants, wait_until
 from tests.support.standby import await_standby
 
-CommandFailed = subprocess.CalledProcessError
+CommandFailed = subprocess.SubprocessError
+"""Also one that did not end in its time."""
 
 _ROUNDS = 20
 _CONTAINERS = 200

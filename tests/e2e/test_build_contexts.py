@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import contexts
+from tests.support import contexts, images
 from tests.support.command import Result
 from tests.support.engine import Engine
 
@@ -121,6 +121,13 @@ def test_a_layout_that_lies(shared_engine: Engine, layout: Path, tmp_path: Path)
     shared_engine.docker("builder", "prune", "-f").check()
     lies = build(shared_engine, tmp_path / "c", "FROM base\nRUN true\n", f"base=oci-layout://{changed}:tagged")
     assert (lies.code, "digest mismatch" in lies.err) == (1, True)
+
+
+def test_a_layout_whose_index_names_indexes(shared_engine: Engine, tmp_path: Path) -> None:
+    layers = [images.busybox_layer(tmp_path), images.layer({"who": b"nested\n"})]
+    nested = images.index_layout(tmp_path / "nested", "tagged", layers, nested=True)
+    build(shared_engine, tmp_path / "c", "FROM base\nRUN cat /who > /mine\n", f"base=oci-layout://{nested}:tagged").check()
+    assert shown(shared_engine, "cat /mine") == "nested\n"
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,27 @@ def test_a_container_of_a_copy_is_one_like_any_other(copying: Engine, tmp_path: 
     assert shown.lines == ["full", "kept", "touch: /image/x: Read-only file system"]
 
 
+def test_directories_that_changed_places_are_seen(copying: Engine, tmp_path: Path) -> None:
+    """Their files are of the same size and time, as in every image that is made to be the same again."""
+    deep = ("", "/deep", "/deep/er")
+    files = {f"{name}{below}/f": name.encode() for name in ("a", "b", "kept") for below in deep}
+    parents = {name.rpartition("/")[0]: None for name in files}
+    layer = images.layer({**dict(sorted(parents.items())), **files})
+    copying.load(images.docker_archive(tmp_path / "even.tar", "even", [images.busybox_layer(tmp_path / "base"), layer]))
+    script = "mv /a /x; mv /b /a; mv /x /b; mv /b/deep /x; mv /a/deep /b/deep; mv /x /a/deep; mv /kept /x; mv /x /kept"
+    copying.cli("run", "--name", "swapped", "even", "sh", "-c", script).check()
+    changed = {"C /kept"} | {f"C /{name}{below}" for name in "ab" for below in ("", "/f", "/deep")}
+    # The deep ones went away and came back with what was below them.
+    assert set(copying.cli("diff", "swapped").check().lines) == changed
+    copying.docker("commit", "swapped", "swapped").check()
+    shown = copying.cli("run", "--rm", "swapped", "cat", "/a/f", "/a/deep/f", "/a/deep/er/f", "/b/f", "/b/deep/er/f")
+    assert shown.check().out == "baaab"
+    copying.cli("run", "--name", "further", "even", "sh", "-c", "mv /a /x; mv /b /a; mv /x /b").check()
+    assert set(copying.cli("diff", "further").check().lines) == changed - {"C /kept"} | {
+        f"C /{name}/deep{below}" for name in "ab" for below in ("/f", "/er", "/er/f")
+    }  # fmt: skip
+
+
 def test_what_is_chosen_and_what_it_takes_are_told(copying: Engine) -> None:
     cli = copying.cli
     assert [line.strip() for line in cli("info").check().lines if "overlay" in line or "Storage Driver" in line] == [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import random
+import shutil
 import ssl
 import subprocess
 import urllib.parse
@@ -124,6 +125,48 @@ def test_podman_and_skopeo_push(made: Engine, hub: Hub, podman: Cli, tmp_path: P
     assert ask(hub, "DELETE", "/v2/by/podman/manifests/v1").status == 202
     assert made.cli("image", "inspect", by_podman).code == 1
     made.cli("rmi", by_skopeo).check()
+
+
+def every(hub: Hub, repository: str, name: str) -> dict[str, bytes]:
+    """What a registry has of an index, by digest: each manifest and blob is asked for."""
+    answer = ask(hub, "GET", f"/v2/{repository}/manifests/{name}")
+    assert answer.status == 200, name
+    found, value = {str(answer.headers["Docker-Content-Digest"]): answer.body}, json.loads(answer.body)
+    for one in value.get("manifests", ()):
+        found |= every(hub, repository, one["digest"])
+    for one in [*value.get("layers", ()), *filter(None, [value.get("config")])]:
+        found[one["digest"]] = ask(hub, "GET", f"/v2/{repository}/blobs/{one['digest']}").body
+    return found
+
+
+def test_indexes_of_indexes_and_attestations_are_kept_as_they_came(
+    made: Engine, hub: Hub, engine: Engine, tmp_path: Path
+) -> None:
+    layers = [make.busybox_layer(tmp_path)]
+    nested = make.index_layout(tmp_path / "nested", f"{hub.host}/nested:v1", layers, nested=True, Cmd=["echo", "in"])
+    run(["tar", "-C", str(nested), "-cf", str(tmp_path / "nested.tar"), "."]).check()
+    made.load(tmp_path / "nested.tar")
+    came = every(hub, "nested", "v1")
+    assert set(came) == {f"sha256:{one.name}" for one in (nested / "blobs/sha256").iterdir()}
+    name, again = f"{hub.host}/nested:v1", f"{hub.host}/by/nested"
+    engine.cli("pull", "--all-platforms", name).check()
+    assert engine.cli("run", "--rm", name).check().out == "in\n"
+    for tag in ("v1", "v2"):  # of the second one, only the tag is new to the registry
+        engine.cli("tag", name, f"{again}:{tag}").check()
+        engine.cli("push", f"{again}:{tag}").check()
+        assert every(hub, "by/nested", tag) == came
+        assert made.cli("run", "--rm", f"{again}:{tag}").check().out == "in\n"
+    flat = make.index_layout(tmp_path / "flat", "v1", layers, nested=False, Cmd=["echo", "flat"])
+    target = f"docker://{hub.host}/by/skopeo-all:v1"
+    copy = ("skopeo", "copy", "--all", "--preserve-digests", "--dest-tls-verify=false")
+    run([*copy, f"oci:{flat}:v1", target]).check()
+    assert made.cli("run", "--rm", f"{hub.host}/by/skopeo-all:v1").check().out == "flat\n"
+    blobs = {f"sha256:{one.name}" for one in (flat / "blobs/sha256").iterdir()}
+    assert set(every(hub, "by/skopeo-all", "v1")) == blobs
+    # The engine has taken it all.
+    kept = Path(made.api("GET", "/info").json["DockerRootDir"]) / "registry/repositories"
+    assert [one for one in kept.rglob("*") if one.is_file()] == [], hub.notes()
+    made.cli("rmi", name, f"{again}:v1", f"{again}:v2", f"{hub.host}/by/skopeo-all:v1").check()
 
 
 # --- the protocol, beside what the conformance tests look at
@@ -248,6 +291,68 @@ def test_tls_with_a_certificate(made: Engine, engine: Engine, tmp_path: Path) ->
         engine.cli("pull", f"{secure.host}/team/app:v1").check()
     with pytest.raises(AssertionError, match="a certificate and its key go together"):
         Hub(made, "--cert", str(own / "cert.pem"))
+
+
+@pytest.fixture(scope="module")
+def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[str, ...]]:
+    """A directory as ``--cert-dir`` wants it, and a registry's options for TLS and users, of whom one is ``me``."""
+    if problem := openssl_problem():
+        pytest.skip(problem)
+    where = tmp_path_factory.mktemp("certified")
+    authority = Authority.make(where / "authority", "ours")
+    own = authority.issue("registry", "serverAuth", names="IP:127.0.0.1")
+    (where / "trusted").mkdir()
+    shutil.copy(authority.certificate, where / "trusted/ca.crt")
+    hashed = subprocess.run(["openssl", "passwd", "-6", "secret"], capture_output=True, check=True, text=True).stdout
+    (where / "users").write_text(f"me:{hashed}")
+    options = ("--cert", str(own / "cert.pem"), "--key", str(own / "key.pem"), "--htpasswd", str(where / "users"))
+    return where / "trusted", ("--allow-push", *options)
+
+
+@pytest.mark.parametrize("way", ["basic", "token"])
+def test_podman_and_skopeo_show_who_they_are_over_tls(
+    made: Engine, podman: Cli, certified: tuple[Path, tuple[str, ...]], tmp_path: Path, way: str
+) -> None:
+    trusted, options = str(certified[0]), certified[1]
+    with Hub(made, *options, "--auth", way) as guarded:
+        name, by_podman, by_skopeo = (f"{guarded.host}/{one}:v1" for one in ("team/app", "podman/tls", "skopeo/tls"))
+        assert podman("pull", "--creds", "me:secret", name).code  # nobody vouches for it
+        assert podman("pull", "--cert-dir", trusted, name).code
+        assert podman("pull", "--cert-dir", trusted, "--creds", "me:guess", name).code
+        podman("pull", "--cert-dir", trusted, "--creds", "me:secret", name).check()
+        assert podman("run", *_BOUNDED, name).check().out == "new\n"
+        podman("push", "--cert-dir", trusted, "--creds", "me:secret", name, by_podman).check()
+        source, target, back = f"docker://{name}", f"dir:{tmp_path / 'copy'}", f"docker://{by_skopeo}"
+        run(["skopeo", "copy", "--src-cert-dir", trusted, "--src-creds", "me:secret", source, target]).check()
+        to = ("--dest-cert-dir", trusted, "--dest-creds", "me:secret")
+        run(["skopeo", "copy", "--preserve-digests", *to, target, back]).check()
+        assert digest_of(made, by_skopeo) == digest_of(made, "team/app:v1")
+        for one in (by_podman, by_skopeo):
+            assert made.cli("run", "--rm", one).check().out == "new\n"
+            made.cli("rmi", one).check()
+        podman("rmi", name).check()
+
+
+@pytest.mark.dockerd
+@pytest.mark.parametrize("way", ["basic", "token"])
+def test_docker_shows_who_it_is_over_tls(
+    made: Engine, dockerd: Dockerd, certified: tuple[Path, tuple[str, ...]], way: str
+) -> None:
+    within = ("nsenter", f"--net=/proc/{dockerd.pid}/ns/net", "--")
+    with Hub(made, *certified[1], "--auth", way, within=within) as guarded:
+        assert guarded.said.startswith("Serving on https://")
+        name, back = f"{guarded.host}/team/app:v1", f"{guarded.host}/by/docker:v2"
+        assert dockerd.docker("pull", name).code
+        assert dockerd.docker("login", "-u", "me", "-p", "guess", guarded.host).code
+        dockerd.docker("login", "-u", "me", "-p", "secret", guarded.host).check()
+        dockerd.docker("pull", name).check()
+        assert dockerd.docker("run", "--rm", "--network", "none", name).check().out == "new\n"
+        dockerd.docker("tag", name, back).check()
+        dockerd.docker("push", back).check()
+        assert made.cli("run", "--rm", back).check().out == "new\n"
+        dockerd.docker("rmi", back, name).check()
+        dockerd.docker("logout", guarded.host).check()
+        made.cli("rmi", back).check()
 
 
 def test_an_engine_that_is_away_is_told_and_comes_back(engine: Engine, busybox: str) -> None:

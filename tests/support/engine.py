@@ -21,6 +21,8 @@ from tests.support.proxy import Proxy
 
 PROJECT = Path(__file__).resolve().parents[2]
 _PR_SET_CHILD_SUBREAPER = 36
+_LONG = 300.0
+"""Seconds for what moves many bytes: on a busy machine, these take as long as they take."""
 SPECIFICATION = Specification.load(DEFAULT)
 
 
@@ -164,7 +166,7 @@ class Engine:
 
     def load(self, archive: Path) -> str:
         """Load a docker archive through the API; what the engine said."""
-        answer = self.api("POST", "/images/load?quiet=1", archive.read_bytes()).check()
+        answer = self.api("POST", "/images/load?quiet=1", archive.read_bytes(), timeout=_LONG).check()
         return answer.body.decode()
 
     def footprint(self) -> Footprint:

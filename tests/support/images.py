@@ -16,6 +16,10 @@ from typing import Any
 
 BUSYBOX = Path("/bin/busybox")
 ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+_CONFIG = "application/vnd.oci.image.config.v1+json"
+_INDEX = "application/vnd.oci.image.index.v1+json"
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
 CREATED = "2024-01-01T00:00:00Z"
 _USERS = "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\nalice:x:1000:1000::/home/alice:/bin/sh\n"
 _GROUPS = "root:x:0:\ndaemon:x:1:\nalice:x:1000:\nwheel:x:10:alice\n"
@@ -140,18 +144,47 @@ def oci_layout(
     blobs = target / "blobs/sha256"
     blobs.mkdir(parents=True)
     description = config_of(layers, **config)
-    media = "application/vnd.oci.image.layer.v1.tar" + ("+gzip" if compress else "")
+    media = _LAYER + ("+gzip" if compress else "")
     packed = [gzip.compress(content, mtime=0) if compress else content for content in layers]
     manifest = json.dumps({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": descriptor("application/vnd.oci.image.config.v1+json", description),
+        "schemaVersion": 2, "mediaType": _MANIFEST, "config": descriptor(_CONFIG, description),
         "layers": [descriptor(media, content) for content in packed],
     }).encode()  # fmt: skip
     for content in (description, manifest, *packed):
         (blobs / digest(content)[7:]).write_bytes(content)
-    entry = descriptor("application/vnd.oci.image.manifest.v1+json", manifest)
+    entry = descriptor(_MANIFEST, manifest)
     entry["annotations"] = {"org.opencontainers.image.ref.name": reference}
     (target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [entry]}))
+    (target / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
+    return target
+
+
+def index_layout(target: Path, reference: str, layers: list[bytes], *, nested: bool, **config: Any) -> Path:
+    """An OCI image layout directory with an index: an image for this machine, an attestation of it as BuildKit writes
+    them, and an image for another machine; ``nested``, an index around each platform's."""
+    blobs = target / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def put(media_type: str, content: bytes) -> dict[str, Any]:
+        (blobs / digest(content)[7:]).write_bytes(content)
+        return descriptor(media_type, content)
+
+    def manifest(config: bytes, layers: list[bytes], layer_type: str, **platform: str) -> dict[str, Any]:
+        value = {"schemaVersion": 2, "mediaType": _MANIFEST, "config": put(_CONFIG, config),
+                 "layers": [put(layer_type, one) for one in layers]}  # fmt: skip
+        return {**put(_MANIFEST, json.dumps(value).encode()), "platform": {"os": "linux", **platform}}
+
+    def index(*entries: dict[str, Any]) -> dict[str, Any]:
+        return put(_INDEX, json.dumps({"schemaVersion": 2, "mediaType": _INDEX, "manifests": entries}).encode())
+
+    own = manifest(config_of(layers, **config), layers, _LAYER, architecture=ARCHITECTURE)
+    said = manifest(config_of([b"{}"]), [b"{}"], "application/vnd.in-toto+json", architecture="unknown", os="unknown")
+    foreign = [layer({"of": b"another machine"})]
+    other = config_of(foreign).replace(b'"%s"' % ARCHITECTURE.encode(), b'"s390x"')
+    away = manifest(other, foreign, _LAYER, architecture="s390x")
+    inside = [{**index(own, said), "platform": own["platform"]}, index(away)] if nested else [own, said, away]
+    top = {**index(*inside), "annotations": {"org.opencontainers.image.ref.name": reference}}
+    (target / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
     (target / "oci-layout").write_text('{"imageLayoutVersion":"1.0.0"}')
     return target
 

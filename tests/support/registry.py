@@ -144,6 +144,6 @@ class Registry:
             request.add_header("Content-Type", media_type)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
-            return opener.open(request, timeout=30)
+            return opener.open(request, timeout=300)  # it hashes and syncs what it is sent before it answers
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {url}: {error.code} {error.read()!r}") from None

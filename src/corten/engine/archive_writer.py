@@ -21,20 +21,20 @@ from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 from corten.store import indexes
 from corten.store.images import ImageStore
-from corten.store.indexes import Package
+from corten.store.indexes import Package, Part
 
 _EPOCH = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Part:
-    """An image as it is written: the descriptor that its names stand for, and all packages of it that are here."""
+    """An image as it is written: the descriptor that its names stand for, and all of it that is here."""
 
     image: Image
     names: Sequence[Reference]
     top: Descriptor
     shown: Package
-    packages: Sequence[Package]
+    parts: Sequence[Part]
 
 
 class ArchiveWriter:
@@ -57,19 +57,20 @@ class ArchiveWriter:
             return _Part(image, names, top, own, [own, *others])
         if platforms.choose([image.platform], self._platform) is not None:
             return _Part(image, names, own.manifest, own, [own])
-        place = platforms.choose([one.manifest.platform for one in inside], self._platform)
+        packages = [one for one in inside if isinstance(one, Package)]
+        place = platforms.choose([one.manifest.platform for one in packages], self._platform)
         if place is None:
             shown = names[0].familiar if names else image.id
             raise NotFound(
                 f"image with reference {shown} was found but does not provide the specified platform ({self._platform})"
             )
-        chosen = inside[place]
+        chosen = packages[place]
         return _Part(image, names, chosen.manifest, chosen, [chosen])
 
-    def _inside(self, image: Image) -> list[Package]:
+    def _inside(self, image: Image) -> list[Part]:
         assert image.index is not None
         blobs = self._store.blobs
-        found = [indexes.package(blobs, entry) for entry in indexes.read(blobs, image.index)[1].manifests]
+        found = [indexes.part(blobs, entry) for entry in indexes.unfold(blobs, image.index)]
         return [one for one in found if one is not None and not one.missing(blobs)]
 
     def write(self, parts: Sequence[_Part]) -> Iterator[bytes]:
@@ -77,8 +78,8 @@ class ArchiveWriter:
         written = {layer.digest for layer in self._base.layers} if self._base else set()
         for part in parts:
             digests = [] if part.top == part.shown.manifest else [part.top.digest]
-            for one in part.packages:
-                digests += [one.manifest.digest, one.value.config.digest, *(layer.digest for layer in one.value.layers)]
+            for one in part.parts:
+                digests += [one.manifest.digest, *(blob.digest for blob in reversed(one.blobs))]
             for digest in dict.fromkeys(digests):
                 if digest not in written:
                     written.add(digest)

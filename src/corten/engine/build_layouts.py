@@ -17,8 +17,9 @@ from corten.errors import DataCorrupt, InvalidInput, NotFound
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
+from corten.spec import nesting
 from corten.spec import platform as platforms
-from corten.spec.descriptor import MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, Descriptor, Index, Manifest
+from corten.spec.descriptor import INDEXES, MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, Descriptor, Index, Manifest
 from corten.spec.platform import Platform
 
 if TYPE_CHECKING:
@@ -63,14 +64,35 @@ class Layout:
     async def _manifest(self, platform: Platform) -> Manifest:
         value: Manifest | Index = await self._top()
         if isinstance(value, Index):
-            chosen = platforms.choose([one.platform for one in value.manifests], platform)
+            images = nesting.images(value, await self._look(value))
+            chosen = platforms.choose([one.platform for one in images], platform)
             if chosen is None:
                 raise NotFound(f"{self.told()}: nothing in it is for {platform}")
-            one = value.manifests[chosen]
+            one = images[chosen]
             value = descriptors.decode(await self.small(one, MAX_MANIFEST), one.media_type)
         if isinstance(value, Index):
-            raise DataCorrupt(f"{self.told()}: an index inside an index")
+            raise DataCorrupt(f"{self.told()}: an index is called something else by the one around it")
         return value
+
+    async def _look(self, index: Index) -> nesting.Look:
+        """What opens the indexes in one: they are read before. One that the layout lacks is not looked into."""
+        opened: dict[str, Index | None] = {}
+
+        def look(entry: Descriptor) -> Index | None:
+            return opened.get(entry.digest)
+
+        while wanted := [one for one in nesting.unfold(index, look)
+                         if one.media_type in INDEXES and one.digest not in opened]:  # fmt: skip
+            for one in wanted:
+                opened[one.digest] = await self._inner(one)
+        return look
+
+    async def _inner(self, entry: Descriptor) -> Index | None:
+        try:
+            value = descriptors.decode(await self.small(entry, MAX_MANIFEST), entry.media_type)
+        except NotFound:
+            return None
+        return value if isinstance(value, Index) else None
 
     async def _top(self) -> Manifest | Index:
         one = await self.entry()

@@ -20,6 +20,7 @@ from corten.errors import DataCorrupt, InvalidInput, NotFound, Unsupported
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
+from corten.spec import nesting
 from corten.spec import platform as platforms
 from corten.spec import reference as references
 from corten.spec.descriptor import MAX_CONFIG, MAX_MANIFEST, OCI_INDEX, OCI_LAYER, Descriptor, Index, Manifest
@@ -27,7 +28,7 @@ from corten.spec.digest import Digest
 from corten.spec.document import Document
 from corten.spec.platform import Platform
 from corten.spec.reference import Reference
-from corten.store import compression
+from corten.store import compression, indexes
 from corten.store.blobs import BlobStore
 from corten.store.images import ImageStore
 
@@ -223,12 +224,11 @@ class ArchiveReader:
         manifest = dataclasses.replace(entry, media_type=value.media_type, platform=None, annotations=())
         if isinstance(value, Manifest):
             return self._image(manifest, content, value, names, checked=True)
-        images = {}
-        for place, one in enumerate(value.manifests):
-            # The entries beside the images are attestations, which name no file system.
-            if blob_path(one.digest) in self._members and (inner := self._inner(one)):
+        images, entries = {}, nesting.images(value, self._index_inside)
+        for place, one in enumerate(entries):
+            if self._is_whole(one) and (inner := self._inner(one)):
                 images[place] = self._image(one, *inner, names)
-        offered = [one.platform if place in images else None for place, one in enumerate(value.manifests)]
+        offered = [one.platform if place in images else None for place, one in enumerate(entries)]
         chosen = platforms.choose(offered, self._wanted or self._own)
         if chosen is None and not self._wanted and len(images) == 1:
             (chosen,) = images
@@ -237,16 +237,41 @@ class ArchiveReader:
         self._blobs.put(content)
         return dataclasses.replace(images[chosen], index=manifest)
 
+    def _index_inside(self, entry: Descriptor) -> Index | None:
+        """An index that another one names; None where it is neither in the archive nor here."""
+        if blob_path(entry.digest) not in self._members and not self._blobs.has(entry.digest):
+            return None
+        content = self._verified(entry, MAX_MANIFEST)
+        value = descriptors.decode(content, entry.media_type)
+        self._blobs.put(content)
+        return value if isinstance(value, Index) else None
+
+    def _is_whole(self, entry: Descriptor) -> bool:
+        """Whether a manifest is in the archive, or here with all that it names."""
+        if blob_path(entry.digest) in self._members:
+            return True
+        part = indexes.part(self._blobs, entry)
+        return part is not None and not part.missing(self._blobs)
+
     def _inner(self, entry: Descriptor) -> tuple[bytes, Manifest] | None:
-        """A manifest inside an index; None for one that is not of an image."""
+        """A manifest inside an index; None for one that is not of an image, and is kept as it is."""
         content = self._verified(entry, MAX_MANIFEST)
         try:
             value = descriptors.decode(content, entry.media_type)
         except Unsupported:
+            self._keep(entry, content)
             return None
         if isinstance(value, Index):
-            raise DataCorrupt("load image: an index inside an index")
+            raise DataCorrupt(f"load image: index {entry.digest} is called something else by the one around it")
         return content, value
+
+    def _keep(self, entry: Descriptor, content: bytes) -> None:
+        """An attestation, a signature: with what the archive has of it."""
+        self._blobs.put(content)
+        part = indexes.part(self._blobs, entry)
+        for blob in part.blobs if part else ():
+            if blob_path(blob.digest) in self._members:
+                self._layer(blob_path(blob.digest), blob.digest, blob.size)
 
     def _image(
         self, entry: Descriptor, content: bytes, value: Manifest, names: list[Reference], *, checked: bool = False
@@ -265,9 +290,13 @@ class ArchiveReader:
         return Loaded(config, layers, names, Descriptor(value.media_type, digest, len(content)))
 
     def _brought(self, layer: Descriptor, diff_id: Digest) -> Descriptor:
-        """A layer of the archive; or the same layer of an image that is here. Raises NotFound."""
+        """A layer of the archive; or what is here: the blob itself, or the same layer of an image. Raises NotFound."""
         if blob_path(layer.digest) in self._members:
             self._layer(blob_path(layer.digest), layer.digest, layer.size)
+            return layer
+        if self._blobs.has(layer.digest):
+            if self._blobs.size(layer.digest) != layer.size:
+                raise DataCorrupt(f"load image: blob {layer.digest} has not the {layer.size} bytes that it should have")
             return layer
         if diff_id not in self._known:
             base = f"that of its base {self._since}" if self._since else "which the archive lacks"
@@ -275,7 +304,7 @@ class ArchiveReader:
                 f"load image: layer {digests.short(diff_id)}, {base}, is not here",
                 hint="load the base first" if self._since else "",
             )
-        return layer if self._blobs.has(layer.digest) else self._known[diff_id]
+        return self._known[diff_id]
 
     def _verified(self, blob: Descriptor, bound: int) -> bytes:
         """A small blob; of this store where the archive lacks what is here."""

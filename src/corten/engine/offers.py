@@ -29,8 +29,7 @@ class Offerings:
     def _one(self, image: Image) -> dict[str, Any]:
         manifests, blobs = [image.manifest], {image.id, *(layer.digest for layer in image.layers)}
         if image.index is not None:
-            _, value = indexes.read(self._store.blobs, image.index)
-            inside = [one for one in value.manifests if self._store.blobs.has(one.digest)]
+            inside = indexes.here(self._store.blobs, image.index)
             manifests += [one for one in inside if one.digest != image.manifest.digest]
             blobs |= indexes.content(self._store.blobs, image.index)
         return {

@@ -16,11 +16,14 @@ from corten.registry.credentials import Credentials
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
+from corten.spec import nesting
 from corten.spec import platform as platforms
 from corten.spec.descriptor import MAX_CONFIG, Descriptor, Index, Manifest
 from corten.spec.image import Image, ImageDocument
 from corten.spec.platform import Platform
 from corten.spec.reference import DOCKER_HUB, Reference
+from corten.store import indexes
+from corten.store.blobs import BlobStore
 from corten.store.images import ImageStore
 from corten.store.layers import Layer
 
@@ -141,7 +144,7 @@ class Puller:
     ) -> tuple[_Found, list[tuple[Descriptor, Layer]], bytes]:
         repository.ping()
         reference = asked.reference
-        found = _manifest(repository, reference, asked.platform)
+        found = _manifest(self._store.blobs, repository, reference, asked.platform)
         shown = reference.digest or reference.tag
         report({"status": f"Pulling from {reference.path}", "id": shown})
         config = self._config(repository, found.manifest)
@@ -200,27 +203,44 @@ def _tell(report: Report, status: str, one: Wanted) -> None:
     report({"status": status, "id": digests.short(one.blob.digest), "progressDetail": {}})
 
 
-def _manifest(repository: Repository, reference: Reference, platform: Platform) -> _Found:
+def _manifest(blobs: BlobStore, repository: Repository, reference: Reference, platform: Platform) -> _Found:
     named = repository.manifest(str(reference.digest or reference.tag))
     value, content, digest = descriptors.decode(named.content, named.media_type), named.content, named.digest
     if isinstance(value, Index):
-        chosen = _choose(value, platform, reference)
+        chosen = _choose(blobs, repository, value, platform, reference)
         inner = repository.manifest(chosen.digest)
         value, content, digest = descriptors.decode(inner.content, inner.media_type), inner.content, inner.digest
     if isinstance(value, Index):
-        raise DataCorrupt(f"pull {reference.familiar}: an index inside an index")
+        raise DataCorrupt(f"pull {reference.familiar}: index {digest} is called something else by the one around it")
     return _Found(value, Descriptor(value.media_type, digest, len(content)), named, content)
 
 
-def _choose(index: Index, platform: Platform, reference: Reference) -> Descriptor:
-    place = platforms.choose([one.platform for one in index.manifests], platform)
+def bring_index(blobs: BlobStore, repository: Repository, entry: Descriptor) -> Index:
+    """An index that another one names, to the byte; from the registry where it is not here. Raises NotFound,
+    DataCorrupt, Unavailable."""
+    if not blobs.has(entry.digest):
+        blobs.put(repository.manifest(entry.digest).content)
+    return indexes.read(blobs, entry)[1]
+
+
+def _choose(
+    blobs: BlobStore, repository: Repository, index: Index, platform: Platform, reference: Reference
+) -> Descriptor:
+    """Of all that an index and those in it offer; those of other platforms are not asked for."""
+
+    def look(entry: Descriptor) -> Index | None:
+        is_other = entry.platform and platforms.choose([entry.platform], platform) is None
+        return None if is_other else bring_index(blobs, repository, entry)
+
+    images = nesting.images(index, look)
+    place = platforms.choose([one.platform for one in images], platform)
     if place is None:
-        offered = ", ".join(str(one.platform) for one in index.manifests if one.platform) or "none"
+        offered = ", ".join(str(one.platform) for one in images if one.platform) or "none"
         raise NotFound(
             f"no matching manifest for {platform} in the manifest list entries of {reference.familiar}",
             hint=f"it is offered for {offered}",
         )
-    return index.manifests[place]
+    return images[place]
 
 
 def credentials_of(auth: Mapping[str, str] | None) -> Credentials | None:

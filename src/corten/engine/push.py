@@ -26,7 +26,7 @@ from corten.spec.image import Image
 from corten.spec.reference import Reference
 from corten.store import indexes
 from corten.store.images import ImageStore
-from corten.store.indexes import Package
+from corten.store.indexes import Package, Part
 
 _UPLOADS = 4
 _MOST_SOURCES = 3
@@ -89,33 +89,34 @@ class Pusher:
             push = _Push(uploads, report, cancelled, sources)
             index = None if alone or image.index is None else self._index(push, image.index)
             if index is None:
-                self._package(push, package)
+                self._blobs(push, package)
                 return self._name(push, reference, package.manifest, package.content)
-            content, packages = index
-            for one in packages:
-                self._package(push, one)
+            content, parts = index
+            for one in parts:
+                self._blobs(push, one)
                 uploads.manifest(one.manifest.digest, one.content, one.manifest.media_type)
             assert image.index is not None
             return self._name(push, reference, image.index, content)
 
-    def _index(self, push: _Push, index: Descriptor) -> tuple[bytes, list[Package]] | None:
-        """An index, and what of it must be sent; None when a part is neither here nor there."""
-        content, value = indexes.read(self._store.blobs, index)
-        packages = []
-        for entry in value.manifests:
-            package = indexes.package(self._store.blobs, entry)
-            if package is not None and not package.missing(self._store.blobs):
-                packages.append(package)
+    def _index(self, push: _Push, index: Descriptor) -> tuple[bytes, list[Part]] | None:
+        """An index, and what of it must be sent, in that order; None when a part is neither here nor there."""
+        blobs = self._store.blobs
+        content, _ = indexes.read(blobs, index)
+        parts = list[Part]()
+        for entry in indexes.unfold(blobs, index):
+            part = indexes.part(blobs, entry)
+            if part is not None and not part.missing(blobs):
+                parts.append(part)
             elif not push.uploads.has_manifest(entry):
                 push.report({"status": (
                     f"Not all platforms of {digests.short(index.digest)} are here: "
                     "the image of this platform is pushed alone"
                 )})  # fmt: skip
                 return None
-        return content, packages
+        return content, parts
 
-    def _package(self, push: _Push, package: Package) -> None:
-        layers = package.value.layers
+    def _blobs(self, push: _Push, part: Part) -> None:
+        layers = part.blobs[:-1]
         for layer in layers:
             push.report({"status": "Preparing", "progressDetail": {}, "id": digests.short(layer.digest)})
         with concurrent.futures.ThreadPoolExecutor(_UPLOADS) as pool:
@@ -125,9 +126,9 @@ class Pusher:
             except BaseException:
                 push.cancelled.set()
                 raise
-        config = package.value.config
-        if not push.uploads.has(config):
-            push.uploads.blob(config, lambda: self._store.blobs.open(config.digest), lambda _: None)
+        for config in part.blobs[-1:]:
+            if not push.uploads.has(config):
+                push.uploads.blob(config, functools.partial(self._store.blobs.open, config.digest), lambda _: None)
 
     def _name(self, push: _Push, reference: Reference, manifest: Descriptor, content: bytes) -> Digest:
         push.uploads.manifest(reference.tag, content, manifest.media_type)

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from corten.client import Client
-from corten.errors import CortenError, DataCorrupt
+from corten.errors import CortenError, DataCorrupt, Unsupported
 from corten.hub.storage import Storage
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
+from corten.spec import nesting
 from corten.spec.descriptor import OCI_INDEX, Descriptor, Index
 from corten.spec.digest import Digest
 from corten.spec.reference import Reference
@@ -47,16 +48,21 @@ class Delivery:
         content = self._storage.path(digest).read_bytes()
         value = descriptors.decode(content, media_type)
         top = Descriptor(value.media_type, digest, len(content))
-        inside = value.manifests if isinstance(value, Index) else ()
+        inside = nesting.unfold(value, self._index) if isinstance(value, Index) else ()
         return top, [top, *(one for one in inside if self._storage.has(one.digest))]
+
+    def _index(self, entry: Descriptor) -> Index | None:
+        """An index that another one names; None where the engine has it already."""
+        if not self._storage.has(entry.digest):
+            return None
+        value = descriptors.decode(self._storage.path(entry.digest).read_bytes(), entry.media_type)
+        return value if isinstance(value, Index) else None
 
     def _archive(self, top: Descriptor, manifests: Sequence[Descriptor], name: Reference) -> Iterator[bytes]:
         wanted: dict[Digest, None] = {}
         for manifest in manifests:
             wanted[manifest.digest] = None
-            value = descriptors.decode(self._storage.path(manifest.digest).read_bytes(), manifest.media_type)
-            if not isinstance(value, Index):
-                wanted |= dict.fromkeys(blob.digest for blob in (value.config, *value.layers))
+            wanted |= dict.fromkeys(self._named(manifest))
         for digest in wanted:
             if self._storage.has(digest):
                 yield from _file("/".join(("blobs", *digests.split(digest))), str(self._storage.path(digest)))
@@ -68,6 +74,14 @@ class Delivery:
         yield from _document("oci-layout", {"imageLayoutVersion": "1.0.0"})
         yield from _document("index.json", index)
         yield bytes(2 * tarfile.BLOCKSIZE)
+
+    def _named(self, manifest: Descriptor) -> Sequence[Digest]:
+        """The blobs of a manifest, an image's or another; none of an index, or of a kind that is not known."""
+        try:
+            value = descriptors.decode_any(self._storage.path(manifest.digest).read_bytes(), manifest.media_type)
+        except Unsupported:
+            return ()
+        return () if isinstance(value, Index) else [blob.digest for blob in value.blobs]
 
 
 def _file(name: str, path: str) -> Iterator[bytes]:

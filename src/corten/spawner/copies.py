@@ -6,7 +6,10 @@ directory has what the layers show in it down to the first that is opaque there.
 overlay's or the archive's (:mod:`corten.store.marks`): layers of every form can be copied.
 
 A copy is whole when its stamp is there, a file whose time of change no file of the copy has reached: whatever is
-younger was changed since. That time is the kernel's own, which nothing in a container can set.
+younger was changed, or moved, since. That time is the kernel's own, which nothing in a container can set but who may
+set the machine's clock. What is older may have come with a directory above it that was moved: the stamp tells which
+directory was made at which path. One that is another now has nothing of the image's in it, as under overlay, where a
+directory of the image's is moved by copying all of it.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ _WHITEOUT, _META, _OPAQUE = ".wh.", ".wh..wh.", ".wh..wh..opq"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BELOW = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS
 _GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+Inodes = dict[str, int]
+"""The inode numbers of directories, by their paths, which begin with a slash."""
 STAMP = ".copied"
 """What is put after a copy's name for that of its stamp, beside it."""
 
@@ -146,8 +151,7 @@ def make(lowers: Sequence[str], target: str) -> None:
             shutil.rmtree(target)
         os.mkdir(target, 0o755)
         try:
-            _copy(lowers, target)
-            _stamp(target + STAMP)
+            _stamp(target + STAMP, _copy(lowers, target))
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
@@ -155,7 +159,9 @@ def make(lowers: Sequence[str], target: str) -> None:
         os.close(home)
 
 
-def _copy(lowers: Sequence[str], target: str) -> None:
+def _copy(lowers: Sequence[str], target: str) -> Inodes:
+    """Which directories were made, by their paths."""
+    made_as: Inodes = {}
     top = os.open(target, _DIRECTORY)
     try:
         with _stacked(lowers) as stack:
@@ -176,25 +182,44 @@ def _copy(lowers: Sequence[str], target: str) -> None:
             for path, layer in reversed(made):  # the times of a directory last: writing into it changes them
                 with stack.opened(layer, path) as source, _opened(top, path) as directory:
                     trees.copy_attributes(source, directory)
+                    made_as[f"/{path}"] = os.fstat(directory).st_ino
     finally:
         os.close(top)
+    return made_as
 
 
-def _stamp(path: str) -> None:
+def _stamp(path: str, made_as: Inodes) -> None:
     """Return when the kernel's clock for files has gone on: no change from now on has the stamp's time."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        stamped = os.fstat(descriptor).st_ctime_ns
-        other = f"{path}-"
-        while True:
-            os.close(os.open(other, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            later = os.stat(other).st_ctime_ns
-            os.unlink(other)
-            if later > stamped:
-                return
-            time.sleep(0.001)
-    finally:
-        os.close(descriptor)
+    other = f"{path}-"
+    _write(other, b"".join(b"%d%s\0" % (inode, os.fsencode(name)) for name, inode in made_as.items()))
+    os.rename(other, path)
+    stamped = os.stat(path).st_ctime_ns
+    while True:
+        _write(other, b"")
+        later = os.stat(other).st_ctime_ns
+        os.unlink(other)
+        if later > stamped:
+            return
+        time.sleep(0.001)
+
+
+def _write(path: str, content: bytes) -> None:
+    """Over what one who was killed may have left."""
+    with open(path, "wb") as file:
+        file.write(content)
+
+
+def _stamped(path: str) -> Inodes | None:
+    """What a stamp tells; None of one that was made when they told nothing."""
+    with open(path, "rb") as file:
+        content = file.read()
+    if not content:
+        return None
+    found: Inodes = {}
+    for one in content.split(b"\0")[:-1]:
+        inode, slash, name = one.partition(b"/")
+        found[os.fsdecode(slash + name)] = int(inode)
+    return found
 
 
 # --- differences
@@ -203,46 +228,70 @@ def _stamp(path: str) -> None:
 def changes(root: str, lowers: Sequence[str]) -> list[tuple[str, int]]:
     """(path, kind) of what differs between a copy and the layers it was made of, with every directory above it, in the
     order of the paths. Raises OSError."""
-    since, found = os.stat(root + STAMP).st_ctime_ns, dict[str, int]()
+    comparing = _Comparing(os.stat(root + STAMP).st_ctime_ns, _stamped(root + STAMP), {})
     with _stacked(lowers) as stack, contextlib.ExitStack() as opened:
         top = os.open(root, _DIRECTORY)
         opened.callback(os.close, top)
-        pending = [("", list(range(len(lowers))))]
+        pending = [_Both("", list(range(len(lowers))), is_other=False)]
         while pending:
-            path, layers = pending.pop()
+            both = pending.pop()
             try:
-                with stack.directory(path, layers) as shown, _opened(top, path) as directory:
-                    pending += _compare(found, path, directory, shown, since)
+                with stack.directory(both.path, both.layers) as shown, _opened(top, both.path) as directory:
+                    pending += comparing.compare(both, directory, shown)
             except OSError as error:  # gone meanwhile: the container runs
                 if error.errno not in _GONE:
                     raise
+    found = comparing.found
     above = {path[:at] for path in found for at, char in enumerate(path) if char == "/" and at}
     return sorted({**dict.fromkeys(above, trees.MODIFIED), **found}.items())
 
 
-def _compare(
-    found: dict[str, int], path: str, directory: int, shown: _Shown, since: int
-) -> Iterator[tuple[str, list[int]]]:
-    """Note the differences of one directory; those below it that are to be looked at."""
-    names = os.listdir(directory)
-    found.update(dict.fromkeys((f"{path}/{name}" for name in shown.entries.keys() - set(names)), trees.DELETED))
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            entry, below = shown.entries.get(name), f"{path}/{name}"
-            if entry is None:
-                found[below] = trees.ADDED
-            elif _differs(status, entry.status, since):
-                found[below] = trees.MODIFIED
-            if stat.S_ISDIR(status.st_mode):
-                yield below, entry.layers if entry is not None else []
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Both:
+    """A directory of the copy, and the layers that have one of that path; whether it is another than was made there."""
+
+    path: str
+    layers: list[int]
+    is_other: bool
 
 
-def _differs(status: os.stat_result, image: os.stat_result, since: int) -> bool:
-    if status.st_ctime_ns > since:
-        return True
-    # What was not written to can have been moved here, below a directory that was.
-    same = (status.st_mode, status.st_uid, status.st_gid) == (image.st_mode, image.st_uid, image.st_gid)
-    if stat.S_ISDIR(status.st_mode):
-        return not same
-    return not same or (status.st_size, status.st_mtime_ns) != (image.st_size, image.st_mtime_ns)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Comparing:
+    """What has been found; what is not younger than ``since`` was not written to, nor moved itself."""
+
+    since: int
+    made_as: Inodes | None
+    found: dict[str, int]
+
+    def compare(self, both: _Both, directory: int, shown: _Shown) -> Iterator[_Both]:
+        """Note the differences of one directory; those below it that are to be looked at."""
+        path, names = both.path, os.listdir(directory)
+        gone = shown.entries.keys() - set(names)
+        self.found.update(dict.fromkeys((f"{path}/{name}" for name in gone), trees.DELETED))
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                entry, below = shown.entries.get(name), f"{path}/{name}"
+                is_other = self._is_other(below, status, both)
+                if entry is None:
+                    self.found[below] = trees.ADDED
+                elif is_other or self._differs(status, entry.status):
+                    self.found[below] = trees.MODIFIED
+                if stat.S_ISDIR(status.st_mode):
+                    yield _Both(below, entry.layers if entry is not None else [], is_other)
+
+    def _is_other(self, path: str, status: os.stat_result, above: _Both) -> bool:
+        """Whether something is not what was made at its path."""
+        if status.st_ctime_ns <= self.since:  # it is where it was in the directory above it
+            return above.is_other
+        is_directory = stat.S_ISDIR(status.st_mode)
+        return is_directory and self.made_as is not None and self.made_as.get(path) != status.st_ino
+
+    def _differs(self, status: os.stat_result, image: os.stat_result) -> bool:
+        if status.st_ctime_ns > self.since:
+            return True
+        # Of stamps that tell of no directories: what was not written to can have been moved here with one.
+        same = (status.st_mode, status.st_uid, status.st_gid) == (image.st_mode, image.st_uid, image.st_gid)
+        if stat.S_ISDIR(status.st_mode):
+            return not same
+        return not same or (status.st_size, status.st_mtime_ns) != (image.st_size, image.st_mtime_ns)

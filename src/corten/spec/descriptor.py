@@ -50,6 +50,11 @@ class Descriptor:
         """One annotation; '' when it is not there."""
         return dict(self.annotations).get(name, "")
 
+    @property
+    def is_distributed(self) -> bool:
+        """Whether registries have it: layers of Windows may be its maker's alone to give away."""
+        return self.media_type != _FOREIGN_LAYER and "nondistributable" not in self.media_type
+
     def encode(self) -> dict[str, Any]:
         """The JSON form."""
         value: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
@@ -67,6 +72,11 @@ class Manifest:
     media_type: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+
+    @property
+    def blobs(self) -> tuple[Descriptor, ...]:
+        """What registries have of it, the configuration last: who has that has all."""
+        return (*(layer for layer in self.layers if layer.is_distributed), self.config)
 
     def encode(self) -> dict[str, Any]:
         """The JSON form."""
@@ -105,8 +115,17 @@ def decode(content: bytes, media_type: str = "") -> Manifest | Index:
     """A manifest or index of either kind; ``media_type`` is what the registry called it ('' when unknown).
 
     A document whose own ``mediaType`` contradicts is refused (CVE-2021-41190: one content, two readings),
-    as is one with both ``manifests`` and ``layers``. Raises DataCorrupt and Unsupported.
+    as is one with both ``manifests`` and ``layers``. Raises DataCorrupt; Unsupported for what is no image.
     """
+    value = decode_any(content, media_type)
+    if isinstance(value, Manifest):
+        _check_image(value)
+    return value
+
+
+def decode_any(content: bytes, media_type: str = "") -> Manifest | Index:
+    """As :func:`decode`, also of what an index has beside its images: an attestation, a signature, a chart. Raises
+    DataCorrupt and Unsupported."""
     document = Document.parse(content, "manifest")
     stated = document.text("mediaType")
     if media_type and stated and stated != media_type:
@@ -130,7 +149,11 @@ def _decode_manifest(document: Document, kind: str) -> Manifest:
     if "config" not in document.members:
         raise DataCorrupt("decode manifest: it has no config")
     config = decode_descriptor(document.child("config"))
-    layers = tuple(decode_descriptor(one) for one in document.children("layers"))
+    return Manifest(kind, config, tuple(decode_descriptor(one) for one in document.children("layers")))
+
+
+def _check_image(manifest: Manifest) -> None:
+    config, layers = manifest.config, manifest.layers
     if config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
         raise Unsupported(f"decode manifest: its config is {config.media_type}, not that of an image")
     if config.size > MAX_CONFIG:
@@ -139,12 +162,11 @@ def _decode_manifest(document: Document, kind: str) -> Manifest:
         raise Unsupported(f"decode manifest: {len(layers)} layers are over the limit of {MAX_LAYERS}")
     for layer in layers:
         _check_layer(layer)
-    return Manifest(kind, config, layers)
 
 
 def _check_layer(layer: Descriptor) -> None:
     kind = layer.media_type
-    if kind == _FOREIGN_LAYER or "nondistributable" in kind:
+    if not layer.is_distributed:
         raise Unsupported(f"layer {digests.short(layer.digest)}: {kind} is not distributed by registries")
     if not kind.startswith((OCI_LAYER, DOCKER_LAYER)):
         raise Unsupported(f"layer {digests.short(layer.digest)}: {kind} is not a file system layer")

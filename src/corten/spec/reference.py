@@ -50,7 +50,8 @@ class Reference:
         if self.domain != DOCKER_HUB:
             return self.name
         short = self.path.removeprefix(_OFFICIAL)
-        return self.path if "/" in short else short
+        # Without its beginning, a name of 64 hexadecimal digits is an ID's, and none of an image.
+        return self.path if "/" in short or _IDENTIFIER.fullmatch(short) else short
 
     @property
     def familiar(self) -> str:

@@ -279,10 +279,24 @@ HOSTILE: dict[str, bytes] = {
     "too many layers": tar(_rewritten(lambda one: one.update(layers=one["layers"] * 128))),
     "layers that are not distributed": tar(_rewritten(lambda one: one["layers"][0].update(
         mediaType="application/vnd.oci.image.layer.nondistributable.v1.tar"))),
-    "an index in an index": tar(_nested(2)),
+    "indexes one in the other without an end": tar(_nested(5)),
     "an index of nothing": tar({"oci-layout": b"{}", "index.json": b'{"manifests": [], "layers": []}'}),
     "nothing of images": tar({"etc/passwd": b"root"}),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_indexes_in_an_index_are_read_and_written(use: Callable[[Use], None], depth: int) -> None:
+    came = _nested(depth)
+
+    async def body(images: Images) -> None:
+        (image,) = await images.load(chunks(tar(came)), Told())
+        went = untar(await saved(images, image.id))
+        blobs = {name: content for name, content in came.items() if name.startswith("blobs/")}
+        assert {name: content for name, content in went.items() if name.startswith("blobs/")} == blobs
+        assert len(blobs) == 3 + depth
+
+    use(body)
 
 
 @pytest.mark.parametrize("what", HOSTILE)

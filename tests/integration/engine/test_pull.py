@@ -117,6 +117,25 @@ def test_a_connection_that_breaks_is_gone_on_with(courier: Courier, store: Image
     assert 2_500_000 < start <= 3_000_000
 
 
+def test_a_prune_in_the_midst_of_a_pull_takes_nothing_of_it(courier: Courier, store: ImageStore, root: Path) -> None:
+    pruned = []
+
+    async def body() -> None:
+        images, loop = Images(store, Events(), root / "staging"), asyncio.get_running_loop()
+
+        def report(line: dict[str, Any]) -> None:
+            if line.get("status") == "Download complete":  # told by the thread that brings the layer, which waits here
+                pruning = images.prune({"dangling": ["false"]})
+                pruned.append(asyncio.run_coroutine_threadsafe(pruning, loop).result(60))
+
+        await images.pull(f"{courier.host}/three", "", None, report)
+        await images.upkeep.settle()
+
+    asyncio.run(body())
+    assert pruned == [([], 0)] * 3
+    assert complete(store)
+
+
 def test_what_was_downloaded_before_a_kill_is_gone_on_with(
     courier: Courier, store: ImageStore, root: Path, pull: Pull
 ) -> None:

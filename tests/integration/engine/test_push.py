@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from corten.engine.images import Images
+from corten.errors import DataCorrupt, NotFound
 from corten.registry.upload import Uploads
 from corten.spec import platform as platforms
 from corten.spec import reference as references
@@ -129,6 +130,118 @@ def test_the_whole_of_an_index_is_pulled_where_that_is_asked(use: Callable[[Use]
     assert "pushed alone" not in told.text()
 
 
+def attestation_of(registry: Registry, name: str, of: dict[str, Any]) -> dict[str, Any]:
+    """What BuildKit puts beside an image: a manifest whose layer is no file system; its entry in an index."""
+    config = registry.put_blob(name, OCI_CONFIG, make.config_of([b"{}"]))
+    layer = registry.put_blob(name, "application/vnd.in-toto+json", b"{}")
+    value = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]}
+    entry = registry.put_manifest(name, "attestation", OCI_MANIFEST, value)
+    told = {"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": of["digest"]}
+    return {**entry, "platform": {"architecture": "unknown", "os": "unknown"}, "annotations": told}
+
+
+def nested_of(registry: Registry, name: str) -> dict[str, Any]:
+    """An index under ``latest`` with an index for each of two platforms, in one of which an attestation is; its
+    descriptor. What is inside tells no platform of its own."""
+    entries = []
+    for layer, architecture in ((UPPER, "s390x"), (LOWER, make.ARCHITECTURE)):
+        image = image_of(registry, name, layer, architecture, architecture)
+        platform = image.pop("platform")
+        inside = [image, attestation_of(registry, name, image)] if architecture == "s390x" else [image]
+        inner = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": inside}
+        entries.append({**registry.put_manifest(name, f"in-{architecture}", OCI_INDEX, inner), "platform": platform})
+    return registry.put_manifest(name, "latest", OCI_INDEX, {
+        "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries,
+    })  # fmt: skip
+
+
+def every(registry: Registry, name: str, tag: str = "latest") -> dict[str, bytes]:
+    """All manifests and blobs that a registry has of an index, by their digests: each is asked for."""
+    content, kind = there(registry, name, tag)
+    found, value = {make.digest(content): content}, json.loads(content)
+    for one in value.get("manifests", ()):
+        found |= every(registry, name, one["digest"])
+    if kind != OCI_INDEX:
+        url = f"http://{registry.host}/v2/{name}/blobs/"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        for one in (value["config"], *value["layers"]):
+            with opener.open(url + one["digest"], timeout=30) as answer:
+                found[one["digest"]] = answer.read()
+    return found
+
+
+def test_indexes_in_an_index_and_what_is_beside_images_go_on(
+    use: Callable[[Use], None], registry: Registry, tmp_path: Path
+) -> None:
+    index = nested_of(registry, "nested/from")
+    alone, whole = Told(), Told()
+
+    async def body(images: Images) -> None:
+        image = await images.pull(registry.reference("nested/from"), "", None, Told())
+        assert image.architecture == make.ARCHITECTURE
+        await images.tag(image.id, registry.reference("nested/to"))
+        await images.push(f"{registry.host}/nested/to", "latest", None, alone)
+        assert there(registry, "nested/to")[1] == OCI_MANIFEST
+        await images.pull(registry.reference("nested/from"), "", None, Told(), whole=True)
+        await images.prune()
+        await images.push(f"{registry.host}/nested/to", "latest", None, whole)
+        saved = b"".join([chunk async for chunk in await images.save([registry.reference("nested/to")])])
+        one = b"".join([chunk async for chunk in await images.save([image.id], Platform("linux", "s390x"))])
+        await images.remove(image.id, force=True)
+        assert list((tmp_path / "blobs/sha256").iterdir()) == []
+        (again,) = await images.load(chunks(one), Told(), Platform("linux", "s390x"))
+        assert (again.architecture, again.index) == ("s390x", None)
+        await images.remove(again.id, force=True)
+        (again,) = await images.load(chunks(saved), Told())
+        assert (again.id, again.index and again.index.digest) == (image.id, index["digest"])
+        await images.tag(again.id, registry.reference("nested/loaded"))
+        await images.push(f"{registry.host}/nested/loaded", "latest", None, whole)
+        (other,) = await images.load(chunks(saved), Told(), Platform("linux", "s390x"))
+        assert other.architecture == "s390x"
+
+    use(body)
+    assert "the image of this platform is pushed alone" in alone.text()
+    assert "pushed alone" not in whole.text()
+    came = every(registry, "nested/from")
+    # Of each image a manifest, a configuration and a layer, the same of the attestation, and three indexes.
+    assert len(came) == 12
+    assert every(registry, "nested/to") == every(registry, "nested/loaded") == came
+
+
+def test_only_the_indexes_of_a_platform_are_asked_for(
+    use: Callable[[Use], None], registry: Registry, tmp_path: Path
+) -> None:
+    index = nested_of(registry, "nested/own")
+
+    async def body(images: Images) -> None:
+        await images.pull(registry.reference("nested/own"), "", None, Told())
+        # Both indexes on the way, a manifest, a configuration, a layer.
+        assert len(list((tmp_path / "blobs/sha256").iterdir())) == 5
+        with pytest.raises(NotFound, match="no matching manifest for linux/riscv64 in the manifest list entries"):
+            await images.pull(registry.reference("nested/own"), "linux/riscv64", None, Told())
+        await images.prune()
+        assert (tmp_path / "blobs/sha256" / index["digest"][7:]).exists()
+
+    use(body)
+
+
+def test_indexes_without_an_end_are_refused(use: Callable[[Use], None], registry: Registry, tmp_path: Path) -> None:
+    entry = image_of(registry, "nested/deep", LOWER, make.ARCHITECTURE, "own")
+    for tag in ("three", "two", "one", "latest"):
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        entry = registry.put_manifest("nested/deep", tag, OCI_INDEX, index)
+
+    async def body(images: Images) -> None:
+        await images.pull(registry.reference("nested/deep", "latest"), "", None, Told(), whole=True)
+        index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        registry.put_manifest("nested/deep", "deeper", OCI_INDEX, index)
+        for whole in (False, True):
+            with pytest.raises(DataCorrupt, match="more than 4 are one in the other"):
+                await images.pull(registry.reference("nested/deep", "deeper"), "", None, Told(), whole=whole)
+
+    use(body)
+
+
 def test_without_a_tag_all_tags_come(use: Callable[[Use], None], registry: Registry) -> None:
     for tag in ("one", "two", "three"):
         registry.put_image("tagged", [LOWER, UPPER], tag=tag, User=tag)
@@ -190,6 +303,26 @@ def relay(registry: Registry) -> Iterator[CuttingRelay]:
         yield made
     finally:
         made.close()
+
+
+def test_a_push_whose_wire_breaks_begins_the_blob_anew(
+    use: Callable[[Use], None], registry: Registry, relay: CuttingRelay, tmp_path: Path
+) -> None:
+    """Debian's registry knows nothing of an upload whose connection broke: it answers 404 to the question."""
+    layer = make.layer({"random": random.Random(7).randbytes(5_000_000)})
+    archive = make.docker_archive(tmp_path / "large.tar", "large:v1", [layer]).read_bytes()
+    name = f"127.0.0.1:{relay.port}/pushed/broken"
+
+    async def body(images: Images) -> None:
+        (image,) = await images.load(chunks(archive), Told())
+        await images.tag(image.id, f"{name}:latest")
+        await images.push(name, "latest", None, Told())
+        assert make.digest(there(registry, "pushed/broken")[0]) == images.resolve(image.id).manifest.digest
+
+    use(body)
+    (blob,) = json.loads(there(registry, "pushed/broken")[0])["layers"]
+    assert gzip.decompress(registry.blob_path(blob["digest"]).read_bytes()) == layer
+    assert relay.sent > blob["size"] + 2_000_000  # what came before a cut went again
 
 
 def test_an_upload_that_breaks_off_arrives(registry: Registry, relay: CuttingRelay, tmp_path: Path) -> None:

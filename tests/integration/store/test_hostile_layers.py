@@ -68,6 +68,30 @@ def test_parents_that_are_symlinks_out_of_the_root(refused: Unpack, target: str)
     refused(content, why="a symlink|symlink to nothing|not a directory")
 
 
+@pytest.mark.parametrize("between", [(), (("d", b"a file"),)], ids=["at-once", "a-file-between"])
+def test_a_directory_that_was_written_to_is_replaced_by_a_symlink_outside(
+    refused: Unpack, between: tuple[tuple[str, bytes], ...]
+) -> None:
+    """Who has the directory open still, or knows it, would write to what is no longer in the layer, or outside."""
+    content = archive(
+        member("d", DIRECTORY), (member("d/one"), b"x"), *((member(name), data) for name, data in between),
+        member("d", LINK, linkname="../../outside"), (member("d/file"), b"harm"),
+    )  # fmt: skip
+    refused(content, why="a symlink|symlink to nothing|not a directory")
+
+
+def test_a_directory_that_was_written_to_is_replaced_by_one_inside(form: str, tmp_path: Path) -> None:
+    layers = unpacked(LayerStore(tmp_path / "root", snapshotter=form), tmp_path, [archive(
+        member("d", DIRECTORY), (member("d/one"), b"old"), member("other", DIRECTORY),
+        member("d", LINK, linkname="other"), (member("d/two"), b"through the link"),
+        member("e", DIRECTORY), (member("e/one"), b"old"), (member("e"), b"a file"), member("e", DIRECTORY),
+        (member("e/two"), b"in the new one"),
+    )])  # fmt: skip
+    found = seen(tmp_path / "root", layers).keys()
+    assert {"other/two", "e/two"} <= found
+    assert not {"d/one", "d/two", "other/one", "e/one"} & found
+
+
 def test_an_absolute_symlink_is_the_containers(form: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -113,9 +137,10 @@ def test_whiteouts_through_a_symlink_outside(refused: Unpack) -> None:
         (archive((member("a/" * 2100 + "x"), b"")), "over the limit|too long"),
         (archive(member("name", LINK, linkname="y" * 5000)), "symlink to a name|too long"),
         (archive(member(".", tarfile.REGTYPE)), "the root is not a directory"),
+        (archive(member("", tarfile.REGTYPE)), "the root is not a directory"),
         (archive((member("file"), b"x"), (member("file/below"), b"x")), "not a directory"),
     ],
-    ids=["name", "path", "target", "root", "below-a-file"],
+    ids=["name", "path", "target", "root", "empty", "below-a-file"],
 )
 def test_names_that_no_file_system_takes(refused: Unpack, content: bytes, why: str) -> None:
     refused(content, why=why)
@@ -134,6 +159,17 @@ def test_a_layer_that_grows_beyond_the_limit(refused: Unpack) -> None:
 def test_a_header_that_is_huge(refused: Unpack) -> None:
     content = archive(member("file", pax_headers={"comment": "x" * (2 << 20)}))
     refused(content, why="an extended header of .* bytes is over the limit")
+
+
+@pytest.mark.parametrize("kind", [tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK, tarfile.XGLTYPE])
+def test_other_headers_that_are_huge(refused: Unpack, kind: bytes) -> None:
+    content = b"x" * (2 << 20)
+    if kind == tarfile.XGLTYPE:
+        content = b"%d comment=%s\n" % (len(content) + 17, content)
+    long = member("././@LongLink", kind)
+    long.size = len(content)
+    header = long.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+    refused(header + archive((member("file"), b"x")), why="header of .* over the limit")
 
 
 def test_an_archive_that_breaks_off(refused: Unpack) -> None:
