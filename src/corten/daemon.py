@@ -81,6 +81,7 @@ from corten.spec.reference import DOCKER_HUB
 from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO
+from corten.sys.removal import remove_tree
 
 if TYPE_CHECKING:
     from corten.engine.build_pins import BuildPins
@@ -150,7 +151,7 @@ def prepare(paths: Paths) -> None:
         ):  # fmt: skip
             directory.mkdir(mode=mode, parents=True, exist_ok=True)
         for leftover in paths.staging.iterdir():
-            shutil.rmtree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
+            remove_tree(leftover) if leftover.is_dir() and not leftover.is_symlink() else leftover.unlink()
     except OSError as error:
         raise CortenError.from_os("prepare", str(paths.root), error) from error
 

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import posixpath
-import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
@@ -26,6 +25,7 @@ from corten.engine.build_layers import row_of
 from corten.engine.model import MountRequest
 from corten.engine.trees import size_of
 from corten.errors import CortenError, InvalidInput, NotFound
+from corten.sys.removal import remove_tree
 
 _SECRETS = "/run/secrets"
 _AGENTS = "/run/buildkit/ssh_agent."
@@ -113,7 +113,7 @@ class BuildMounts:
         for one in gone:
             grave = self._staging / f"cache-{one.id}"
             os.rename(self._caches / one.id, grave)
-            shutil.rmtree(grave, ignore_errors=True)
+            _discard(grave)
         return gone
 
     # --- kinds
@@ -214,7 +214,7 @@ class BuildMounts:
         chosen, spool = await one.part.load()
         assert isinstance(spool, FileSpool)
         directory = Path(tempfile.mkdtemp(dir=self._staging, prefix="bind-"))
-        stack.callback(shutil.rmtree, directory, ignore_errors=True)
+        stack.callback(_discard, directory)
         directory.chmod(0o755)
         await self._lay_out(chosen, spool, directory)
         source = directory / chosen.rows[0][0] if chosen.renamed else directory
@@ -250,3 +250,9 @@ def _numbered(name: str) -> Iterator[str]:
     while True:
         yield f"{name}-{number}" if number else name
         number += 1
+
+
+def _discard(directory: Path) -> None:
+    """What of it cannot go now goes at the next start."""
+    with contextlib.suppress(OSError):
+        remove_tree(directory)

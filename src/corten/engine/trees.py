@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from corten.engine.names import new_id
 from corten.errors import CortenError
+from corten.sys.removal import remove_tree
 
 _log = logging.getLogger(__name__)
 _BLOCK = 512
@@ -43,7 +43,7 @@ class Graveyard:
 
 def _delete(path: Path) -> None:
     try:
-        shutil.rmtree(path)
+        remove_tree(path)
     except OSError as error:
         _log.warning("remove %s: %s", path, error)
 
@@ -62,7 +62,10 @@ def size_of(path: Path, since: int = -1) -> int:
             if entry.is_dir(follow_symlinks=False):
                 pending.append(entry.path)
                 continue
-            status = entry.stat(follow_symlinks=False)
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:  # the same, or deeper than a path can say
+                continue
             identity = (status.st_dev, status.st_ino)
             if identity not in seen and status.st_ctime_ns > since:
                 seen.add(identity)

@@ -19,13 +19,13 @@ import dataclasses
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator, Sequence
 
 from corten.spawner import trees
 from corten.sys import paths
+from corten.sys.removal import remove_tree
 
 _WHITEOUT, _META, _OPAQUE = ".wh.", ".wh..wh.", ".wh..wh..opq"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -148,12 +148,13 @@ def make(lowers: Sequence[str], target: str) -> None:
         if os.path.exists(target + STAMP):
             return
         with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(target)
+            remove_tree(target)
         os.mkdir(target, 0o755)
         try:
             _stamp(target + STAMP, _copy(lowers, target))
         except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                remove_tree(target)
             raise
     finally:
         os.close(home)

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
 from corten.sys import paths
+from corten.sys.removal import remove_tree
 
 _BUFFER, _BLOCK = 1 << 20, 512
 _NO_RANGES = (errno.EXDEV, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -166,7 +167,7 @@ def _make_room(member: tarfile.TarInfo, path: str, overwrite_kind: bool) -> None
         other = "non-directory" if is_directory else "directory"
         raise OSError(f"cannot overwrite {kind} {path!r} with {other}")
     if is_directory:
-        shutil.rmtree(path)
+        remove_tree(path)
     else:
         os.unlink(path)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import errno
 import os
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from corten.errors import CortenError, DataCorrupt
 from corten.store.marks import Marks, NameMarks, OverlayMarks
 from corten.store.members import OPAQUE, Parts, hidden_by, is_whiteout, kept, parts_of, path_of, shown
 from corten.sys.paths import RESOLVE_IN_ROOT, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS, openat2
+from corten.sys.removal import remove_tree
 from corten.wire.tar import Chunk, Event, Member, Reader
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -304,7 +304,7 @@ class Extractor:
         if found is None or (stat.S_ISDIR(found.st_mode) and member.kind == "directory"):
             return False
         if stat.S_ISDIR(found.st_mode):
-            shutil.rmtree(name, dir_fd=parent)
+            remove_tree(os.fsdecode(name), dir_fd=parent)
         else:
             os.unlink(name, dir_fd=parent)
         return False

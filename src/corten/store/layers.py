@@ -12,7 +12,6 @@ import dataclasses
 import errno
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from corten.store.privilege import Privilege
 from corten.store.snapshotters import AUTO, Probe
 from corten.store.unpack import MAX_BYTES, Request, Result, Unpacking
 from corten.sys.paths import syncfs
+from corten.sys.removal import remove_tree
 
 _SHORT = 16
 
@@ -284,7 +284,8 @@ class LayerStore:
         try:
             yield directory
         finally:
-            shutil.rmtree(directory, ignore_errors=True)  # what cannot go now goes at the next start
+            with contextlib.suppress(OSError):  # what cannot go now goes at the next start
+                remove_tree(directory)
 
     def _publish(self, staged: Path, chain_id: Digest) -> None:
         try:
