@@ -3,6 +3,7 @@ last of them. What is asserted here is what dockerd does."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ def test_stages_share_what_they_make(shared_engine: Engine, tmp_path: Path) -> N
     assert all_images(engine) == before
 
 
+def test_the_image_of_each_stage_is_told(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox AS below\nONBUILD ENV A=b\nENV C=d\nFROM below\n"
+    told = shared_engine.api("POST", "/build?t=made", contexts.archive({"Dockerfile": dockerfile})).check().body
+    ids = [one["aux"]["ID"] for one in map(json.loads, told.splitlines()) if "aux" in one]
+    assert len(ids) == 2
+    assert (shown(shared_engine, ids[1])["Parent"], shown(shared_engine, "made")["Id"]) == (ids[0], ids[1])
+    shared_engine.docker("rmi", "made").check()
+
+
 def test_the_cache_of_images(shared_engine: Engine, tmp_path: Path) -> None:
     engine = shared_engine
     built(engine, tmp_path / "a", STEPS, name="source")
@@ -132,3 +142,11 @@ def test_a_dockerfile_that_makes_nothing(shared_engine: Engine, tmp_path: Path) 
     failed = shared_engine.docker("build", str(where), env={"DOCKER_BUILDKIT": "0"})
     assert failed.code == 1
     assert "No image was generated. Is your Dockerfile empty?" in failed.err
+
+
+def test_env_wins_over_arg(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nENV a=env\nARG a\nRUN echo said $a\nENV b=$a\n"
+    lines = built(shared_engine, tmp_path, dockerfile, "--build-arg", "a=given", "--no-cache")
+    assert "said env" in lines
+    assert shown(shared_engine, "made")["Config"]["Env"][-1] == "b=env"
+    shared_engine.docker("rmi", "made").check()

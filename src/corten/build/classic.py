@@ -74,6 +74,8 @@ class ClassicRun(StageRun):
         before, scope = self.state, self.scope
         self._line, self._found, self._record = "", None, None
         await super().do(instruction)
+        if isinstance(instruction, Arg):  # ENV wins, whichever comes first
+            self.scope = dataclasses.replace(self.scope, variables={**self.scope.variables, **self.scope.environment})
         if self._record is None:
             self._line = f"{self._comment} {self._configuring(instruction, before, scope)}"
             await self._configured(before)
@@ -87,6 +89,11 @@ class ClassicRun(StageRun):
         self._line = f"{self._comment} {self.state.history[-1]['created_by']}"
         await self._configured(before)
         await self._settle(before)
+
+    def end(self) -> None:
+        """Tell the ID of its image."""
+        if self.state.image:
+            self._output.status({"aux": {"ID": self.state.image}})
 
     # --- files
 

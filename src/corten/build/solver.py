@@ -127,6 +127,8 @@ class Solver:
             output.made(run.state.id)
         if node.stage.index == self.graph.target:
             await self._label(run, number + 1, output)
+        else:
+            run.end()
         output.end()
         return _Outcome(run.state, run.scope, inherited)
 

@@ -80,6 +80,9 @@ class StageRun:
         """Add what the user asks for beside the file."""
         self.state = configured(label, self.state) or self.state
 
+    def end(self) -> None:
+        """The stage is through, and others may stand on it."""
+
     async def _do(self, instruction: Instruction) -> None:
         options = self._options
         if isinstance(instruction, Arg):
