@@ -11,7 +11,6 @@ from corten.build import keys
 from corten.build.applied import base_of
 from corten.build.arguments import DEFAULT_PATH, Given, Scope, global_arguments
 from corten.build.checks import Inherited
-from corten.build.configuring import configured
 from corten.build.failure import Source
 from corten.build.ground import Files, Ground, Output, Record
 from corten.build.instructions import Dockerfile, Instruction, Label, Location, Pair
@@ -37,6 +36,10 @@ class Wish:
     allowed: tuple[str, ...] = ()
 
 
+Begun = Callable[[str, Ground, Options, Output, Other, State, Scope, str], StageRun]
+"""Of the ID of the image that a stage begins with ('' for none), and what :class:`StageRun` is given."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Outcome:
     state: State
@@ -49,10 +52,10 @@ class Solver:
 
     def __init__(
         self, dockerfile: Dockerfile, wish: Wish, ground: Ground, outputs: Callable[[int], Output],
-        linter: Linter | None = None,
+        linter: Linter | None = None, begun: Begun | None = None,
     ) -> None:  # fmt: skip
         """``outputs`` gives each stage, by its place among those that are built, where it tells how it goes; ``linter``
-        sees what each begins with.
+        sees what each begins with. ``begun`` makes the run of a stage that is to be another than the usual one.
 
         Raises DockerfileError, and InvalidInput for a target that is none.
         """
@@ -68,6 +71,7 @@ class Solver:
             wish.extra, wish.allowed,
         )  # fmt: skip
         self._outputs = outputs
+        self._begun = begun
         self._tasks: dict[int, asyncio.Task[_Outcome]] = {}
 
     @property
@@ -105,12 +109,13 @@ class Solver:
         with self._source.shown(node.stage.from_.location):
             state, scope = await self._base(node, output)
         inherited = await self._lint(node, state, scope)
-        triggers = self._triggers(state, node.stage.from_.location)
+        triggers, parent = self._triggers(state, node.stage.from_.location), state.image
         if triggers:
             state = dataclasses.replace(state, config={**state.config, "OnBuild": None}, image="")
         output.made(state.id)
         other = Other(self._layers_of(output), self._files_of(output))
-        run = StageRun(self._ground, self._options, output, other, state, scope, node.title)
+        given = (self._ground, self._options, output, other, state, scope, node.title)
+        run = self._begun(parent, *given) if self._begun else StageRun(*given)
         if triggers:
             output.say(f"# Executing {len(triggers)} build trigger{'s' if len(triggers) > 1 else ''}")
         for trigger in triggers:
@@ -121,7 +126,9 @@ class Solver:
             await run.do(instruction)
             output.made(run.state.id)
         if node.stage.index == self.graph.target:
-            self._label(run, number + 1, output)
+            await self._label(run, number + 1, output)
+        else:
+            run.end()
         output.end()
         return _Outcome(run.state, run.scope, inherited)
 
@@ -135,13 +142,13 @@ class Solver:
             self._linter.base(node.stage, origin.name, node.base.platform, state)
         return self._linter.stage(node.stage, begin(state, scope, below), self._options.above)
 
-    def _label(self, run: StageRun, number: int, output: Output) -> None:
+    async def _label(self, run: StageRun, number: int, output: Output) -> None:
         """The labels that the user asked for are the target's last instructions, and mean what they say."""
         where = Location(0, 0)
         for place, (name, value) in enumerate(sorted(self._wish.labels.items()), number):
             label = Label(location=where, original="", pairs=(Pair(name, value),))
             output.begin(place, f"LABEL {name}={value}")
-            run.state = configured(label, run.state) or run.state
+            await run.label(label)
             output.made(run.state.id)
 
     def _triggers(self, state: State, where: Location) -> list[Instruction]:

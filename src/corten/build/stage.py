@@ -19,7 +19,7 @@ from corten.build.failure import Source
 from corten.build.files import Entry, Tree
 from corten.build.globs import is_pattern
 from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
-from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Mount, Run, Workdir
+from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Label, Mount, Run, Workdir
 from corten.build.lexer import sole_document
 from corten.build.reasons import parts_of
 from corten.build.state import Layer, State
@@ -75,6 +75,13 @@ class StageRun:
         """Follow one instruction. Raises DockerfileError, CommandFailed, CortenError, each with the lines."""
         with self._options.source.shown(instruction.location):
             await self._do(instruction)
+
+    async def label(self, label: Label) -> None:
+        """Add what the user asks for beside the file."""
+        self.state = configured(label, self.state) or self.state
+
+    def end(self) -> None:
+        """The stage is through, and others may stand on it."""
 
     async def _do(self, instruction: Instruction) -> None:
         options = self._options

@@ -18,7 +18,7 @@ from corten.build.ignore import Ignore
 from corten.build.instructions import Dockerfile
 from corten.build.linting import Linter
 from corten.build.parser import parse
-from corten.build.solver import Solver, Wish, steps_above
+from corten.build.solver import Begun, Solver, Wish, steps_above
 from corten.build.state import State
 from corten.engine.build_client import BuildClient, ContextMemory, moment
 from corten.engine.build_files import BuildFiles, FileSpool, considered
@@ -41,6 +41,7 @@ from corten.spec.reference import Reference
 
 if TYPE_CHECKING:
     from corten.engine.build_contexts import Contexts
+    from corten.engine.build_steps import BuildSteps
 
 _LARGEST_DOCKERFILE = 16 << 20
 _DEFAULT = "Dockerfile"
@@ -67,8 +68,10 @@ class BuildRequest:
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False
     quiet: bool = False
-    keeps_parent: bool = False
-    """The image remembers the one that it stands on, as the classic builder's do."""
+    steps: bool = False
+    """Every step makes an image, as with the classic builder."""
+    cache_from: tuple[str, ...] = ()
+    """With ``steps``, the images whose own are taken, and no others; if any are named."""
     cache_to: str = ""
     """``min`` or ``max``: what of the cache the client is sent when it has been built; '' for nothing."""
     why: bool = False
@@ -95,7 +98,9 @@ class Build:
         asked = request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", "")
         self._linter = Linter(dockerfile, self._given, asked, ignored)
         watching, self._seen = watched(ground)
-        self._solver = Solver(dockerfile, wish, watching, self._outputs.of, self._linter)
+        self._steps = _steps(request, ground) if request.steps else None
+        begun = _classic(self._steps) if self._steps else None
+        self._solver = Solver(dockerfile, wish, watching, self._outputs.of, self._linter, begun)
         self.solved: Solved | None = None
         """How it went, for :class:`Repeats`; once it has."""
 
@@ -115,6 +120,8 @@ class Build:
         try:
             state = await self._solver.solve()
         finally:
+            if self._steps is not None:
+                await self._steps.record()
             outputs.flush()
             for one in self._linter.sorted:
                 outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
@@ -141,11 +148,23 @@ class Build:
         """The image of a state: one that is here already, or a new one."""
         if self._means.images.find(state.id) is not None:
             return state.id
+        if self._steps is not None:
+            raise InvalidInput("No image was generated. Is your Dockerfile empty?")
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
-        known = self._means.images.find(state.base) if self._request.keeps_parent and state.base else None
-        parent = known.id if known else ""
-        image = await self._means.images.add_built(state.document(), blobs, self._request.names, parent)
+        image = await self._means.images.add_built(state.document(), blobs, self._request.names)
         return image.id
+
+
+def _steps(request: BuildRequest, ground: BuildGround) -> BuildSteps:
+    from corten.engine.build_steps import BuildSteps, sources_of
+
+    return BuildSteps(ground.means, ground.hold, sources_of(ground.means.images, request.cache_from))
+
+
+def _classic(steps: BuildSteps) -> Begun:
+    from corten.build.classic import ClassicRun
+
+    return lambda parent, *given: ClassicRun(*given, steps=steps, parent=parent)
 
 
 async def concluded(means: Means, request: BuildRequest, report: Callable[[Any], None], id: str) -> str:

@@ -18,7 +18,7 @@ from corten.engine import image_archive, image_changes, image_names, importing, 
 from corten.engine.archive_writer import ArchiveWriter, in_threads
 from corten.engine.events import Events
 from corten.engine.filters import check_filters, has_labels, is_true
-from corten.engine.ingest import Ingest, Report
+from corten.engine.ingest import Ingest, Report, Step
 from corten.engine.offers import Offerings
 from corten.engine.pull import Mirrors, Puller
 from corten.engine.timestamps import parse_timestamp
@@ -423,13 +423,19 @@ class Images:
 
     async def _delete(self, image: Image, users: Sequence[User], *, parents: bool) -> Rows:
         """Delete an image and, with ``parents``, those it was made from that nothing else needs."""
-        in_use = {id for id, _, _ in users}
         rows = self._forget(image)
-        above = self._store.by_id(image.parent) if parents else None
+        if parents:
+            rows += self._forget_parents(image, {id for id, _, _ in users})
+        await self.upkeep.collect(id for id, _, _ in users)
+        return rows
+
+    def _forget_parents(self, image: Image, in_use: Collection[str]) -> Rows:
+        """Those that an image was made from which nothing needs, now that it is gone."""
+        rows: Rows = []
+        above = self._store.by_id(image.parent)
         while above and not (above.references or above.id in in_use or self._store.children(above.id)):
             rows += self._forget(above)
             above = self._store.by_id(above.parent)
-        await self.upkeep.collect(id for id, _, _ in users)
         return rows
 
     def _forget(self, image: Image) -> Rows:
@@ -437,18 +443,25 @@ class Images:
         self._events.publish("image", "delete", image.id, {"name": image.id})
         return [{"Deleted": image.id}, *({"Deleted": str(chain_id)} for chain_id in gone)]
 
-    async def add_built(
-        self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference], parent: str = ""
-    ) -> Image:
-        """Record an image whose layers are here, made from the image ``parent``, and name it."""
+    async def add_built(self, config: bytes, blobs: Sequence[Descriptor], names: Sequence[Reference]) -> Image:
+        """Record an image whose layers are here, and name it."""
         async with self.upkeep.adding() as added:
-            image = await self._ingest.image(config, blobs, (), lambda _: None, parent)
+            image = await self._ingest.image(config, blobs, (), lambda _: None)
             for name in names:
                 image = self._store.tag(image.id, name)
             added.append(image)
         for name in names:
             self._tell("tag", image, name.familiar)
         return image
+
+    async def add_steps(self, steps: Sequence[Step]) -> None:
+        """Record the images of a build's steps, whose layers are here: all or none."""
+        async with self.upkeep.adding() as added:
+            added += await self._ingest.steps(steps)
+
+    def steps_of(self, id: str) -> Sequence[Image]:
+        """The images that steps of builds here made of one; of '' those that they made of none."""
+        return self._store.steps_of(id)
 
     def _evict(self, image: Image) -> None:
         self._untag(image, image.references)
@@ -465,11 +478,14 @@ class Images:
         rows: Rows = []
         kept = {*used, *(image.id for image in self.upkeep.pinned())}
         for image in self._store.images():
+            if self._store.by_id(image.id) is None:  # it went with one that was made from it
+                continue
             old = before is None or image.created_ns < before
             chosen = old and has_labels(image.config.labels, wanted) and (every or not image.repo_tags)
             if chosen and image.id not in kept and not self._store.children(image.id):
                 rows += self._untag(image, image.references)
                 rows += self._forget(image)
+                rows += self._forget_parents(image, kept)
                 told(image.id)
         reclaimed = await self.upkeep.collect(used)
         self._events.publish("image", "prune", "", {"reclaimed": str(reclaimed)})

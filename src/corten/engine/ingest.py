@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import json
+import dataclasses
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from corten.errors import DataCorrupt
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
-from corten.spec.descriptor import OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, Manifest
+from corten.spec.descriptor import OCI_LAYER, Descriptor
 from corten.spec.digest import Digest
 from corten.spec.image import Image
 from corten.spec.reference import Reference
-from corten.store.images import ImageStore
+from corten.store.images import ImageStore, manifest_of
 from corten.store.layers import Coming, Layer
 
 Report = Callable[[dict[str, Any]], None]
@@ -64,6 +64,20 @@ def report_owners(layer: Layer, blob: Descriptor, report: Report) -> None:
                 "id": digests.short(blob.digest), "progressDetail": {}})  # fmt: skip
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Step:
+    """An image that a step of a build made of its ``parent``, '' for none."""
+
+    config: bytes
+    blobs: Sequence[Descriptor]
+    diff_ids: Sequence[Digest]
+    parent: str
+
+    def layers(self, known: Mapping[Digest, Layer]) -> list[tuple[Descriptor, Layer]]:
+        """Its layers, of those that are known by their chain IDs."""
+        return [(blob, known[one]) for blob, one in zip(self.blobs, digests.chain_ids(self.diff_ids), strict=True)]
+
+
 class Ingest:
     """Unpacks and records. Layers are unpacked side by side; those of an image get their names in order."""
 
@@ -97,6 +111,15 @@ class Ingest:
             manifest = await asyncio.to_thread(self._manifest, config, blobs)
         return self._store.add(manifest, config, layers, names, parent_image, index=index, own_manifest=own)
 
+    async def steps(self, steps: Sequence[Step]) -> list[Image]:
+        """Record images of layers that are here, unpacked, each after the one that it was made from."""
+        await asyncio.to_thread(self._store.layers.sync)
+        known: dict[Digest, Layer] = {}
+        for step in steps:
+            new = [one for one in digests.chain_ids(step.diff_ids) if one not in known]
+            known |= {one: self._store.layers.record(one) for one in new}
+        return self._store.add_steps([(step.config, step.layers(known), step.parent) for step in steps])
+
     def _layers(
         self, blobs: Sequence[Descriptor], diff_ids: Sequence[Digest], report: Report
     ) -> list[tuple[Descriptor, Layer]]:
@@ -126,9 +149,10 @@ class Ingest:
         return coming
 
     def _manifest(self, config: bytes, blobs: Sequence[Descriptor]) -> Descriptor:
-        config_blob = Descriptor(OCI_CONFIG, self._store.blobs.put(config), len(config))
-        content = json.dumps(Manifest(OCI_MANIFEST, config_blob, tuple(blobs)).encode()).encode()
-        return Descriptor(OCI_MANIFEST, self._store.blobs.put(content), len(content))
+        self._store.blobs.put(config)
+        manifest, content = manifest_of(config, blobs)
+        self._store.blobs.put(content)
+        return manifest
 
 
 @contextlib.contextmanager

@@ -27,6 +27,7 @@ class Offerings:
         return {"Directory": str(self._store.blobs.directory), "Images": found}
 
     def _one(self, image: Image) -> dict[str, Any]:
+        self._store.manifest(image)  # one of our own is written when somebody asks for it
         manifests, blobs = [image.manifest], {image.id, *(layer.digest for layer in image.layers)}
         if image.index is not None:
             inside = indexes.here(self._store.blobs, image.index)

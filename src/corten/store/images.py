@@ -12,15 +12,16 @@ import datetime
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from corten.errors import Conflict, CortenError, InvalidInput, NotFound
 from corten.spec import descriptor as descriptors
 from corten.spec import digest as digests
 from corten.spec import image as image_spec
 from corten.spec import reference as references
-from corten.spec.descriptor import Descriptor
+from corten.spec.descriptor import OCI_CONFIG, OCI_MANIFEST, Descriptor, Manifest
 from corten.spec.digest import Digest
 from corten.spec.document import Document
 from corten.spec.image import Image
@@ -59,6 +60,10 @@ CREATE TABLE IF NOT EXISTS image_parents (
     image_id TEXT PRIMARY KEY,
     parent   TEXT NOT NULL
 ) STRICT;
+CREATE TABLE IF NOT EXISTS image_steps (
+    image_id TEXT PRIMARY KEY,
+    parent   TEXT NOT NULL
+) STRICT;
 """
 _ID = re.compile(r"(?:sha256:)?([a-f0-9]{1,64})", re.ASCII)
 
@@ -77,7 +82,10 @@ class ImageStore:
         self._images: dict[Digest, Image] = {}
         self._references: dict[Reference, Digest] = {}
         self._parents: dict[str, str] = {}
+        self._steps: dict[Digest, str] = {}
         self._origins: dict[str, tuple[Descriptor | None, bool]] = {}
+        self._changed: set[Digest] = set()
+        """The images of whom the transaction that goes on has written."""
         with self._durable():
             for statement in _TABLES.split(";"):
                 db.execute(statement)
@@ -134,6 +142,9 @@ class ImageStore:
 
     def manifest(self, image: Image) -> bytes:
         """The image's manifest, to the byte. Raises NotFound, DataCorrupt."""
+        if image.own_manifest and not self.blobs.has(image.manifest.digest):
+            self.blobs.put(image.raw)
+            self.blobs.put(manifest_of(image.raw, image.layers)[1])
         return self.blobs.read(image.manifest.digest, limit=descriptors.MAX_MANIFEST)
 
     def archive(self, chain_id: Digest) -> Iterator[bytes] | None:
@@ -157,28 +168,53 @@ class ImageStore:
 
         An image that is there already keeps its references and takes the new manifest and index.
         """
+        with self._durable():
+            image_id = self._record(manifest, config, layers, parent, index=index, own_manifest=own_manifest)
+            for name in names:
+                self._write_reference(name, image_id)
+        return self._images[image_id]
+
+    def add_steps(self, steps: Sequence[tuple[bytes, Sequence[tuple[Descriptor, Layer]], str]]) -> list[Image]:
+        """Record images of configuration, layers and parent ('' for none) that a build's steps made here, all or none;
+        durable on return. One that is there already learns its parent. The manifests are written when somebody asks
+        for them."""
+        with self._durable():
+            ids = [self._step(*step) for step in steps]
+        return [self._images[id] for id in ids]
+
+    def _step(self, config: bytes, layers: Sequence[tuple[Descriptor, Layer]], parent: str) -> Digest:
         image_id = digests.of(config)
+        self._db.execute("REPLACE INTO image_steps VALUES (?, ?)", (image_id, parent))
+        if image_id not in self._images:
+            manifest, _ = manifest_of(config, [blob for blob, _ in layers])
+            return self._record(manifest, config, layers, parent, own_manifest=True)
+        if parent and not self._images[image_id].parent:
+            self._db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
+        self._changed.add(image_id)
+        return image_id
+
+    def _record(
+        self, manifest: Descriptor, config: bytes, layers: Sequence[tuple[Descriptor, Layer]], parent: str, *,
+        index: Descriptor | None = None, own_manifest: bool,
+    ) -> Digest:  # fmt: skip
+        image_id, db = digests.of(config), self._db
         rows = [
             (image_id, position, json.dumps(blob.encode()), layer.size)
             for position, (blob, layer) in enumerate(layers)
         ]
-        with self._durable() as db:
-            db.execute(
-                "INSERT INTO images VALUES (?, ?, ?, '')"
-                " ON CONFLICT DO UPDATE SET manifest = excluded.manifest",
-                (image_id, config, json.dumps(manifest.encode())),
-            )
-            db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
-            db.executemany("INSERT INTO image_layers VALUES (?, ?, ?, ?)", rows)
-            origin = json.dumps(index.encode()) if index else ""
-            db.execute("REPLACE INTO image_origins VALUES (?, ?, ?)", (image_id, origin, own_manifest))
-            for name in names:
-                self._write_reference(name, image_id)
-            if parent:
-                db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
-            self.attention.used(image_id)
-        self._load()
-        return self._images[image_id]
+        db.execute(
+            "INSERT INTO images VALUES (?, ?, ?, '') ON CONFLICT DO UPDATE SET manifest = excluded.manifest",
+            (image_id, config, json.dumps(manifest.encode())),
+        )
+        db.execute("DELETE FROM image_layers WHERE image_id = ?", (image_id,))
+        db.executemany("INSERT INTO image_layers VALUES (?, ?, ?, ?)", rows)
+        origin = json.dumps(index.encode()) if index else ""
+        db.execute("REPLACE INTO image_origins VALUES (?, ?, ?)", (image_id, origin, own_manifest))
+        if parent:
+            db.execute("REPLACE INTO image_parents VALUES (?, ?)", (image_id, parent))
+        self.attention.used(image_id)
+        self._changed.add(image_id)
+        return image_id
 
     def repack(self, image_id: str, manifest: Descriptor, blobs: Sequence[Descriptor]) -> Image:
         """The same layers as other blobs, under another manifest of our own; durable on return."""
@@ -188,12 +224,17 @@ class ImageStore:
                 "UPDATE image_layers SET descriptor = ? WHERE image_id = ? AND position = ?",
                 [(json.dumps(blob.encode()), image_id, position) for position, blob in enumerate(blobs)],
             )
-        self._load()
+            self._changed.add(Digest(image_id))
         return self.get(image_id)
 
     def children(self, image_id: str) -> list[Image]:
         """The images that were made from one."""
         return [image for image in self._images.values() if image.parent == image_id]
+
+    def steps_of(self, parent: str) -> list[Image]:
+        """The images that steps of builds here made of one, or of none. What an archive says of its images' parents
+        does not count: it would be taken for what a step has made (CVE-2024-24557)."""
+        return [self._images[id] for id, of in self._steps.items() if of == parent]
 
     def tag(self, image_id: str, reference: Reference) -> Image:
         """Let a reference mean this image, and no longer the one it meant before; durable on return."""
@@ -203,14 +244,12 @@ class ImageStore:
             self._write_reference(reference, image.id)
             db.execute("UPDATE images SET tagged_at = ? WHERE id = ?", (now, image.id))
             self.attention.used(image.id)
-        self._load()
         return self._images[image.id]
 
     def add_reference(self, image_id: str, reference: Reference) -> None:
         """One more name that is not a tag of the user's: the digest at a registry; durable on return."""
         with self._durable():
             self._write_reference(reference, self.get(image_id).id)
-        self._load()
 
     def untag(self, reference: Reference) -> Image:
         """Take a reference away; the image as it is then. Raises NotFound."""
@@ -219,7 +258,7 @@ class ImageStore:
             raise NotFound(f"No such image: {reference.familiar}")
         with self._durable() as db:
             db.execute("DELETE FROM image_references WHERE reference = ?", (str(reference),))
-        self._load()
+            self._changed.add(image.id)
         return self._images[image.id]
 
     def remove(self, image_id: str) -> list[Digest]:
@@ -233,11 +272,11 @@ class ImageStore:
         with self._durable() as db:
             for table, column in (
                 ("image_layers", "image_id"), ("image_parents", "image_id"), ("image_origins", "image_id"),
-                ("images", "id"),
+                ("image_steps", "image_id"), ("images", "id"),
             ):  # fmt: skip
                 db.execute(f"DELETE FROM {table} WHERE {column} = ?", (image.id,))  # noqa: S608
             self.attention.forget(image.id)
-        self._load()
+            self._changed.add(image.id)
         kept = {chain_id for other in self._images.values() for chain_id in other.chain_ids}
         return [chain_id for chain_id in reversed(image.chain_ids) if chain_id not in kept]
 
@@ -292,6 +331,7 @@ class ImageStore:
         return found[0] if found else None
 
     def _write_reference(self, reference: Reference, image_id: Digest) -> None:
+        self._changed |= {image_id, self._references.get(reference, image_id)}
         self._db.execute("REPLACE INTO image_references VALUES (?, ?)", (str(reference), image_id))
 
     @contextlib.contextmanager
@@ -303,27 +343,51 @@ class ImageStore:
             self._db.execute("BEGIN IMMEDIATE")
             yield self._db
             self._db.execute("COMMIT")
+            self._reload(self._changed)
         except sqlite3.Error as error:
             raise CortenError(f"write the table of images: {error}") from error
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             self._db.execute(f"PRAGMA synchronous = {habit}")
+            self._changed = set()
+
+    def _reload(self, ids: Collection[Digest]) -> None:
+        """Read what has changed of some images: all of them would take long where a build leaves one for each step."""
+        images = dict(self._images)
+        self._references = {name: owner for name, owner in self._references.items() if owner not in ids}
+        for id in ids:
+            self._parents.pop(id, None)
+            self._steps.pop(id, None)
+            self._origins.pop(id, None)
+            images.pop(id, None)
+        self._read(ids)
+        images.update((Digest(row[0]), self._image(*row)) for row in self._rows("images", "id", ids))
+        self._images = images
+
+    def _read(self, ids: Collection[str] | None = None) -> None:
+        """What the other tables have of all images, or of some."""
+        self._references |= {
+            references.parse(text): Digest(image_id)
+            for text, image_id in self._rows("image_references", "image_id", ids)
+        }
+        self._parents |= self._rows("image_parents", "image_id", ids)
+        self._steps |= self._rows("image_steps", "image_id", ids)
+        self._origins |= {
+            id: (_descriptor(index) if index else None, bool(own))
+            for id, index, own in self._rows("image_origins", "image_id", ids)
+        }
+
+    def _rows(self, table: str, column: str, ids: Collection[str] | None = None) -> list[Any]:
+        query = f"SELECT * FROM {table}"  # noqa: S608
+        if ids is None:
+            return self._db.execute(query).fetchall()
+        some = f"{query} WHERE {column} IN (SELECT value FROM json_each(?))"  # noqa: S608
+        return self._db.execute(some, [json.dumps([*ids])]).fetchall()
 
     def _load(self) -> None:
-        self._references = {
-            references.parse(text): Digest(image_id)
-            for text, image_id in self._db.execute("SELECT reference, image_id FROM image_references")
-        }
-        self._parents = dict(self._db.execute("SELECT image_id, parent FROM image_parents"))
-        self._origins = {
-            id: (_descriptor(index) if index else None, bool(own))
-            for id, index, own in self._db.execute("SELECT image_id, index_, own_manifest FROM image_origins")
-        }
-        self._images = {
-            Digest(row[0]): self._image(*row)
-            for row in self._db.execute("SELECT id, config, manifest, tagged_at FROM images").fetchall()
-        }
+        self._read()
+        self._images = {Digest(row[0]): self._image(*row) for row in self._rows("images", "id")}
 
     def _image(self, image_id: str, config: bytes, manifest: str, tagged_at: str) -> Image:
         rows = self._db.execute(
@@ -343,6 +407,13 @@ class ImageStore:
             index=index,
             own_manifest=own,
         )
+
+
+def manifest_of(config: bytes, layers: Sequence[Descriptor]) -> tuple[Descriptor, bytes]:
+    """The manifest that an image gets here."""
+    about = Descriptor(OCI_CONFIG, digests.of(config), len(config))
+    content = json.dumps(Manifest(OCI_MANIFEST, about, tuple(layers)).encode()).encode()
+    return Descriptor(OCI_MANIFEST, digests.of(content), len(content)), content
 
 
 def _descriptor(text: str) -> Descriptor:
