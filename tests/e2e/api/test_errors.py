@@ -170,7 +170,7 @@ def test_the_versions_of_the_api_are_told_alike(shared_engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("host", "status", "said"),
     [
-        ({"CpuRealtimeRuntime": 1000}, 400, "real-time"),
+        ({"CpuRealtimeRuntime": 1000, "CpuRealtimePeriod": 500}, 400, "real-time"),
         ({"StorageOpt": {"size": "10G"}}, 400, "--storage-opt is supported only for overlay over xfs"),
         ({"UsernsMode": "odd"}, 400, "invalid USER mode: odd"),
         ({"Runtime": "kata"}, 400, "unknown or invalid runtime name: kata"),
