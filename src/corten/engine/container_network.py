@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from corten.engine.model import (
     Container,
@@ -132,6 +133,7 @@ def wish(container: Container, network: Network, request: EndpointRequest) -> Wi
         mac=mac,
         interface=options.get(_IFNAME, ""),
         priority=request.gw_priority,
+        link_local=_link_local(ipam),
         switches=tuple(_switches(options.get(_SYSCTLS, ""))),
     )
 
@@ -149,11 +151,14 @@ def check_endpoint(network: str, request: EndpointRequest) -> None:
         text = str(ipam.get(f"IPv{version}Address") or "")
         if text and not files.is_address(text, version):
             problems.append(f"invalid IPv{version} address: {text}")
+    problems += [f"invalid link-local IP address: {one}" for one in _link_local(ipam) if not files.is_link_local(one)]
     if problems:
         raise InvalidInput("\n".join(["invalid endpoint settings:", *problems]))
-    if ipam.get("LinkLocalIPs"):
-        raise Unsupported("give a container a link-local address: not supported")
     _check_driver_options(request.driver_opts or {})
+
+
+def _link_local(ipam: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(str(one) for one in ipam.get("LinkLocalIPs") or ()))
 
 
 def without_effect(container: Container) -> Iterator[str]:

@@ -85,7 +85,7 @@ def warnings(host: HostConfig) -> Iterator[str]:
 
 def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConfig) -> None:
     """Raises InvalidInput, NotFound, Unsupported for what cannot be honoured at all."""
-    if host.cpu_realtime_period or host.cpu_realtime_runtime:
+    if (host.cpu_realtime_period or host.cpu_realtime_runtime) and not _has("cpu*/cpu.rt_runtime_us"):
         raise InvalidInput("Your kernel does not support CPU real-time scheduler for containers")
     if host.storage_opt:
         raise InvalidInput(

@@ -13,6 +13,7 @@ from corten.errors import InvalidInput
 
 MIB = 1 << 20
 _LEAST_MEMORY = 6 * MIB
+_RT_PERIOD = 1_000_000  # microseconds: what the kernel gives a new group
 SHM_SIZE = 64 * MIB
 RUNTIME = "corten"
 """The name of the one runtime that there is."""
@@ -118,6 +119,11 @@ def _cpu(host: HostConfig) -> None:
         "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
     )
     _refuse(0 < host.cpu_quota < 1000, "CPU cfs quota can not be less than 1ms (i.e. 1000)")
+    _refuse(
+        not 0 <= host.cpu_realtime_runtime <= (host.cpu_realtime_period or _RT_PERIOD),
+        "CPU real-time runtime can not be higher than CPU real-time period",
+    )
+    _refuse(host.cpu_realtime_period < 0, "CPU real-time period can not be negative")
     _cpuset(host.cpuset_cpus)
     _memory_nodes(host.cpuset_mems)
 

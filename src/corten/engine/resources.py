@@ -28,6 +28,8 @@ def resources(host: HostConfig, rules: tuple[DeviceRule, ...]) -> Resources:
         cpu_shares=host.cpu_shares or None,
         cpu_quota=quota,
         cpu_period=period,
+        cpu_rt_runtime=host.cpu_realtime_runtime or None,
+        cpu_rt_period=host.cpu_realtime_period or None,
         cpuset_cpus=host.cpuset_cpus,
         cpuset_mems=host.cpuset_mems,
         pids=_pids(host.pids_limit),

@@ -67,6 +67,7 @@ class Wish:
     mac: str = ""
     interface: str = ""
     priority: int = 0
+    link_local: tuple[str, ...] = ()
     switches: tuple[tuple[str, str], ...] = ()
     """As of an endpoint, with ``IFNAME`` for the interface."""
 
@@ -250,6 +251,7 @@ class BridgeNetwork:
             mode=settings.mode,
             isolated=not settings.open,
             priority=wish.priority,
+            link_local=wish.link_local,
             switches=tuple((path.replace("IFNAME", interface), value) for path, value in wish.switches),
             carried=self._firewall.carries,
         )

@@ -22,6 +22,7 @@ from corten.network.link import (
 )
 from corten.spec.operation import Operation
 
+_LINK_LOCAL_PREFIX, _LINK_LOCAL_PREFIX6 = 16, 64  # RFC 3927, 2.1; RFC 4291, 2.5.6
 LOOPBACK_ONLY: tuple[Operation, ...] = (Loopback(),)
 """The operations of a container with ``--network none``."""
 
@@ -70,6 +71,8 @@ class Endpoint:
     way_out6: bool = True
     switches: tuple[tuple[str, str], ...] = ()
     """Files below /proc/sys/net of the interface's own, and their values."""
+    link_local: tuple[str, ...] = ()
+    """Further addresses, of both families, that hold on the link alone."""
     carried: bool = False
     """No rule of the kernel translates its ports: the engine had no firewall when it was made."""
 
@@ -82,7 +85,8 @@ class Endpoint:
     def plugged(self) -> Iterator[Operation]:
         """The steps that give the container the interface with its addresses."""
         yield self._link
-        yield Ipv6(self.interface) if self.ip6 else NoIpv6(self.interface)
+        has_ipv6 = self.ip6 or any(":" in one for one in self.link_local)
+        yield Ipv6(self.interface) if has_ipv6 else NoIpv6(self.interface)
         if self.driver != "bridge":
             yield Announce(self.interface)
         yield from (Switch(path, value) for path, value in self.switches)
@@ -91,6 +95,15 @@ class Endpoint:
             yield Address6(self.interface, self.ip6, self.prefix6)
             if self.driver == "macvlan":  # ipvlan: its parent's Ethernet address, as whoever was there before
                 yield Announce6(self.interface, self.ip6, self.mac)
+        yield from self._link_local
+
+    @property
+    def _link_local(self) -> Iterator[Operation]:
+        for ip in self.link_local:
+            if ":" in ip:
+                yield Address6(self.interface, ip, _LINK_LOCAL_PREFIX6)
+            else:
+                yield Address(self.interface, ip, _LINK_LOCAL_PREFIX)
 
     @property
     def _link(self) -> Operation:
@@ -136,7 +149,8 @@ class Endpoint:
         """The endpoint of :meth:`encode`'s form."""
         ports = tuple(Binding(**binding) for binding in value["ports"])
         switches = tuple((path, setting) for path, setting in value.get("switches", ()))
-        return Endpoint(**{**value, "ports": ports, "switches": switches})
+        own = {"ports": ports, "switches": switches, "link_local": tuple(value.get("link_local", ()))}
+        return Endpoint(**{**value, **own})
 
 
 def operations(endpoints: Sequence[Endpoint]) -> tuple[Operation, ...]:

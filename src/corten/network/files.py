@@ -70,6 +70,15 @@ def is_address(text: str, version: int) -> bool:
     return address.version == version and not address.is_unspecified
 
 
+def is_link_local(text: str) -> bool:
+    """Whether a text is an address of 169.254.0.0/16 or fe80::/10, without a zone."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return address.is_link_local and "%" not in text
+
+
 def resolv_conf(
     host: str,
     *,

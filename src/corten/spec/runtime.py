@@ -134,6 +134,8 @@ class Resources:
     cpu_shares: int | None = None
     cpu_quota: int | None = None
     cpu_period: int | None = None
+    cpu_rt_runtime: int | None = None
+    cpu_rt_period: int | None = None
     cpuset_cpus: str = ""
     cpuset_mems: str = ""
     pids: int | None = None
@@ -294,6 +296,8 @@ def decode_resources(value: dict[str, Any]) -> Resources:
         cpu_shares=cpu.get("shares") or None,
         cpu_quota=cpu.get("quota") or None,
         cpu_period=cpu.get("period") or None,
+        cpu_rt_runtime=cpu.get("realtimeRuntime") or None,
+        cpu_rt_period=cpu.get("realtimePeriod") or None,
         cpuset_cpus=cpu.get("cpus", ""),
         cpuset_mems=cpu.get("mems", ""),
         pids=(value.get("pids") or {}).get("limit") or None,

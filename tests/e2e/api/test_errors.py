@@ -170,7 +170,7 @@ def test_the_versions_of_the_api_are_told_alike(shared_engine: Engine) -> None:
 @pytest.mark.parametrize(
     ("host", "status", "said"),
     [
-        ({"CpuRealtimeRuntime": 1000}, 400, "real-time"),
+        ({"CpuRealtimeRuntime": 1000, "CpuRealtimePeriod": 500}, 400, "real-time"),
         ({"StorageOpt": {"size": "10G"}}, 400, "--storage-opt is supported only for overlay over xfs"),
         ({"UsernsMode": "odd"}, 400, "invalid USER mode: odd"),
         ({"Runtime": "kata"}, 400, "unknown or invalid runtime name: kata"),
@@ -201,7 +201,8 @@ def test_what_cannot_be_honoured_is_refused(
         ({"bridge": {"IPAMConfig": {"IPv4Address": "172.17.0.9"}}}, 400, "supported on user defined networks only"),
         ({"bridge": {"Aliases": ["a"]}}, 400, "only for containers in user defined networks"),
         ({"mine": {"IPAMConfig": {"IPv6Address": "172.17.0.9"}}}, 400, "invalid IPv6 address: 172.17.0.9"),
-        ({"mine": {"IPAMConfig": {"LinkLocalIPs": ["fe80::2"]}}}, 501, "link-local"),
+        ({"mine": {"IPAMConfig": {"LinkLocalIPs": ["fe80::2", "10.0.0.1"]}}}, 400,
+         "invalid link-local IP address: 10.0.0.1"),
         ({"mine": {"DriverOpts": {"com.docker.network.endpoint.ifname": "a/b"}}}, 400, "invalid interface name 'a/b'"),
         ({"mine": {"DriverOpts": {"com.docker.network.endpoint.sysctls": "net.ipv4.conf.all.forwarding=1"}}}, 400,
          "unrecognised network interface sysctl"),

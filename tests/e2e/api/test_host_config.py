@@ -29,6 +29,7 @@ SEEN = (
     "MaskedPaths", "Memory", "MemoryReservation", "MemorySwap", "NanoCpus", "OomScoreAdj", "PidMode", "PidsLimit",
     "ReadonlyPaths", "ReadonlyRootfs", "SecurityOpt", "ShmSize", "Sysctls", "Tmpfs", "UTSMode", "Ulimits", "Privileged",
     "MemorySwappiness", "OomKillDisable", "ConsoleSize", "CgroupParent",
+    "CpuRealtimePeriod", "CpuRealtimeRuntime",
 )  # fmt: skip
 """Looked at in this file, where the kernel or an answer shows them."""
 ELSEWHERE = {
@@ -41,8 +42,6 @@ WARNED = {
     "BlkioWeightDevice": ({"BlkioWeightDevice": [{"Path": "/dev/null", "Weight": 300}]}, "Block I/O weight_device"),
 }
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
-    "CpuRealtimePeriod": ({"CpuRealtimePeriod": 1000}, 400, "does not support CPU real-time scheduler"),
-    "CpuRealtimeRuntime": ({"CpuRealtimeRuntime": 1000}, 400, "does not support CPU real-time scheduler"),
     "DeviceRequests": ({"DeviceRequests": [{"Count": 1, "Capabilities": [["gpu"]]}]}, 400, "could not select device"),
     "Isolation": ({"Isolation": "hyperv"}, 400, 'invalid isolation "hyperv" on linux'),
     "Runtime": ({"Runtime": "other"}, 400, "unknown or invalid runtime name: other"),
@@ -183,6 +182,33 @@ def test_namespaces_of_the_host(shared_engine: Engine) -> None:
         quota, period = (int(group(shared_engine, id, f"cpu.cfs_{name}_us")) for name in ("quota", "period"))
         assert quota * 2 == period
         assert "oom_kill_disable 1" in group(shared_engine, id, "memory.oom_control")
+    finally:
+        shared_engine.api("DELETE", f"/containers/{id}?force=1")
+
+
+def test_real_time_processes(shared_engine: Engine) -> None:
+    """On a kernel that gives their time to groups; one that does not says so at create."""
+    host = {"CpuRealtimePeriod": 100_000, "CpuRealtimeRuntime": 1000, "NetworkMode": "none"}
+    body = {"Image": "busybox", "Cmd": ["sleep", "1000"], "StopSignal": "SIGKILL", "HostConfig": host}
+    answer = shared_engine.api("POST", "/containers/create", body)
+    if not glob.glob("/sys/fs/cgroup/cpu*/cpu.rt_runtime_us"):
+        assert answer.status == 400
+        assert "does not support CPU real-time scheduler" in answer.json["message"]
+        return
+    id = answer.check().json["Id"]
+    try:
+        shared_engine.api("POST", f"/containers/{id}/start").check()
+        told = [group(shared_engine, id, f"cpu.rt_{name}_us") for name in ("period", "runtime")]
+        assert told == ["100000", "1000"]
+        os.sched_setscheduler(shared_engine.init(id), os.SCHED_FIFO, os.sched_param(10))  # EPERM in one without time
+        os.sched_setscheduler(shared_engine.init(id), os.SCHED_OTHER, os.sched_param(0))
+        more = {"CpuRealtimePeriod": 50_000, "CpuRealtimeRuntime": 2000}
+        shared_engine.api("POST", f"/containers/{id}/update", more).check()
+        told = [group(shared_engine, id, f"cpu.rt_{name}_us") for name in ("period", "runtime")]
+        assert told == ["50000", "2000"]
+        too_much = {"CpuRealtimePeriod": 50_000, "CpuRealtimeRuntime": 50_000}
+        assert shared_engine.api("POST", f"/containers/{id}/update", too_much).status == 400
+        assert group(shared_engine, id, "cpu.rt_runtime_us") == "2000"
     finally:
         shared_engine.api("DELETE", f"/containers/{id}?force=1")
 

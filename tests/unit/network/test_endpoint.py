@@ -69,7 +69,7 @@ def test_operations_explain_themselves() -> None:
 def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
     place = dataclasses.replace(
         ENDPOINT, ip6="fd00::2", prefix6=64, gateway6="fd00::1", isolated=True,
-        switches=(("ipv4/conf/eth0/log_martians", "1"),),
+        switches=(("ipv4/conf/eth0/log_martians", "1"),), link_local=("169.254.8.8", "fe80::8"),
     )  # fmt: skip
     assert Endpoint.decode(json.loads(json.dumps(place.encode()))) == place
     steps = [*place.operations, place.unplugged, Reroute("fd00::1")]
@@ -81,6 +81,8 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
         (INIT, "echo 1 > /proc/sys/net/ipv4/conf/eth0/log_martians"),
         (INIT, "ip address add 172.17.0.2/16 broadcast + dev eth0 && ip link set eth0 up"),
         (INIT, "ip -6 address add fd00::2/64 dev eth0 nodad"),
+        (INIT, "ip address add 169.254.8.8/16 broadcast + dev eth0 && ip link set eth0 up"),
+        (INIT, "ip -6 address add fe80::8/64 dev eth0 nodad"),
         (INIT, "ip route add default via 172.17.0.1"),
         (INIT, "ip -6 route add default via fd00::1"),
         (PARENT, "ip link delete vethabcdef0"),
@@ -88,6 +90,13 @@ def test_an_endpoint_with_everything_is_json_and_explains_itself() -> None:
     ]
     assert "hairpin on isolated on" in steps[1].shell()
     assert all(step.why().endswith((".", ")")) and step.group == "network" for step in steps)
+
+
+def test_a_link_local_address_of_ipv6_takes_ipv6() -> None:
+    """Also on a network that has none: the interface could not hold it otherwise."""
+    kinds = [[step.kind for step in _place("a", link_local=(ip,)).plugged] for ip in ("169.254.8.8", "fe80::8")]
+    assert ["network.ipv6" in one for one in kinds] == [False, True]
+    assert [one[-1] for one in kinds] == ["network.address", "network.address6"]
 
 
 def test_a_link_without_a_bridge() -> None:

@@ -14,6 +14,7 @@ from corten.runtime.operations.cgroups import (
     CgroupCreate,
     CgroupDeviceRules,
     CgroupJoin,
+    CgroupRealtime,
     CgroupWrite,
     remove_tree,
     write,
@@ -61,6 +62,10 @@ class CgroupV1:
                 devices.append((name, value))
             else:
                 steps.append(CgroupWrite(self._file(controller, path, name), value, reason, name in _OPTIONAL))
+        if resources.cpu_rt_period or resources.cpu_rt_runtime:
+            steps.append(
+                CgroupRealtime(self._mounts["cpu"], path, resources.cpu_rt_period, resources.cpu_rt_runtime)
+            )
         if devices:
             steps.append(CgroupDeviceRules(f"{self._mounts['devices']}/{path}", tuple(devices)))
         steps.append(CgroupJoin(self.join_files(path)))
@@ -92,6 +97,10 @@ class CgroupV1:
             except FileNotFoundError:
                 if name not in _OPTIONAL:
                     raise
+        if resources.cpu_rt_period or resources.cpu_rt_runtime:
+            from corten.runtime.cgroups.realtime import give
+
+            give(self._mounts["cpu"], path, resources.cpu_rt_period, resources.cpu_rt_runtime)
 
     def freeze(self, path: str) -> None:
         file = self._file("freezer", path, "freezer.state")

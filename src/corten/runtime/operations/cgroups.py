@@ -172,6 +172,37 @@ class CgroupWrite(Operation):
 
 @operation
 @dataclasses.dataclass(frozen=True, slots=True)
+class CgroupRealtime(Operation):
+    """Give the group a share of the processors for its real-time processes (cgroup v1); microseconds."""
+
+    kind: ClassVar[str] = "cgroup.realtime"
+    stage: ClassVar[str] = HOST
+    group: ClassVar[str] = _LIMITS
+
+    mount: str
+    path: str
+    period: int | None
+    runtime: int | None
+
+    def what(self) -> str:
+        return f"{self.mount}/{self.path}/cpu.rt_runtime_us"
+
+    def why(self) -> str:
+        return "A group has no real-time processes unless it has time for them; those above it are given as much more."
+
+    def shell(self) -> str:
+        files = {"rt_period": self.period, "rt_runtime": self.runtime}
+        group = f"{self.mount}/{self.path}"
+        return " && ".join(f"echo {value} > {group}/cpu.{name}_us" for name, value in files.items() if value)
+
+    def run(self, context: Context) -> None:
+        from corten.runtime.cgroups.realtime import give
+
+        give(self.mount, self.path, self.period, self.runtime)
+
+
+@operation
+@dataclasses.dataclass(frozen=True, slots=True)
 class CgroupDeviceRules(Operation):
     """Say which device nodes may be used (cgroup v1): rules for the files ``devices.allow`` and ``devices.deny``."""
 
