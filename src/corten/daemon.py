@@ -219,7 +219,7 @@ class Engine:
         observing = Observing(life, images, paths)
         creation = Creation(
             records, images, volumes, homes, paths, means, standbys, archives.populate,
-            archives.check_directory, settings.log, networks.find, networks.warnings,
+            archives.check_directory, settings.log, networks.ref_of, networks.warnings,
         )  # fmt: skip
         self._containers = Containers(
             records=records, paths=paths, lifecycle=life, creation=creation, stopping=stopping, removal=removal,

@@ -29,9 +29,16 @@ async def list_all(request: Request) -> Response:
 @_route("POST", "/networks/create")
 async def create(request: Request) -> Response:
     networks = request.services.networks
-    network = networks.create(_of_version(await request.json(NetworkCreate), request.version))
+    body = await request.json(NetworkCreate)
+    unique = request.version >= (1, 44) or bool(body.check_duplicate)
+    network = networks.create(_of_version(body, request.version), unique=unique)
     request.services.events.publish("network", "create", network.id, {"name": network.name, "type": network.driver})
-    warnings = [*networks.warnings([network.id]), *filter(None, [without_effect(network)])]
+    others = [
+        f"Network with name {one.name} (id : {one.id}) already exists"
+        for one in networks.list()
+        if one.name == network.name and one.id != network.id
+    ]
+    warnings = [*others, *networks.warnings([network.id]), *filter(None, [without_effect(network)])]
     return reply({"Id": network.id, "Warning": "\n".join(warnings)}, 201)
 
 

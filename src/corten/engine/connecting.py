@@ -49,7 +49,7 @@ class Connecting:
             self._check(network, container, request)
             if live.run is None:
                 life.networks.release(container.id)  # what a plan was shown with is not so any more
-            changed = with_network(container, network.name, request)
+            changed = with_network(container, life.networks.ref_of(network.id), request)
             if live.run is not None:
                 await self._plug(network, msgspec.structs.replace(container, networking=changed), request, live.run)
             life.records.change(container.id, networking=changed)

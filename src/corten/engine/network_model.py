@@ -76,6 +76,8 @@ class NetworkCreate(Value, frozen=True):
     attachable: bool = False
     ingress: bool = False
     config_only: bool = False
+    check_duplicate: bool | None = None
+    """Before API 1.44: whether another network of the same name is an error."""
     enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
     enable_ipv6: bool | None = field(default=None, name="EnableIPv6")
     ipam: Ipam | None = field(default=None, name="IPAM")

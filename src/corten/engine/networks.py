@@ -23,6 +23,7 @@ from corten.engine.model import Container, EndpointRequest
 from corten.engine.names import new_id
 from corten.engine.network_creation import BRIDGE_NAME, LINK_DRIVERS, PARENT, asked_subnets, settled
 from corten.engine.network_filters import is_prunable, passes
+from corten.engine.network_lookup import look_up, named
 from corten.engine.network_model import (
     EndpointResource,
     Ipam,
@@ -221,16 +222,7 @@ class Networks:
 
     def get(self, ref: str) -> Network:
         """By name, ID or a unique prefix of an ID. Raises NotFound, InvalidInput."""
-        name = DEFAULT if ref == "default" else ref
-        for network in self._networks.values():
-            if name in (network.id, network.name):
-                return network
-        found = [network for id, network in self._networks.items() if ref and id.startswith(ref)]
-        if len(found) > 1:
-            raise InvalidInput(f"network {ref} is ambiguous ({len(found)} matches found on ID prefix)")
-        if not found:
-            raise NotFound(f"network {ref} not found")
-        return found[0]
+        return look_up(self._networks, ref)
 
     def inspect(self, ref: str) -> NetworkInspect:
         """A network and its running containers. Raises as :meth:`get`."""
@@ -263,11 +255,11 @@ class Networks:
         ip6 = f"{endpoint.ip6}/{endpoint.prefix6}" if endpoint.ip6 else ""
         return EndpointResource(name, endpoint.endpoint_id, endpoint.mac, f"{endpoint.ip}/{endpoint.prefix}", ip6)
 
-    def create(self, request: NetworkCreate) -> Network:
-        """Make a network. Raises Conflict, AccessDenied, NotFound, InvalidInput, Unsupported, CortenError; nothing is
-        left then."""
+    def create(self, request: NetworkCreate, *, unique: bool = True) -> Network:
+        """Make a network, with ``unique`` only where none has its name. Raises Conflict, AccessDenied, NotFound,
+        InvalidInput, Unsupported, CortenError; nothing is left then."""
         driver = network_creation.check(request)
-        if any(request.name == network.name for network in self._networks.values()):
+        if unique and named(self._networks, request.name):
             raise Conflict(f"network with name {request.name} already exists")
         asked = asked_subnets(request)
         network = Network(
@@ -363,8 +355,10 @@ class Networks:
 
     def prune(self, in_use: Iterable[str], filters: Filters | None = None) -> Sequence[Network]:
         """Delete every user's network that no container names in ``in_use`` (names and IDs); those deleted."""
-        used = {self.id_of(ref) for ref in in_use}
-        chosen = [one for one in self._networks.values() if is_prunable(one, filters or {}) and one.id not in used]
+        used = {ref for one in in_use for ref in (one, self.id_of(one))}  # by a name that two have, both are
+        chosen = [
+            one for one in self._networks.values() if is_prunable(one, filters or {}) and not used & {one.id, one.name}
+        ]
         return [self.remove(one.id) for one in chosen if one.name not in PREDEFINED and not self._endpoints(one)]
 
     def id_of(self, ref: str) -> str:
@@ -486,6 +480,11 @@ class Networks:
         """The name of a network that a container names; what it says, when that is gone."""
         id = self.id_of(ref)
         return self._networks[id].name if id else ref
+
+    def ref_of(self, ref: str) -> str:
+        """What a container is to call a network: its name, or its ID where another has that, too."""
+        id = self.id_of(ref)
+        return id if len(named(self._networks, self.find(ref))) > 1 and id else self.find(ref)
 
     def _require_bridges(self) -> None:
         """Raises Unsupported or CortenError when this machine has no bridge networks."""
