@@ -20,10 +20,15 @@ class CuttingRelay:
         self.sent = 0
         """Bytes that clients sent in all."""
         self._lock = threading.Lock()
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Listen no more."""
+        """Listen no more. Closing alone wakes nobody who waits in accept(2): he would go on with whatever gets the
+        descriptor's number next."""
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.close()
 
     def _accept(self) -> None:
