@@ -130,7 +130,7 @@ class Storm:
         now = engine.footprint()
         own = (f"{engine.pid} ", *(f"{pid} " for pid in self._named(b"corten-spawner")[:1]))
         found = [one for one in now.processes - self.before.processes if not one.startswith(own)]
-        found += [str(group) for group in now.cgroups if Path(group).name != "engine"]
+        found += [str(group) for group in now.cgroups if Path(group).name not in ("engine", "spawner")]
         found += [*now.mounts, *now.links, *(set(os.listdir(engine.root / "containers")) - awaited(engine))]
         return found + [volume["Name"] for volume in engine.api("GET", "/volumes").check().json["Volumes"] or []]
 
