@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import threading
@@ -114,12 +115,14 @@ def test_what_is_too_much_is_reset(
             near = closing.enter_context(client())
             pairs.append((near, closing.enter_context(server.accept()[0])))
         for _ in range(2):
-            with client() as refused, pytest.raises(ConnectionResetError):
+            with pytest.raises(ConnectionResetError), client() as refused:  # which connect(2) may see already
                 refused.recv(1)
         near, far = pairs.pop()
+        held = len(os.listdir(f"/proc/{helper.pid}/fd"))
         near.close()
         assert far.recv(1) == b""
         far.close()
+        wait_until(lambda: len(os.listdir(f"/proc/{helper.pid}/fd")) == held - 2, "the helper lets go of both ends")
         with carried(server) as (again, there):
             _greeted(again, there)
         for near, far in pairs:
