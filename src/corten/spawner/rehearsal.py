@@ -22,29 +22,25 @@ _SPEC = MonitorSpec(id="0" * 64, durable=False, log=LogSpec(driver="json-file"))
 
 
 def rehearse() -> None:
-    """Be the monitor of a process that has said a line and ended, several times. Leaves nothing but the name of this
-    process. Raises OSError where nothing could be started either."""
-    init = os.fork()
-    if init == 0:
-        os._exit(0)
-    pidfd = os.pidfd_open(init)
-    try:
-        for _ in range(_TIMES):
-            _watch(init, pidfd)
-    finally:
-        os.close(pidfd)
-        os.waitpid(init, 0)
+    """Be the monitor of processes that say a line and end. Leaves nothing but the name of this process. Raises OSError
+    where nothing could be started either."""
+    for _ in range(_TIMES):
+        _live()
 
 
-def _watch(init: int, pidfd: int) -> None:
+def _live() -> None:
     engine, channel = messages.pair()
     (output, speech), (errors, silence) = os.pipe(), os.pipe()
-    os.write(speech, b"a line\n")
+    init = os.fork()
+    if init == 0:
+        os.write(speech, b"a line\n")
+        os._exit(0)
+    pidfd = os.pidfd_open(init)
     os.close(speech)
     os.close(silence)
     standing = {"init": {"pid": init, "start_time": 0}, "fds": [PIDFD, STDOUT, STDERR]}
     with engine:
         messages.send(engine, {"do": "start", "monitor": _SPEC})
-        messages.send(engine, {"do": "init-status", "status": 0})
         messages.send(engine, {"do": "bye"})
         monitors.watch_poised(channel, standing, [pidfd, output, errors], Ahead())
+    os.close(pidfd)
