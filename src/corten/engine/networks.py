@@ -483,8 +483,8 @@ class Networks:
 
     def ref_of(self, ref: str) -> str:
         """What a container is to call a network: its name, or its ID where another has that, too."""
-        id = self.id_of(ref)
-        return id if len(named(self._networks, self.find(ref))) > 1 and id else self.find(ref)
+        id, name = self.id_of(ref), self.find(ref)
+        return id if id and len(named(self._networks, name)) > 1 else name
 
     def _require_bridges(self) -> None:
         """Raises Unsupported or CortenError when this machine has no bridge networks."""

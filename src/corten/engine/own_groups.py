@@ -9,9 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Sequence
 
-from corten.runtime.cgroups import CgroupManager
+from corten.runtime.cgroups import CgroupManager, join
 
 _ENGINE, _SPAWNER = "engine", "spawner"
 _WEIGHTS = {_ENGINE: 10, _SPAWNER: 5}
@@ -30,7 +29,7 @@ def enter(cgroups: CgroupManager, parent: str) -> None:
                 os.makedirs(os.path.dirname(file), exist_ok=True)
         with contextlib.suppress(OSError):  # the same, or no controller of processors
             cgroups.favour(group, weight)
-    _join(cgroups.join_files(f"{parent}/{_ENGINE}"))
+    join(cgroups.join_files(f"{parent}/{_ENGINE}"))
 
 
 def of_spawner(cgroups: CgroupManager, parent: str) -> tuple[str, ...]:
@@ -43,14 +42,8 @@ def leave(cgroups: CgroupManager, parent: str, *, idle: bool) -> None:
 
     In those of an ``idle`` engine are at most monitors whose work is done, and who are about to leave.
     """
-    _join(cgroups.leave_files())
+    join(cgroups.leave_files())
     for _ in range(_LOOKS if idle else 1):
         if cgroups.remove(parent):
             return
         time.sleep(_LOOK)
-
-
-def _join(files: Sequence[str]) -> None:
-    for file in files:
-        with contextlib.suppress(OSError), open(file, "w") as group:
-            group.write("0")

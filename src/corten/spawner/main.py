@@ -187,9 +187,7 @@ def main(descriptor: int, groups: Sequence[str]) -> NoReturn:
     os.closerange(descriptor + 1, 1 << 16)
     os.set_inheritable(descriptor, False)
     process.set_dumpable(False)
-    for file in groups:
-        with contextlib.suppress(OSError), open(file, "w") as group:  # not delegated: it stays in the engine's
-            group.write("0")
+    cgroups.join(groups)
     rehearsal.rehearse()
     process.set_subreaper()
     process.set_name("corten-spawner")

@@ -30,17 +30,19 @@ def rehearse() -> None:
 
 def _live() -> None:
     engine, channel = messages.pair()
-    (output, speech), (errors, silence) = os.pipe(), os.pipe()
+    (output, speech), (errors, silence) = os.pipe(), os.pipe()  # what is read is the monitor's to close
     init = os.fork()
     if init == 0:
         os.write(speech, b"a line\n")
         os._exit(0)
-    pidfd = os.pidfd_open(init)
     os.close(speech)
     os.close(silence)
+    pidfd = os.pidfd_open(init)
     standing = {"init": {"pid": init, "start_time": 0}, "fds": [PIDFD, STDOUT, STDERR]}
-    with engine:
-        messages.send(engine, {"do": "start", "monitor": _SPEC})
-        messages.send(engine, {"do": "bye"})
-        monitors.watch_poised(channel, standing, [pidfd, output, errors], Ahead())
-    os.close(pidfd)
+    try:
+        with engine:
+            messages.send(engine, {"do": "start", "monitor": _SPEC})
+            messages.send(engine, {"do": "bye"})
+            monitors.watch_poised(channel, standing, [pidfd, output, errors], Ahead())
+    finally:
+        os.close(pidfd)

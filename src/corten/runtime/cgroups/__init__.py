@@ -7,6 +7,7 @@ later to a living group (pause, update, statistics, removal) is a method.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Sequence
@@ -122,6 +123,14 @@ class CgroupManager(Protocol):
 
     def remove(self, path: str) -> bool:
         """Remove the group; False while processes hold it."""
+
+
+def join(files: Sequence[str]) -> None:
+    """Move this process into the group whose ``join_files`` are given; where they are not delegated to its user, it
+    stays in the one that it was started in."""
+    for file in files:
+        with contextlib.suppress(OSError), open(file, "w") as group:
+            group.write("0")
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from corten.runtime.operations.cgroups import (
     CgroupJoin,
     CgroupRealtime,
     CgroupWrite,
-    remove_tree,
+    remove_groups,
     write,
 )
 from corten.spec.operation import Operation
@@ -157,7 +157,7 @@ class CgroupV1:
     def remove(self, path: str) -> bool:
         gone = True
         for _, mount in self._directories():
-            gone = remove_tree(f"{mount}/{path}") and gone
+            gone = remove_groups(f"{mount}/{path}") and gone
         return gone
 
     def statistics(self, path: str) -> Statistics:

@@ -14,7 +14,7 @@ from corten.runtime.operations.cgroups import (
     CgroupJoin,
     CgroupWrite,
     enable,
-    remove_tree,
+    remove_groups,
     write,
 )
 from corten.spec.operation import Operation
@@ -109,7 +109,7 @@ class CgroupV2:
             write(self._file(path, "cgroup.kill"), "1")
 
     def remove(self, path: str) -> bool:
-        return remove_tree(f"{self._mount}/{path}")
+        return remove_groups(f"{self._mount}/{path}")
 
     def statistics(self, path: str) -> Statistics:
         cpu = dict(pairs(self._file(path, "cpu.stat")))

@@ -81,7 +81,7 @@ class CgroupCreate(Operation):
                 write(f"{at}/cgroup.clone_children", "1")
 
     def undo(self, context: Context) -> None:
-        remove_tree(self.what())
+        remove_groups(self.what())
 
 
 def _make(path: str) -> None:
@@ -99,21 +99,28 @@ def _copy(source: str, target: str) -> None:
         write(target, file.read().strip())
 
 
-def remove_tree(path: str) -> bool:
-    """Remove a group and those below it; False while one has processes."""
+def remove_groups(path: str) -> bool:
+    """Remove a group and those below it, however deep; False while one has processes."""
+    groups = [path]
     try:
         with contextlib.suppress(OSError):  # the usual case: nothing is below, nobody is inside
             os.rmdir(path)
             return True
-        for entry in os.scandir(path):
-            if entry.is_dir():
-                remove_tree(entry.path)
-        os.rmdir(path)
+        for group in groups:  # which grows meanwhile
+            groups += [entry.path for entry in os.scandir(group) if entry.is_dir()]
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    return True
+    gone = True
+    for group in reversed(groups):
+        try:
+            os.rmdir(group)
+        except FileNotFoundError:
+            continue
+        except OSError:  # those beside it may go all the same
+            gone = False
+    return gone
 
 
 def enable(directory: str, controllers: tuple[str, ...]) -> None:
