@@ -267,9 +267,12 @@ class Standbys:
         outdated = [one for one in free if one.id and self._places.is_outdated(one.id)]
         self._let_go(outdated)
         free = [one for one in free if one not in outdated]
-        if self._start.ahead and (how := self._wanted([one for one in free if one.id])) is not None:
+        for_starts = [one for one in free if one.id]
+        if self._start.ahead and (how := self._wanted(for_starts)) is not None:
             self._make_for_start(self._start, poised=how)
-        elif all(one.id for one in free):
+            return
+        self._let_go(self._surplus(for_starts))
+        if all(one.id for one in free):
             ours, theirs = messages.pair()
             self._make(_Standby(Monitor(ours), known=self._exec.known), theirs, self._exec.likely)
 
@@ -282,7 +285,16 @@ class Standbys:
         poised = sum(one.poised != "" for one in free)
         if self._poise.text and poised < SIZE:
             return True
-        return False if len(free) - poised < (1 if self._poise.text or poised else SIZE) else None
+        return False if len(free) - poised < self._generals(poised) else None
+
+    def _generals(self, poised: int) -> int:
+        """How many are to stand by for any start."""
+        return 1 if self._poise.text or poised else SIZE
+
+    def _surplus(self, free: list[_Standby]) -> list[_Standby]:
+        """Those who stood by for any start before others were poised, and are too many now that these are there."""
+        poised = [one for one in free if one.poised]
+        return [one for one in free if not one.poised][self._generals(len(poised)) :]
 
     def _make_for_start(self, kind: _Kind, *, poised: bool) -> None:
         id = new_id()
