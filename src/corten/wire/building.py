@@ -54,7 +54,9 @@ def frames(kind: bytes, payload: bytes) -> list[bytes]:
 
 
 def moment(payload: bytes) -> int:
-    """The time that GO tells. Raises DataCorrupt."""
+    """The time that GO tells; 0 where it tells none, before which nothing was. Raises DataCorrupt."""
+    if not payload:
+        return 0
     if not payload.isdigit() or len(payload) > _DIGITS:
         raise DataCorrupt(f"read frame of a build: {payload[:_DIGITS]!r} is not a time")
     return int(payload)
