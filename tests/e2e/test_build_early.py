@@ -1,4 +1,4 @@
-"""What a build says before it is answered: nothing that is not for everybody, and nothing that hides why it is refused."""
+"""What a build says before it is answered: nothing that is not for everybody, nor that hides why it is refused."""
 
 from __future__ import annotations
 
