@@ -54,7 +54,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "buildargs": _arguments(values.build_arg) or None,
         "labels": {name: value for name, _, value in (text.partition("=") for text in values.label)} or None,
         "target": values.target,
-        "platform": values.platform,
+        "platform": _platform(values.platform),
         "networkmode": values.network,
         "allow": _allowed(values.allow),
         "nocache": values.no_cache or None,
@@ -80,6 +80,14 @@ def _allowed(texts: list[str]) -> tuple[str, ...]:
     if unknown := [name for name in names if name != "network.host"]:
         raise InvalidInput(f"--allow {unknown[0]}: a build can be given network.host, and nothing else")
     return names
+
+
+def _platform(texts: list[str]) -> str:
+    names = list(dict.fromkeys(one for text in texts for one in text.split(",")))
+    if len(names) > 1:
+        told = "build each with a name of its own, push them, and make one of them with corten manifest create"
+        raise InvalidInput(f"--platform {','.join(names)}: a build makes an image of one platform", hint=told)
+    return names[0] if names else ""
 
 
 def _size(text: str) -> int | None:
@@ -296,7 +304,7 @@ BUILD = Command(
         Option("--no-cache", FLAG, "Do not use cache when building the image"),
         Option("--no-cache-filter", LIST, "Do not cache specified stages"),
         Option("-o, --output", LIST, "Output destination"),
-        Option("--platform", STRING, "Set platform if server is multi-platform capable"),
+        Option("--platform", "strings", "Set target platform for build"),
         Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty")', "auto"),
         Option("--pull", FLAG, "Always attempt to pull all referenced images"),
         Option("-q, --quiet", FLAG, "Suppress the build output and print image ID on success"),
