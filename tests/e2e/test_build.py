@@ -8,6 +8,7 @@ import re
 import shutil
 import socket
 import subprocess
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,23 @@ def test_what_is_in_the_cache_is_not_done_again(shared_engine: Engine, tmp_path:
     anew = built(shared_engine, tmp_path, dockerfile, "--no-cache", files={"f": "1"})
     assert "Using cache" not in anew.out
     assert shown(shared_engine, "cat /once") != once
+
+
+def test_a_file_that_was_opened_and_left_as_it_was_is_in_no_layer(shared_engine: Engine, tmp_path: Path) -> None:
+    def layers(*commands: str) -> list[list[str]]:
+        built(shared_engine, tmp_path, "".join(f"{line}\n" for line in ("FROM busybox", "RUN echo a > /f", *commands)))
+        shared_engine.docker("save", "-o", str(tmp_path / "made.tar"), "made").check()
+        with tarfile.open(tmp_path / "made.tar") as archive:
+            manifest = json.load(archive.extractfile("manifest.json"))  # type: ignore[arg-type]
+            files = [archive.extractfile(name) for name in manifest[0]["Layers"][2:]]
+            return [tarfile.open(fileobj=file).getnames() for file in files]
+
+    assert layers("RUN : >> /f; : >> /etc/passwd") == []
+    assert layers("RUN : >> /f; mkdir /d") == [["d"]]
+    assert layers("RUN cp -p /f /g; echo b > /f; cp -p /g /f; rm /g") == []
+    assert layers("RUN touch -r /f /t; echo b > /f; touch -r /t /f; rm /t") == [["f"]]
+    said = built(shared_engine, tmp_path, "FROM busybox\nRUN stat -c 'time %Y' /etc\n").out
+    assert "time 0\n" in said  # the image's, though places were made in it to mount on
 
 
 def test_a_command_that_fails(shared_engine: Engine, tmp_path: Path) -> None:

@@ -87,6 +87,8 @@ def test_a_cache_that_lies_or_is_not_there(shared_engine: Engine, tmp_path: Path
     [
         (("--cache-from", "busybox"), "caches of type registry are not there: only type=local is"),
         (("--cache-to", "type=inline"), "caches of type inline are not there"),
+        (("--cache-to", "type=registry,ref=a/b"), "type=local is\nexport it to a directory with type=local"),
+        (("--cache-to", "type=gha"), "caches of type gha are not there"),
         (("--cache-from", "type=local"), "it needs src=DIRECTORY"),
         (("--cache-to", "type=local,dest=/x,mode=most"), "it needs dest=DIRECTORY, and mode=min|max"),
         (("--cache-to", "type=local,dest=/x,compression=zstd"), "unknown field compression"),

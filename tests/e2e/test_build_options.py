@@ -15,6 +15,7 @@ import pytest
 from tests.support import contexts
 from tests.support.command import Result
 from tests.support.engine import Engine
+from tests.support.process import command_line, processes, wait_until
 from tests.support.registry import Registry
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
@@ -97,9 +98,80 @@ def test_another_platform(shared_engine: Engine, tmp_path: Path) -> None:
     found = image(shared_engine, "arm")
     assert (found["Os"], found["Architecture"], found["Variant"]) == ("linux", "arm", "v7")
     assert (tmp_path / "o/p").read_text() == "linux/arm/v7 arm v7 amd64\n"
-    for wrong in ("linux/amd64,linux/arm64", "a/b/c/d"):
-        refused = build(shared_engine, tmp_path, dockerfile, "--platform", wrong)
-        assert (refused.code != 0, wrong in refused.err) == (True, True)
+    refused = build(shared_engine, tmp_path, dockerfile, "--platform", "a/b/c/d")
+    assert (refused.code, "a/b/c/d" in refused.err) == (1, True)
+
+
+@pytest.mark.parametrize("options", [("linux/amd64,linux/arm64",), ("linux/amd64", "--platform", "linux/arm64")])
+def test_several_platforms_are_several_builds(shared_engine: Engine, tmp_path: Path, options: tuple[str, ...]) -> None:
+    refused = build(shared_engine, tmp_path, "FROM busybox\n", "--platform", *options)
+    assert refused.code == 1
+    assert "--platform linux/amd64,linux/arm64: a build makes an image of one platform\nbuild each" in refused.err
+
+
+def test_arguments_of_the_environment(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nARG THERE=default ABSENT=default EMPTY=default\nRUN echo \"<$THERE|$ABSENT|$EMPTY>\"\n"
+    where = str(contexts.directory(tmp_path, dockerfile))
+    options = [word for name in ("THERE", "ABSENT", "EMPTY=", "STRAY") for word in ("--build-arg", name)]
+    said = shared_engine.cli("build", *options, where, env={"THERE": "outside"}).check().err
+    assert "<outside|default|>\n" in said
+    assert "[Warning] One or more build-args [STRAY] were not consumed" in said
+
+
+def test_limits_of_commands(shared_engine: Engine, tmp_path: Path) -> None:
+    """On either kind of control groups: the files of the other are not there."""
+    v1 = "memory/memory.limit_in_bytes memory/memory.memsw.limit_in_bytes cpu/cpu.shares cpu/cpu.cfs_period_us "
+    v1 += "cpu/cpu.cfs_quota_us cpuset/cpuset.cpus cpuset/cpuset.mems"
+    v2 = "memory.max memory.swap.max cpu.weight cpu.max cpuset.cpus cpuset.mems"
+    dockerfile = (
+        f"FROM busybox\nRUN cd /sys/fs/cgroup; cat {v1} {v2} 2> /dev/null | tr '\\n' ' '; echo; ulimit -n; ulimit -Hn; "
+        "df -m /dev/shm | tail -n 1 | awk '{print $2}'; cat /proc/self/cgroup\n"
+    )
+    options = (
+        "-m", "64m", "--memory-swap", "96m", "-c", "512", "--cpu-period", "50000", "--cpu-quota", "25000",
+        "--cpuset-cpus", "0", "--cpuset-mems", "0", "--shm-size", "8m", "--ulimit", "nofile=100:200",
+    )  # fmt: skip
+    said = build(shared_engine, tmp_path, dockerfile, *options).check().err.splitlines()
+    at = said.index("100")
+    assert said[at - 1].split() in (
+        ["67108864", "100663296", "512", "50000", "25000", "0", "0"],
+        ["67108864", "33554432", "20", "25000", "50000", "0", "0"],
+    )
+    assert said[at + 1 : at + 3] == ["200", "8"]
+    unlimited = build(shared_engine, tmp_path, dockerfile, "-m", "64m", "--memory-swap", "-1", "--no-cache").check().err
+    assert "67108864" in unlimited
+    assert "100663296" not in unlimited
+
+
+def test_a_parent_of_control_groups(shared_engine: Engine, tmp_path: Path) -> None:
+    parent = f"/{shared_engine.names.cgroup}/below"
+    dockerfile = "FROM busybox\nRUN echo begun; sleep 1000\n"
+    where = contexts.directory(tmp_path, dockerfile)
+    command = shared_engine.cli.command("build", "--cgroup-parent", parent, str(where))
+    with subprocess.Popen(command, env=shared_engine.cli.environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            while process.stderr.readline() != "begun\n":
+                pass
+            sleeping = [pid for pid in processes() if command_line(pid).startswith("sleep 1000")]
+            assert [pid for pid in sleeping if f"{parent}/" in Path(f"/proc/{pid}/cgroup").read_text()]
+        finally:
+            process.kill()
+    wait_until(lambda: not any(command_line(pid).startswith("sleep 1000") for pid in sleeping), "the command's end")
+
+
+@pytest.mark.registry
+def test_a_base_is_pulled_again_where_asked(shared_engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    base = registry.reference("pulled", "1")
+    for content in ("first", "second"):
+        build(shared_engine, tmp_path / content, f"FROM busybox\nRUN echo {content} > /f\n", "-t", base).check()
+        shared_engine.docker("push", base).check()
+    shared_engine.cli("tag", "busybox", base).check()
+    dockerfile = f"FROM {base}\nRUN cat /f || echo none\n"
+    assert "none\n" in build(shared_engine, tmp_path / "c", dockerfile).check().err
+    assert "second\n" in build(shared_engine, tmp_path / "c", dockerfile, "--pull").check().err
+    absent = build(shared_engine, tmp_path / "c", "FROM busybox-of-nobody\n", "--pull")
+    assert absent.code == 1
 
 
 @pytest.mark.registry

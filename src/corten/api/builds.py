@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from corten.api.message import Duplex, Hijack, Request, Response
-from corten.api.progress import Report, Told, progress, pruned
+from corten.api.progress import Report, Told, progress, pruned, told
 from corten.api.router import Router
 from corten.engine.model import HostConfig, Ulimit
 from corten.errors import CortenError, InvalidInput, Unsupported
@@ -19,6 +19,7 @@ from corten.spec import reference as references
 from corten.wire import building
 
 if TYPE_CHECKING:
+    from corten.engine.build_repeats import Document, Repeated
     from corten.engine.builds import BuildRequest
 
 _log = logging.getLogger(__name__)
@@ -59,8 +60,8 @@ async def prune(request: Request) -> Response:
     kept = max(request.number(name) or 0 for name in ("reserved-space", "max-used-space", "keep-storage"))
     used = {container.image for container in services.containers.list(all=True)}
 
-    async def work(told: Told) -> dict[str, Any]:
-        deleted, reclaimed = await services.builds().prune(request.filters(), kept, used, told)
+    async def work(deletion: Told) -> dict[str, Any]:
+        deleted, reclaimed = await services.builds().prune(request.filters(), kept, used, deletion)
         return {"CachesDeleted": deleted or None, "SpaceReclaimed": reclaimed}
 
     return await pruned(request, work)
@@ -71,11 +72,21 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
     from corten.engine.build_client import BuildClient
 
     async def serve(duplex: Duplex) -> None:
-        client = BuildClient(duplex)
+        client, builds = BuildClient(duplex), request.services.builds()
+        try:
+            if not await client.hear():
+                return
+            repeated = builds.repeated(asked, client)
+        except CortenError as refused:
+            await client.end(_line(told(refused)))
+            return
+        if repeated is not None:
+            await client.end(await _said(repeated))
+            return
 
         async def work(report: Report) -> None:
             try:
-                async with request.services.builds().followed(asked, client) as ready:
+                async with builds.followed(asked, client) as ready:
                     await ready.run(report)
             except CortenError as error:
                 if last := getattr(error, "last", ""):  # of a command
@@ -100,7 +111,21 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
                 task.cancel()
             await asyncio.gather(receiving, telling, return_exceptions=True)
 
-    return Hijack(serve, protocol=building.PROTOCOL)
+    return Hijack(serve, protocol=building.PROTOCOL, is_early=True)
+
+
+async def _said(repeated: Repeated) -> bytes:
+    """All that such a build says, in one piece."""
+    said: list[Document] = []
+    try:
+        await repeated.run(said.append)
+    except CortenError as error:
+        said.append(told(error))
+    return b"".join(map(_line, said))
+
+
+def _line(document: Document) -> bytes:
+    return msgspec.json.encode(document) + b"\n"
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:

@@ -187,6 +187,8 @@ class Hijack:
     protocol: str = "tcp"
     """What an upgrade is to."""
     headers: Sequence[tuple[str, str]] = ()
+    is_early: bool = False
+    """Its clients may begin before they have the answer's head, which goes with the first that they are told."""
 
 
 def reply(value: Any, status: int = 200) -> Response:

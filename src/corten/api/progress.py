@@ -56,21 +56,26 @@ async def _lines(
     value = first
     try:
         while value is not None:
-            told = msgspec.json.encode(value) + end if value else b""
+            said = msgspec.json.encode(value) + end if value else b""
             while not lines.empty() and (value := lines.get_nowait()) is not None:
-                told += msgspec.json.encode(value) + end
-            yield told
+                said += msgspec.json.encode(value) + end
+            yield said
             value = await lines.get() if value is not None else None
         await task
     except CortenError as error:
-        message = f"{error.message}\n{error.hint}" if error.hint else error.message
-        code = getattr(error, "code", 0)  # of a command that a build ran
-        detail = {"code": code, "message": message} if code else {"message": message}
-        yield msgspec.json.encode({"errorDetail": detail, "error": message}) + end
+        yield msgspec.json.encode(told(error)) + end
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError, CortenError):
             await task
+
+
+def told(error: CortenError) -> dict[str, Any]:
+    """An error as such a stream has it."""
+    message = f"{error.message}\n{error.hint}" if error.hint else error.message
+    code = getattr(error, "code", 0)  # of a command that a build ran
+    detail = {"code": code, "message": message} if code else {"message": message}
+    return {"errorDetail": detail, "error": message}
 
 
 async def pruned(request: Request, work: Callable[[Told], Awaitable[dict[str, Any]]]) -> Response:

@@ -98,23 +98,33 @@ class _Body:
 class _Raw:
     """A hijacked connection: implements :class:`corten.api.message.Duplex`."""
 
-    def __init__(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._first, self._reader, self._writer = first, reader, writer
-        self._begun = False
+    def __init__(
+        self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: bytes = b""
+    ) -> None:
+        """``head`` is what goes before all that is written, and before anything is waited for."""
+        self._first, self._reader, self._writer, self._head = first, reader, writer, head
+        self._begun = bool(head)
 
     async def read(self) -> bytes:
         if self._first:
             first, self._first = self._first, b""
             return first
         with contextlib.suppress(ConnectionError):
+            await self.begin()
             return await self._reader.read(_CHUNK)
         return b""
+
+    async def begin(self) -> None:
+        """Send the head."""
+        if self._head:
+            await self.write(b"")
 
     async def write(self, data: bytes) -> None:
         if not self._begun:
             self._begun = True
             await self._head_taken()
-        self._writer.write(data)
+        head, self._head = self._head, b""
+        self._writer.write(head + data if head else data)
         await self._writer.drain()
 
     async def _head_taken(self) -> None:
@@ -281,10 +291,18 @@ class Connection:
         if upgrade:
             lines += ["Connection: Upgrade", f"Upgrade: {hijack.protocol}"]
         lines += (f"{name}: {value}" for name, value in (*_SERVER, *hijack.headers))
-        self._writer.write("\r\n".join([*lines, "", ""]).encode())
-        await self._writer.drain()
-        first = self._http.trailing_data[0]
-        await hijack.serve(_Raw(bytes(first), self._reader, self._writer))
+        answer, first = "\r\n".join([*lines, "", ""]).encode(), bytes(self._http.trailing_data[0])
+        raw = _Raw(first, self._reader, self._writer, answer)
+        if not hijack.is_early:
+            await raw.begin()
+            raw = _Raw(first, self._reader, self._writer)
+        try:
+            await hijack.serve(raw)
+        except ConnectionError:
+            raise
+        except Exception:  # noqa: BLE001  a bug, as in an answer
+            _log.error("%s %s: %s", head.method.decode(), head.target.decode("latin-1"), traceback.format_exc())
+        await raw.begin()
 
 
 async def _nothing() -> None:

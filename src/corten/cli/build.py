@@ -6,6 +6,7 @@ import os
 import sys
 
 from corten.client import jsontext
+from corten.client.core import checked
 from corten.errors import CortenError, InvalidInput
 from corten.wire import building
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from .build_caches import CacheTo
     from .build_context import Sender
     from .build_output import Output
-    from .build_progress import Shown
     from .build_ssh import Agents
     from .options import Values
 
@@ -29,14 +29,12 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     where = arguments[0]
     if where == "-" and values.file == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
-    from .build_progress import Shown
-
-    shown, outputs = Shown(values), _outputs(values.output)
-    code = _followed(context, values, where, shown)
+    outputs = _outputs(values.output)
+    code, id = _followed(context, values, where)
     if code == 0:
-        _finish(context, values, shown.id, [name for output in outputs for name in output.names])
+        _finish(context, values, id, [name for output in outputs for name in output.names])
         for output in outputs:
-            output.write(context, shown.id, values.tag)
+            output.write(context, id, values.tag)
     return code
 
 
@@ -50,15 +48,13 @@ def _outputs(texts: list[str]) -> list[Output]:
 
 def _query(values: Values, where: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
-    from .notation import size, ulimit
-
     return {
         "t": tuple(values.tag),
         "dockerfile": _dockerfile(values, where),
-        "buildargs": _pairs(values.build_arg, os.environ),
-        "labels": _pairs(values.label, {}),
+        "buildargs": _arguments(values.build_arg) or None,
+        "labels": {name: value for name, _, value in (text.partition("=") for text in values.label)} or None,
         "target": values.target,
-        "platform": values.platform,
+        "platform": _platform(values.platform),
         "networkmode": values.network,
         "allow": _allowed(values.allow),
         "nocache": values.no_cache or None,
@@ -67,15 +63,15 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "why": values.why or None,
         "extrahosts": tuple(one.replace("=", ":", 1) for one in values.add_host),
         "cgroupparent": values.cgroup_parent,
-        "shmsize": values.shm_size and size(values.shm_size),
-        "memory": values.memory and size(values.memory),
-        "memswap": values.memory_swap and _swap(values.memory_swap),
+        "shmsize": _size(values.shm_size),
+        "memory": _size(values.memory),
+        "memswap": -1 if values.memory_swap == "-1" else _size(values.memory_swap),
         "cpushares": values.cpu_shares,
         "cpuperiod": values.cpu_period,
         "cpuquota": values.cpu_quota,
         "cpusetcpus": values.cpuset_cpus,
         "cpusetmems": values.cpuset_mems,
-        "ulimits": [ulimit(text) for text in values.ulimit] or None,
+        "ulimits": _ulimits(values.ulimit),
     }
 
 
@@ -86,10 +82,28 @@ def _allowed(texts: list[str]) -> tuple[str, ...]:
     return names
 
 
-def _swap(text: str) -> int:
+def _platform(texts: list[str]) -> str:
+    names = list(dict.fromkeys(one for text in texts for one in text.split(",")))
+    if len(names) > 1:
+        told = "build each with a name of its own, push them, and make one of them with corten manifest create"
+        raise InvalidInput(f"--platform {','.join(names)}: a build makes an image of one platform", hint=told)
+    return names[0] if names else ""
+
+
+def _size(text: str) -> int | None:
+    if not text:
+        return None
     from .notation import size
 
-    return -1 if text == "-1" else size(text)
+    return size(text)
+
+
+def _ulimits(texts: list[str]) -> list[Any] | None:
+    if not texts:
+        return None
+    from .notation import ulimit
+
+    return [ulimit(text) for text in texts]
 
 
 def _dockerfile(values: Values, where: str) -> str:
@@ -104,16 +118,10 @@ def _dockerfile(values: Values, where: str) -> str:
     return "" if below.startswith("../") else below
 
 
-def _pairs(texts: list[str], environment: Any) -> dict[str, str]:
-    """``name=value``; a name alone has the environment's value, and is left out where that has none."""
-    found: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if equals or environment == {}:
-            found[name] = value
-        elif name in environment:
-            found[name] = environment[name]
-    return found
+def _arguments(texts: list[str]) -> dict[str, str | None]:
+    """``name=value``; a name alone has the environment's value, and None where that has none."""
+    pairs = (text.partition("=") for text in texts)
+    return {name: value if equals else os.environ.get(name) for name, equals, value in pairs}
 
 
 def _registries(context: Context) -> dict[str, str]:
@@ -133,17 +141,20 @@ def _registries(context: Context) -> dict[str, str]:
 # --- the connection
 
 
-def _followed(context: Context, values: Values, where: str, shown: Shown) -> int:
-    """Build, and answer for what the engine comes to need; the exit code."""
-    from .build_context import Sender
-
+def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
+    """Build, and answer for what the engine comes to need; the exit code, and the image's ID."""
     caches, agents = _caches(values.cache_to), _agents(values.ssh)
     query = {**_query(values, where), "cacheto": caches.mode if caches else ""}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
     try:
-        with context.client.hijack("/build", query, headers=headers) as tunnel:
-            sender = Sender(tunnel, agents, caches.take if caches else None)
+        with context.client.upgrade("/build", query, headers) as response:  # the engine works from here on
+            from .build_context import Sender
+
+            if secrets or not context.client.address.path:
+                # A secret is for who speaks this protocol; and over TCP a reset may overtake why that is refused.
+                checked(response)
+            sender = Sender(response, agents, caches.take if caches else None)
             _announce(sender, values, where)
             for name, value in secrets:
                 sender.secret(name, value)
@@ -152,13 +163,17 @@ def _followed(context: Context, values: Values, where: str, shown: Shown) -> int
             if values.file and not query["dockerfile"]:
                 sender.dockerfile(_read(values.file))
             sender.announce()
-            code = shown.all(sender.documents())
+            from .build_progress import Shown
+
+            shown = Shown(values)
+            with checked(response).tunnel() as tunnel:
+                code = shown.all(sender.documents(tunnel))
     finally:
         if agents:
             agents.close()
     if caches:
         caches.finish(built=code == 0)
-    return code
+    return code, shown.id
 
 
 # What is not asked for is not loaded.
@@ -289,7 +304,7 @@ BUILD = Command(
         Option("--no-cache", FLAG, "Do not use cache when building the image"),
         Option("--no-cache-filter", LIST, "Do not cache specified stages"),
         Option("-o, --output", LIST, "Output destination"),
-        Option("--platform", STRING, "Set platform if server is multi-platform capable"),
+        Option("--platform", "strings", "Set target platform for build"),
         Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty")', "auto"),
         Option("--pull", FLAG, "Always attempt to pull all referenced images"),
         Option("-q, --quiet", FLAG, "Suppress the build output and print image ID on success"),

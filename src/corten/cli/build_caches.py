@@ -28,7 +28,8 @@ def _fields(option: str, text: str, known: tuple[str, ...]) -> dict[str, str]:
     fields = dict(field.partition("=")[::2] for field in text.split(",")) if "=" in text else {"type": "registry"}
     if fields.get("type") != "local":
         kind = fields.get("type", "")
-        raise InvalidInput(f"{option} {text}: caches of type {kind or '(none)'} are not there: only type=local is")
+        told = f"{option} {text}: caches of type {kind or '(none)'} are not there: only type=local is"
+        raise InvalidInput(told, hint="export it to a directory with type=local, which can be packed and carried")
     if unknown := [name for name in fields if name not in ("type", *known)]:
         raise UsageError(f'invalid argument "{text}" for "{option}" flag: unknown field {unknown[0]}')
     return fields

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 
 from corten.client import jsontext
 from corten.errors import CortenError, InvalidInput, Unavailable
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from corten.client.connection import Tunnel
+    from corten.client.connection import Response, Tunnel
 
     from .build_ssh import Agents
 
@@ -76,11 +77,14 @@ class Sender:
     archive of the cache."""
 
     def __init__(
-        self, tunnel: Tunnel, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
+        self, response: Response, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
     ) -> None:
-        self._tunnel, self._agents, self._pieces = tunnel, agents, pieces
+        self._response, self._agents, self._pieces = response, agents, pieces
+        self._began = time.time_ns()
         self._rows: list[tuple[str, Row]] = []
         self._archive: Iterable[bytes] = ()
+        self._waiting: list[bytes] = []
+        self._size = 0
 
     def context(self, name: str, kind: str, place: str, rows: Iterable[Row] = (), root: str = "") -> None:
         """A context: see :mod:`corten.wire.building`."""
@@ -110,13 +114,14 @@ class Sender:
 
     def announce(self) -> None:
         """All is said."""
-        self._send(building.frame(building.GO))
+        self._send(building.frame(building.GO, b"%d" % self._began))
+        self._flush()
 
-    def documents(self) -> Iterator[Any]:
+    def documents(self, tunnel: Tunnel) -> Iterator[Any]:
         """What the engine says, to its end; meanwhile it gets what it asks for. Raises Unavailable."""
         reader = building.FrameReader()
         said, wanted = bytearray(), bytearray()
-        data = self._tunnel.first
+        data = tunnel.first
         while True:
             for kind, payload in reader.receive(data):
                 if kind == building.SAID:
@@ -133,7 +138,11 @@ class Sender:
                     return
                 else:
                     self._other(kind, payload)
-            data = self._tunnel.socket.recv(_PIECE)
+            self._flush()
+            try:
+                data = tunnel.socket.recv(_PIECE)
+            except ConnectionResetError:
+                data = b""
             if not data:
                 raise Unavailable("build: the engine hung up")
 
@@ -178,4 +187,14 @@ class Sender:
         self._send(building.frame(building.DONE))
 
     def _send(self, data: bytes) -> None:
-        self._tunnel.socket.sendall(data)
+        """Each packet wakes the engine: what is said at a time goes in as few as may be."""
+        self._waiting.append(data)
+        self._size += len(data)
+        if self._size >= _PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            self._response.begin(b"".join(self._waiting))
+            self._waiting.clear()
+            self._size = 0

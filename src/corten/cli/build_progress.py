@@ -1,10 +1,9 @@
-"""How a build goes, as people see it: the steps on standard error, plain or live; the image's ID where asked for."""
+"""How a build goes, as people see it: the steps on standard error; the image's ID where asked for."""
 
 from __future__ import annotations
 
 import os
 import sys
-import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
 
 _LAST = 20
 """Lines of a command that failed."""
-_SHOWN = 6
-"""Lines of a running one, on a terminal."""
 
 
 class Shown:
@@ -26,7 +23,7 @@ class Shown:
         self.id = ""
         mode = "quiet" if values.quiet else values.progress
         live = mode == "tty" or (mode == "auto" and os.isatty(2))
-        self._view: _Plain = _Quiet() if mode == "quiet" else _Live() if live else _Plain()
+        self._view: Plain = _Quiet() if mode == "quiet" else _live() if live else Plain()
 
     def all(self, documents: Iterable[dict[str, Any]]) -> int:
         """Show all of it; the exit code."""
@@ -48,7 +45,13 @@ class Shown:
         return 0
 
 
-class _Plain:
+def _live() -> Plain:
+    from .build_live import Live
+
+    return Live()
+
+
+class Plain:
     """Lines, as they come."""
 
     def __init__(self) -> None:
@@ -62,10 +65,11 @@ class _Plain:
             if document.get("progressDetail"):
                 return
             text = f"{name}: {status}\n" if name else f"{status}\n"
-        self._note(text)
+        self.note(text)
         sys.stderr.write(text)
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
+        """Remember the last lines of the step that runs."""
         if text.startswith("Step "):
             self.lines.clear()
         elif not text.startswith(" ---> "):
@@ -91,7 +95,7 @@ class _Plain:
         sys.stderr.flush()
 
 
-class _Quiet(_Plain):
+class _Quiet(Plain):
     """Nothing but what stopped it, with the last lines of the command."""
 
     def take(self, document: dict[str, Any]) -> None:
@@ -101,79 +105,6 @@ class _Quiet(_Plain):
         sys.stderr.write(_last_lines(text))
 
 
-class _Live(_Plain):
-    """The steps with their times; below the running one, its last lines, which go when it is done."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._step, self._since, self._drawn = "", time.monotonic(), 0
-        self._cached = False
-
-    def take(self, document: dict[str, Any]) -> None:
-        text = document.get("stream")
-        if text is None:
-            self._note(f"{document.get('id', '')} {document.get('status', '')}\n")
-        elif text.startswith("Step "):
-            self._done()
-            self._step, self._since, self._cached = text.removeprefix("Step ").rstrip("\n"), time.monotonic(), False
-        elif text == " ---> Using cache\n":
-            self._cached = True
-        elif text.startswith(" ---> Not in the cache: "):
-            self.clear()
-            sys.stderr.write(f"   {text.removeprefix(' ---> ')}")
-        elif text.startswith(" ---> "):
-            return
-        elif text.startswith("Successfully "):
-            self._done()
-            sys.stderr.write(text)
-            return
-        self._note(text or "")
-        self._draw()
-
-    def _draw(self) -> None:
-        self.clear()
-        if not self._step:
-            return
-        try:
-            columns = os.get_terminal_size(2).columns
-        except OSError:
-            columns = 80
-        tail = "".join(self.lines).splitlines()[-_SHOWN:]
-        rows = [f"=> {self._step}", *(f" | {_printable(line)}" for line in tail)]
-        sys.stderr.write("".join(f"{row[: columns - 1]}\n" for row in rows))
-        sys.stderr.flush()
-        self._drawn = len(rows)
-
-    def _done(self) -> None:
-        self.clear()
-        if self._step:
-            took = "CACHED" if self._cached else f"{time.monotonic() - self._since:.1f}s"
-            sys.stderr.write(f"=> {self._step}  {took}\n")
-        self._step = ""
-
-    def clear(self) -> None:
-        if self._drawn:
-            sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
-            self._drawn = 0
-
-    def failed(self, detail: dict[str, Any]) -> int:
-        self.clear()
-        if self._step:
-            sys.stderr.write(f"=> ERROR {self._step}\n")
-        self._step = ""
-        return super().failed(detail)
-
-    def close(self) -> None:
-        self._done()
-        super().close()
-
-
 def _last_lines(text: str) -> str:
     """As many as are of use, whole."""
     return "".join(f"{line}\n" for line in text.splitlines()[-_LAST:])
-
-
-def _printable(line: str) -> str:
-    """The line as it may stand in a live view: an escape sequence of a command's is not obeyed there."""
-    return "".join(char if char.isprintable() else " " for char in line)
-

@@ -5,22 +5,8 @@ The first name of a target is the one that help lists; further names are its ali
 
 from __future__ import annotations
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from .options import Command
+from .common import COMMON
 
-COMMON = {
-    "run": "run:RUN",
-    "exec": "execute:EXEC",
-    "ps": "ps:LIST",
-    "build": "build:BUILD",
-    "pull": "pull:PULL",
-    "push": "push:PUSH",
-    "images": "images:LIST",
-    "search": "search:SEARCH",
-    "version": "version:VERSION",
-    "info": "info:INFO",
-}
 _CONTAINER = {
     "attach": "attach:ATTACH",
     "commit": "commit:COMMIT",
@@ -135,8 +121,6 @@ _FURTHER = {
 }
 TOP = {**COMMON, **{name: place for name, place in sorted(_FURTHER.items()) if name not in COMMON}}
 """Commands without a group."""
-AHEAD = frozenset(("build:BUILD", "execute:EXEC", "ps:LIST", "run:RUN"))
-"""Commands that start often and always speak to the engine: it is called before their module is loaded."""
 HIDDEN = {"__complete": "completion:COMPLETE"}
 
 
@@ -165,14 +149,6 @@ def _in_group(group: str, words: list[str]) -> tuple[str, str, list[str]]:
     if place is None:
         raise KeyError(name)
     return place, name, words[1:]
-
-
-def load(place: str) -> Command:
-    """Import a command."""
-    module, _, attribute = place.partition(":")
-    loaded = __import__(f"{__package__}.{module}", fromlist=(attribute,))
-    command: Command = getattr(loaded, attribute)
-    return command
 
 
 def aliases(place: str) -> list[str]:

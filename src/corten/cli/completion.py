@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from corten.errors import CortenError, InvalidInput
 
-from . import commands
+from . import commands, common
 from .context import Context
 from .main import GLOBAL
 from .options import FLAG, OPTIONAL, Command, Option
@@ -86,7 +86,7 @@ def _candidates(context: Context, before: list[str], word: str) -> Iterable[str]
         return ()
     if not place:
         return _options(GLOBAL) if word.startswith("-") else [*commands.TOP, *commands.GROUPS]
-    command = commands.load(place)
+    command = common.load(place)
     if word.startswith("-"):
         return _options(command.options)
     if _awaits_value(command, before):

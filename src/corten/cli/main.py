@@ -11,7 +11,7 @@ import sys
 
 from corten.errors import CortenError
 
-from . import commands
+from . import common
 from .options import FLAG, LIST, STRING, Option, UsageError, parse
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ def _main(words: list[str]) -> int:
 
 def _command(options: Values, words: list[str]) -> int:
     try:
-        place, name, rest = commands.find(words)
+        place, name, rest = common.find(words)
     except KeyError as error:
         return _unknown(error.args[0])
     if options.help or not place:
@@ -89,9 +89,9 @@ def _run(place: str, options: Values, path: str, words: list[str]) -> int:
     from .context import Context
 
     context = Context(options, os.environ, path)
-    if place in commands.AHEAD:
+    if place in common.AHEAD:
         context.connect_ahead()
-    command = commands.load(place)
+    command = common.load(place)
     try:
         values, arguments = command.parse(words, path)
         if values.help:

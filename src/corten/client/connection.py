@@ -62,6 +62,13 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError):
             return
 
+    def begin(self, data: bytes) -> None:
+        """Send bytes of another protocol, likewise."""
+        try:
+            self._send(data)
+        except (BrokenPipeError, ConnectionResetError):
+            return
+
     def _send_chunks(self, pieces: Iterable[bytes]) -> None:
         for piece in pieces:
             if piece:
@@ -170,6 +177,13 @@ class Response:
     def documents(self) -> Iterator[Any]:
         """The body as a stream of JSON documents, as they arrive."""
         return jsontext.documents(self)
+
+    def begin(self, data: bytes) -> None:
+        """Send the first of the protocol that an upgrade is to, before it is known whether the peer speaks it.
+
+        A request is complete by then, which is all that RFC 9110, 7.8 asks for; what is sent must be no HTTP.
+        """
+        self._connection.begin(data)
 
     def tunnel(self) -> Tunnel:
         """Take the connection over: from here on it carries bytes that are not HTTP."""

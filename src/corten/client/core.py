@@ -123,8 +123,16 @@ class Client:
         ``headers`` ask to upgrade to."""
         body = jsontext.encode(value) if value is not None else None
         fields = {**_UPGRADE, "Content-Type": "application/json"} if body else {**_UPGRADE, **(headers or {})}
+        return checked(self._upgrade(path, query, fields, body)).tunnel()
+
+    def upgrade(self, path: str, query: Query | None, headers: Mapping[str, str]) -> Response:
+        """As :meth:`hijack`, but without waiting for the answer: the new protocol can be begun meanwhile
+        (:meth:`~.connection.Response.begin`)."""
+        return self._upgrade(path, query, {**_UPGRADE, **headers}, None)
+
+    def _upgrade(self, path: str, query: Query | None, headers: Mapping[str, str], body: Body) -> Response:
         reader = http1.ResponseReader("POST", hijack=True)
-        return checked(self._request("POST", target(path, query), fields, body, reader)).tunnel()
+        return self._request("POST", target(path, query), headers, body, reader)
 
     def _request(
         self,

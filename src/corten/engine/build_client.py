@@ -76,10 +76,13 @@ class Announced:
 
 
 class BuildClient:
-    """See the module; :meth:`receive` runs beside the build, and ends when the client has gone."""
+    """See the module: :meth:`hear` what it announces; :meth:`receive` then runs beside the build, and ends when the
+    client has gone."""
 
     def __init__(self, duplex: Duplex) -> None:
-        self._duplex = duplex
+        self._duplex, self._reader = duplex, building.FrameReader()
+        self.began = time.time_ns()
+        """Before it listed its files, in nanoseconds since 1970."""
         self._heads: list[bytes] = []
         self._lists: list[bytearray] = []
         self._size = 0
@@ -88,32 +91,38 @@ class BuildClient:
         self.secrets: dict[str, bytes] = {}
         self.agents = AgentChannels(duplex.write)
         self.dockerfile: bytes | None = None
-        self.announced: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._is_announced = False
         self._content: asyncio.Queue[tuple[bytes, bytes]] = asyncio.Queue(64)
         self._asking = asyncio.Lock()
 
+    async def hear(self) -> bool:
+        """Take what the client announces; False when it is gone before it is through. Raises DataCorrupt,
+        InvalidInput."""
+        while not self._is_announced and (data := await self._duplex.read()):
+            for kind, payload in self._reader.receive(data):
+                self._announcement(kind, payload)
+        return self._is_announced
+
     async def receive(self) -> None:
-        """Take what the client sends. Raises DataCorrupt, InvalidInput; returns when it is gone."""
-        reader = building.FrameReader()
+        """Take what the client sends from then on. Raises DataCorrupt; returns when it is gone."""
         while data := await self._duplex.read():
-            for kind, payload in reader.receive(data):
+            for kind, payload in self._reader.receive(data):
                 if kind in (building.CONTENT, building.DONE):
                     await self._content.put((kind, payload))
                 elif kind == building.DATA:
                     self.agents.receive(payload)
-                else:
-                    self._announcement(kind, payload)
 
     @property
     def digest(self) -> str:
         """Of all that it has announced, but for what no key of a step has: secrets, and agents."""
         return self._said.hexdigest()
 
-    def is_settled(self, before: int) -> bool:
+    def is_settled(self) -> bool:
         """Whether files, as they were listed, are all that its contexts are, and have what they had then for as long as
-        they look the same. ``before`` is when the lists came, in nanoseconds since 1970. Raises InvalidInput."""
+        they look the same. Raises InvalidInput."""
+        before = self.began - _SETTLED
         return all(
-            context.kind == "directory" and all(max(one.mtime, one.ctime) < before - _SETTLED for one in context.listed)
+            context.kind == "directory" and all(max(one.mtime, one.ctime) < before for one in context.listed)
             for context in self.contexts()
         )
 
@@ -137,8 +146,9 @@ class BuildClient:
             self.secrets[name.decode(errors="replace")] = value
         elif kind == building.DOCKERFILE:
             self.dockerfile = (self.dockerfile or b"") + payload
-        elif kind == building.GO and not self.announced.done():
-            self.announced.set_result(None)
+        elif kind == building.GO:
+            self._is_announced = True
+            self.began = min(self.began, building.moment(payload))
 
     async def say(self, lines: bytes) -> None:
         """Documents of the build's stream, each of which is a line."""
@@ -149,9 +159,10 @@ class BuildClient:
         for one in building.frames(building.PIECE, data):
             await self._duplex.write(one)
 
-    async def end(self) -> None:
-        """There is no more to say."""
-        await self._duplex.write(building.frame(building.DONE))
+    async def end(self, lines: bytes = b"") -> None:
+        """There is no more to say than this."""
+        said = building.frames(building.SAID, lines) if lines else ()
+        await self._duplex.write(b"".join([*said, building.frame(building.DONE)]))
 
     @property
     def place(self) -> str:
@@ -348,8 +359,3 @@ def _decoded(content: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(content, type=kind)
     except msgspec.DecodeError as error:
         raise InvalidInput(f"read the context: its list of files: {error}") from None
-
-
-def moment() -> int:
-    """Nanoseconds since 1970."""
-    return time.time_ns()

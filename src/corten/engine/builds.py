@@ -20,7 +20,7 @@ from corten.build.linting import Linter
 from corten.build.parser import parse
 from corten.build.solver import Begun, Solver, Wish, steps_above
 from corten.build.state import State
-from corten.engine.build_client import BuildClient, ContextMemory, moment
+from corten.engine.build_client import BuildClient, ContextMemory
 from corten.engine.build_files import BuildFiles, FileSpool, considered
 from corten.engine.build_ground import BuildGround, Means
 from corten.engine.build_layers import Hold
@@ -203,27 +203,27 @@ class Builds:
 
         return self._prepared(request, lambda files: context(files, url, request.dockerfile))
 
+    def repeated(self, request: BuildRequest, client: BuildClient) -> Repeated | None:
+        """What is left of such a build if nothing has changed since the last; None if it has to be solved."""
+        if request.pull or request.cache_to:  # for which there is more to do than to say it again
+            return None
+        solved = self.repeats.find(*_recipe(request, client))
+        return Repeated(solved, functools.partial(concluded, self.means, request)) if solved else None
+
     @contextlib.asynccontextmanager
-    async def followed(self, request: BuildRequest, client: BuildClient) -> AsyncIterator[Build | Repeated]:
-        """The same with the contexts that a client announces; what is found out of its files is remembered."""
-        began = moment()  # before it lists them
-        await client.announced
-        recipe = f"{client.place}\0{request.dockerfile}\0{request.target}"
-        key = key_of(dataclasses.replace(request, names=(), auths={}, cache_to=""), client.digest)
-        may_repeat = not request.pull and not request.cache_to  # for which there is more to do than to say it again
-        if may_repeat and (solved := self.repeats.find(recipe, key)) is not None:
-            yield Repeated(solved, functools.partial(concluded, self.means, request))
-            return
+    async def followed(self, request: BuildRequest, client: BuildClient) -> AsyncIterator[Build]:
+        """The same with the contexts that a client has announced; what is found out of its files is remembered."""
         from corten.engine.build_contexts import Contexts
 
-        solved, contexts = None, Contexts(client, self.memory, self.staging, request, recipe, began)
+        recipe, key = _recipe(request, client)
+        solved, contexts = None, Contexts(client, self.memory, self.staging, request, recipe, client.began)
         try:
             async with self._prepared(request, contexts.own, contexts) as build:
                 yield build
                 solved = build.solved
         finally:
             contexts.remember()
-            self.repeats.keep(recipe, key, solved if client.is_settled(began) else None)
+            self.repeats.keep(recipe, key, solved if client.is_settled() else None)
 
     @contextlib.asynccontextmanager
     async def _prepared(
@@ -320,6 +320,12 @@ async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfil
 async def _content(files: Files, path: str) -> bytes:
     assert isinstance(files.spool, FileSpool)
     return await files.spool.content(files.tree.get(path), _LARGEST_DOCKERFILE)
+
+
+def _recipe(request: BuildRequest, client: BuildClient) -> tuple[str, str]:
+    """What a build is remembered by, and what has to be the same for it to be repeated."""
+    recipe = f"{client.place}\0{request.dockerfile}\0{request.target}"
+    return recipe, key_of(dataclasses.replace(request, names=(), auths={}, cache_to=""), client.digest)
 
 
 def _given(request: BuildRequest, platform: Platform) -> Given:

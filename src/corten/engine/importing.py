@@ -35,7 +35,7 @@ def layer(blobs: BlobStore, file: IO[bytes]) -> tuple[Descriptor, Digest]:
 
 def document(config: dict[str, Any], diff_id: Digest, message: str, platform: Platform) -> bytes:
     """The configuration of an image of one layer, made now."""
-    now = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+    now = f"{datetime.datetime.now(datetime.UTC):%Y-%m-%dT%H:%M:%S.%f}".rstrip("0").rstrip(".") + "Z"  # as Go has it
     value: dict[str, Any] = {
         "created": now,
         "architecture": platform.architecture,

@@ -89,10 +89,29 @@ class _Target(io.RawIOBase):
 
 def _changed(arguments: Arguments, descriptors: list[int], archive: tarfile.TarFile) -> None:
     """The differences between a container and what it stands on; of ``places``, which were made to mount something on,
-    there is nothing, and no file is newer than ``epoch``, in seconds since 1970."""
+    there is nothing, nor of files that are as they were, and no file is newer than ``epoch``, in seconds since 1970."""
     view = arguments["view"]
-    changes = _without(view, archives.changes_of(view), arguments["places"])
+    changes = _without(view, _touched(view, archives.changes_of(view)), arguments["places"])
     layers.add_changes(archive, view["copy"] or view["upper"], changes, arguments["epoch"])
+
+
+def _touched(view: Arguments, changes: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    """Without what overlay has copied up for nothing: locks, as of /etc/passwd, are opened to be written; and the
+    directories above."""
+    if view["copy"]:
+        return changes
+    left, needed = list[tuple[str, int]](), set[str]()
+    for path, kind in reversed(changes):  # what is in a directory comes first
+        if path not in needed and kind == trees.MODIFIED and trees.is_unchanged(view["upper"], view["lowers"], path):
+            continue
+        left.append((path, kind))
+        needed.update(_above(path))
+    return left[::-1]
+
+
+def _above(path: str) -> list[str]:
+    """The directories that a path goes through."""
+    return [path[:at] for at, char in enumerate(path) if char == "/" and at]
 
 
 def _is_own(view: Arguments, changes: list[tuple[str, int]], directory: str) -> bool:
@@ -103,7 +122,7 @@ def _without(view: Arguments, changes: list[tuple[str, int]], places: Sequence[s
     """Without places that were made to mount something on, and directories that were made, or differ, for those
     alone."""
     left = [(path, kind) for path, kind in changes if not (path in places and kind == trees.ADDED)]
-    above = {place[:at] for place in places for at, char in enumerate(place) if char == "/" and at}
+    above = {directory for place in places for directory in _above(place)}
     for directory in sorted(above, key=len, reverse=True):
         if not any(path.startswith(f"{directory}/") for path, _ in left) and not _is_own(view, left, directory):
             left = [(path, kind) for path, kind in left if path != directory or kind == trees.DELETED]

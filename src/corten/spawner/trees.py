@@ -380,6 +380,56 @@ def retouched(upper: str, lowers: Sequence[str], path: str) -> bool:
     return below is not None and (own.st_mode, own.st_uid, own.st_gid) != (below.st_mode, below.st_uid, below.st_gid)
 
 
+def is_unchanged(upper: str, lowers: Sequence[str], path: str) -> bool:
+    """Whether a regular file of the upper directory is what the layers show without it: one that was opened to be
+    written, and was not. A command can put a file back, and its time: so its content is compared as well. A directory
+    is looked at by itself alone."""
+    own = os.lstat(f"{upper}{path}")
+    is_directory = stat.S_ISDIR(own.st_mode)
+    if not is_directory and (not stat.S_ISREG(own.st_mode) or own.st_nlink > 1):  # two names would be two files
+        return False
+    below = _shown(lowers, path)
+    if below is None or _looks(own) != _looks(os.lstat(below)):
+        return False
+    if is_directory:
+        return not is_opaque(f"{upper}{path}")
+    return dict(_xattrs(f"{upper}{path}")) == dict(_xattrs(below)) and _same_content(f"{upper}{path}", below)
+
+
+def _looks(status: os.stat_result) -> tuple[int, ...]:
+    size = 0 if stat.S_ISDIR(status.st_mode) else status.st_size  # a directory's is its file system's
+    return status.st_mode, status.st_uid, status.st_gid, size, status.st_mtime_ns
+
+
+def _same_content(one: str, other: str) -> bool:
+    with open(one, "rb") as first, open(other, "rb") as second:
+        while data := first.read(_BUFFER):
+            if second.read(_BUFFER) != data:
+                return False
+        return not second.read(1)
+
+
+def _shown(lowers: Sequence[str], path: str) -> str | None:
+    """Where a file is that the layers show at a path: below what hides it there is none."""
+    names = path.strip("/").split("/")
+    for lower in lowers:
+        at, is_last = lower, False
+        for number, name in enumerate(names, 1):
+            is_last |= is_opaque(at)
+            at = f"{at}/{name}"
+            try:
+                status = os.lstat(at)
+            except FileNotFoundError:
+                break
+            if number == len(names):
+                return None if is_whiteout(status) else at
+            if not stat.S_ISDIR(status.st_mode):
+                return None
+        if is_last:
+            return None
+    return None
+
+
 def _below(roots: Sequence[int], path: str) -> os.stat_result | None:
     """What the layers show at a path, if anything: the highest that has it decides."""
     resolve = paths.RESOLVE_BENEATH | paths.RESOLVE_NO_SYMLINKS | paths.RESOLVE_NO_MAGICLINKS

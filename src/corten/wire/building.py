@@ -5,11 +5,13 @@ query, header or log.
 
 From the client: CONTEXT, a JSON array of name ('' for the build's own), kind and place of a context; after it LIST,
 once or in parts, a JSON array of rows for its files; SECRET, a name, a NUL and the value; AGENT, the id of an SSH agent
-that may be asked; DOCKERFILE, one that is not in the context; GO, when all of that is said. Then, for each file that
-the engine wants, CONTENT as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID,
-JSON documents of Docker's stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows,
-which are counted through all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the
-end.
+that may be asked; DOCKERFILE, one that is not in the context; GO, when all of that is said, with the time before the
+first file was listed, in nanoseconds since 1970 in decimal digits. Then, for each file that the engine wants, CONTENT
+as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, JSON documents of Docker's
+stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows, which are counted through
+all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the end.
+
+All that announces may be sent with the request, but for secrets, which are for a peer that is known to speak this.
 
 Kinds of contexts: ``directory`` and ``layout`` (of OCI), whose files are listed; ``archive``, whose only row is the
 whole of it; ``image`` and ``remote``, whose place says where the engine finds them; ``cache``, the files of an exported
@@ -35,6 +37,7 @@ CONTEXT, AGENT, OPEN, DATA, PIECE = b"N", b"A", b"O", b"B", b"E"
 _KINDS = frozenset((
     LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED, CONTEXT, AGENT, OPEN, DATA, PIECE,
 ))  # fmt: skip
+_DIGITS = 20
 CHANNEL = 4
 """Bytes of a channel's number."""
 
@@ -48,6 +51,15 @@ def frames(kind: bytes, payload: bytes) -> list[bytes]:
     """As many frames as a payload needs, one at least."""
     starts = range(0, max(1, len(payload)), LONGEST)
     return [frame(kind, payload[start : start + LONGEST]) for start in starts]
+
+
+def moment(payload: bytes) -> int:
+    """The time that GO tells; 0 where it tells none, before which nothing was. Raises DataCorrupt."""
+    if not payload:
+        return 0
+    if not payload.isdigit() or len(payload) > _DIGITS:
+        raise DataCorrupt(f"read frame of a build: {payload[:_DIGITS]!r} is not a time")
+    return int(payload)
 
 
 class FrameReader:

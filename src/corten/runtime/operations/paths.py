@@ -80,15 +80,24 @@ def _link_or_new(above: int, name: str, *, directory: bool) -> str | None:
         return os.readlink(name, dir_fd=above)
     except FileNotFoundError:
         with contextlib.suppress(FileExistsError):
-            if directory:
-                os.mkdir(name, 0o755, dir_fd=above)
-            else:
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-                os.close(os.open(name, flags, 0o755, dir_fd=above))
+            _new(above, name, directory=directory)
     except OSError as error:
         if error.errno != errno.EINVAL:  # it is no link
             raise
     return None
+
+
+def _new(above: int, name: str, *, directory: bool) -> None:
+    """A directory or an empty file. The time of the directory above stays: it is the image's, and would else be that of
+    this start in a layer that a build makes of it."""
+    times = os.stat(above)
+    if directory:
+        os.mkdir(name, 0o755, dir_fd=above)
+    else:
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o755, dir_fd=above))
+    with contextlib.suppress(OSError):  # another user's: that a name could be made in it is enough
+        os.utime(".", ns=(times.st_atime_ns, times.st_mtime_ns), dir_fd=above)
 
 
 def resolved(root: int, place: int) -> str:
