@@ -76,12 +76,12 @@ from corten.launcher.enter import enter
 from corten.launcher.operations import steps_of
 from corten.runtime.cgroups import detect
 from corten.settings import Settings
-from corten.spec.places import make_run_directory
 from corten.spec.reference import DOCKER_HUB
 from corten.store.images import ImageStore
 from corten.store.layers import LayerStore
 from corten.store.snapshotters import AUTO
 from corten.sys.removal import remove_tree
+from corten.wire.places import make_run_directory
 
 if TYPE_CHECKING:
     from corten.engine.build_pins import BuildPins

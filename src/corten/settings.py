@@ -17,9 +17,9 @@ from corten.engine.paths import derived_name
 from corten.engine.pull import Mirrors, mirrors
 from corten.network.barrier import MODES
 from corten.network.pool import DEFAULT_POOLS, Pool
-from corten.spec.places import standard_root
 from corten.store.snapshotters import AUTO, NAMES
 from corten.store.unpack import MAX_BYTES
+from corten.wire.places import standard_root
 
 _IDLE = 300.0
 """Seconds."""

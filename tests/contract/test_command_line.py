@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from corten.cli import commands, common
+from corten.cli import commands, main
 
 _WINDOWS = {"cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"}
 _SWARM = {"availability", "cluster", "config-from", "config-only", "group", "ingress", "limit-bytes", "required-bytes",
@@ -48,7 +48,7 @@ def test_groups_are_dockers(group: str) -> None:
     theirs = [name for name in _commands(_help(group)) if name not in _ELSEWHERE or name in own]
     differing = [f"{group} {name}" for name in theirs if name not in own]
     for name in set(theirs) & own.keys():
-        options = {option.name: option.short for option in common.load(own[name]).options}
+        options = {option.name: option.short for option in main.load(own[name]).options}
         differing += [
             f"{group} {name} --{option}" for option, short in _options(_help(group, name))
             if option not in _absent(name) and options.get(option) != short

@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 
 EVERY = {
     "__future__", "gc", "corten", "corten.errors",
-    "corten.cli", "corten.cli.main", "corten.cli.common", "corten.cli.options",
+    "corten.cli", "corten.cli.main", "corten.cli.options",
 }  # fmt: skip
 CLIENT = {
     "_json", "_socket",
@@ -36,7 +36,7 @@ BUDGETS = {
         "corten.cli.run", "corten.cli.notation", "corten.cli.container_config", "corten.cli.container_options",
     },
 }  # fmt: skip
-PLACES = {"corten.spec", "corten.spec.places", "_sha256", "_sha2"}
+PLACES = {"corten.wire.places", "_sha256", "_sha2"}
 """Where the engine is, when only its data root is known."""
 
 

@@ -117,8 +117,9 @@ class Sender:
         self._send(building.frame(building.GO, b"%d" % self._began))
         self._flush()
 
-    def documents(self, tunnel: Tunnel) -> Iterator[Any]:
-        """What the engine says, to its end; meanwhile it gets what it asks for. Raises Unavailable."""
+    def documents(self, tunnel: Tunnel) -> Iterator[list[Any]]:
+        """What the engine says, as much as it says at a time, to its end; meanwhile it gets what it asks for. Raises
+        Unavailable."""
         reader = building.FrameReader()
         said, wanted = bytearray(), bytearray()
         data = tunnel.first
@@ -127,7 +128,7 @@ class Sender:
                 if kind == building.SAID:
                     said += payload
                     *lines, rest = bytes(said).split(b"\n")
-                    yield from map(jsontext.decode, lines)
+                    yield [jsontext.decode(line) for line in lines]
                     said[:] = rest
                 elif kind == building.WANTED:
                     wanted += payload

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 
 from .build_progress import Plain
@@ -35,46 +34,47 @@ class Live(Plain):
             self._cached = True
         elif text.startswith(" ---> Not in the cache: "):
             self.clear()
-            sys.stderr.write(f"   {text.removeprefix(' ---> ')}")
+            self.write(f"   {text.removeprefix(' ---> ')}")
         elif text.startswith(" ---> "):
             return
         elif text.startswith("Successfully "):
             self._done()
-            sys.stderr.write(text)
+            self.write(text)
             return
         self.note(text or "")
-        self._draw()
+
+    def show(self) -> None:
+        self.clear()
+        if self._step:
+            self._draw()
+        super().show()
 
     def _draw(self) -> None:
-        self.clear()
-        if not self._step:
-            return
         try:
             columns = os.get_terminal_size(2).columns
         except OSError:
             columns = 80
         tail = "".join(self.lines).splitlines()[-_SHOWN:]
         rows = [f"=> {self._step}", *(f" | {_printable(line)}" for line in tail)]
-        sys.stderr.write("".join(f"{row[: columns - 1]}\n" for row in rows))
-        sys.stderr.flush()
+        self.write("".join(f"{row[: columns - 1]}\n" for row in rows))
         self._drawn = len(rows)
 
     def _done(self) -> None:
         self.clear()
         if self._step:
             took = "CACHED" if self._cached else f"{time.monotonic() - self._since:.1f}s"
-            sys.stderr.write(f"=> {self._step}  {took}\n")
+            self.write(f"=> {self._step}  {took}\n")
         self._step = ""
 
     def clear(self) -> None:
         if self._drawn:
-            sys.stderr.write(f"\x1b[{self._drawn}A\x1b[J")
+            self.write(f"\x1b[{self._drawn}A\x1b[J")
             self._drawn = 0
 
     def failed(self, detail: dict[str, Any]) -> int:
         self.clear()
         if self._step:
-            sys.stderr.write(f"=> ERROR {self._step}\n")
+            self.write(f"=> ERROR {self._step}\n")
         self._step = ""
         return super().failed(detail)
 
@@ -86,4 +86,3 @@ class Live(Plain):
 def _printable(line: str) -> str:
     """The line as it may stand in a live view: an escape sequence of a command's is not obeyed there."""
     return "".join(char if char.isprintable() else " " for char in line)
-

@@ -25,24 +25,32 @@ class Shown:
         live = mode == "tty" or (mode == "auto" and os.isatty(2))
         self._view: Plain = _Quiet() if mode == "quiet" else _live() if live else Plain()
 
-    def all(self, documents: Iterable[dict[str, Any]]) -> int:
+    def all(self, said: Iterable[list[dict[str, Any]]]) -> int:
         """Show all of it; the exit code."""
         try:
-            for document in documents:
-                if aux := document.get("aux"):
-                    self.id = aux.get("ID", self.id)
-                elif "last" in document:
-                    self._view.last(document["last"])
-                elif "excerpt" in document:
-                    self._view.clear()
-                    sys.stderr.write(f"{document['excerpt']}\n" if document["excerpt"] else "")
-                elif detail := document.get("errorDetail"):
-                    return self._view.failed(detail)
-                else:
-                    self._view.take(document)
+            for documents in said:
+                for document in documents:
+                    if (code := self._taken(document)) is not None:
+                        return code
+                self._view.show()
         finally:
             self._view.close()
         return 0
+
+    def _taken(self, document: dict[str, Any]) -> int | None:
+        """One document; where it is the last, as of a failure, the exit code."""
+        if aux := document.get("aux"):
+            self.id = aux.get("ID", self.id)
+        elif "last" in document:
+            self._view.last(document["last"])
+        elif "excerpt" in document:
+            self._view.clear()
+            self._view.write(f"{document['excerpt']}\n" if document["excerpt"] else "")
+        elif detail := document.get("errorDetail"):
+            return self._view.failed(detail)
+        else:
+            self._view.take(document)
+        return None
 
 
 def _live() -> Plain:
@@ -56,6 +64,18 @@ class Plain:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self._unwritten: list[str] = []
+
+    def write(self, text: str) -> None:
+        """Text for standard error, which flushes each line: what is told at a time is written at once."""
+        self._unwritten.append(text)
+
+    def show(self) -> None:
+        """Write what has come to be said."""
+        if self._unwritten:
+            sys.stderr.write("".join(self._unwritten))
+            sys.stderr.flush()
+            self._unwritten.clear()
 
     def take(self, document: dict[str, Any]) -> None:
         """One document."""
@@ -66,7 +86,7 @@ class Plain:
                 return
             text = f"{name}: {status}\n" if name else f"{status}\n"
         self.note(text)
-        sys.stderr.write(text)
+        self.write(text)
 
     def note(self, text: str) -> None:
         """Remember the last lines of the step that runs."""
@@ -80,19 +100,19 @@ class Plain:
         """The last that a failed command wrote, once more: other stages may have written since."""
         self.clear()
         rule = "-" * 6
-        sys.stderr.write(f"{rule}\n{_last_lines(text)}{rule}\n")
+        self.write(f"{rule}\n{_last_lines(text)}{rule}\n")
 
     def clear(self) -> None:
         """Something else is to be written."""
 
     def failed(self, detail: dict[str, Any]) -> int:
         """Say what stopped it; the exit code."""
-        sys.stderr.write(f"ERROR: {detail.get('message', '')}\n")
+        self.write(f"ERROR: {detail.get('message', '')}\n")
         return 1
 
     def close(self) -> None:
         """The end."""
-        sys.stderr.flush()
+        self.show()
 
 
 class _Quiet(Plain):
@@ -102,7 +122,7 @@ class _Quiet(Plain):
         return
 
     def last(self, text: str) -> None:
-        sys.stderr.write(_last_lines(text))
+        self.write(_last_lines(text))
 
 
 def _last_lines(text: str) -> str:

@@ -5,7 +5,7 @@ The first name of a target is the one that help lists; further names are its ali
 
 from __future__ import annotations
 
-from .common import COMMON
+from .main import COMMON
 
 _CONTAINER = {
     "attach": "attach:ATTACH",

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from corten.errors import CortenError, InvalidInput
 
-from . import commands, common
+from . import commands
 from .context import Context
-from .main import GLOBAL
+from .main import GLOBAL, load
 from .options import FLAG, OPTIONAL, Command, Option
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ def _candidates(context: Context, before: list[str], word: str) -> Iterable[str]
         return ()
     if not place:
         return _options(GLOBAL) if word.startswith("-") else [*commands.TOP, *commands.GROUPS]
-    command = common.load(place)
+    command = load(place)
     if word.startswith("-"):
         return _options(command.options)
     if _awaits_value(command, before):

@@ -50,7 +50,7 @@ class Context:
     @property
     def root(self) -> str:
         """The data root of the engine where no address was given."""
-        from corten.spec.places import standard_root
+        from corten.wire.places import standard_root
 
         return self.options.root or self.environment.get("CORTEN_ROOT") or standard_root(self.environment)
 
@@ -65,7 +65,7 @@ class Context:
         """A client of its own, e.g. for signals that arrive while another answer is read."""
         if self.host:
             return Client(self.address)
-        from corten.spec.places import socket_of
+        from corten.wire.places import socket_of
 
         address = Address(path=socket_of(self.root, self.environment))
         return Client(address, connect=own_connection, start=self._start if autostart else None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from . import commands, common
+from . import commands, main
 from .options import FLAG, LISTS, Command, Option
 
 _WIDTH = 80
@@ -45,12 +45,12 @@ def overview(group: str, options: Sequence[Option]) -> str:
             ]
         )
     groups = {name: summary for name, (summary, _) in commands.GROUPS.items()}
-    further = {name: place for name, place in commands.TOP.items() if name not in common.COMMON}
+    further = {name: place for name, place in commands.TOP.items() if name not in main.COMMON}
     return "\n\n".join(
         [
             f"Usage:  {PROGRAM} [OPTIONS] COMMAND",
             "Containers, images, volumes: Docker's commands, no administrator needed",
-            "Common Commands:\n" + _summaries(common.COMMON),
+            "Common Commands:\n" + _summaries(main.COMMON),
             "Management Commands:\n" + _rows(groups),
             "Commands:\n" + _summaries(further, {"daemon": "Run the engine in the foreground"}),
             "Global Options:\n" + table([option for option in options if not option.hidden]),
@@ -63,7 +63,7 @@ def _summaries(names: dict[str, str], others: dict[str, str] | None = None) -> s
     first: dict[str, str] = {}
     for name, place in names.items():
         first.setdefault(place, name)
-    rows = {name: common.load(place).summary for place, name in first.items()}
+    rows = {name: main.load(place).summary for place, name in first.items()}
     return _rows({**rows, **(others or {})})
 
 

@@ -11,14 +11,13 @@ import sys
 
 from corten.errors import CortenError
 
-from . import common
 from .options import FLAG, LIST, STRING, Option, UsageError, parse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .options import Values
+    from .options import Command, Values
 
 PROGRAM = "corten"
 GLOBAL = (
@@ -36,6 +35,21 @@ GLOBAL = (
     Option("-v, --version", FLAG, "Print version information and quit"),
     Option("--help", FLAG, "Print usage", hidden=True),
 )
+COMMON = {
+    "run": "run:RUN",
+    "exec": "execute:EXEC",
+    "ps": "ps:LIST",
+    "build": "build:BUILD",
+    "pull": "pull:PULL",
+    "push": "push:PUSH",
+    "images": "images:LIST",
+    "search": "search:SEARCH",
+    "version": "version:VERSION",
+    "info": "info:INFO",
+}
+"""The commands that are called most: to find one of these, the table of all is not read (see :mod:`.commands`)."""
+AHEAD = frozenset(("build:BUILD", "execute:EXEC", "ps:LIST", "run:RUN"))
+"""Commands that start often and always speak to the engine: it is called before their module is loaded."""
 _BROKEN_PIPE, _INTERRUPTED = 141, 130
 
 
@@ -74,7 +88,7 @@ def _main(words: list[str]) -> int:
 
 def _command(options: Values, words: list[str]) -> int:
     try:
-        place, name, rest = common.find(words)
+        place, name, rest = find(words)
     except KeyError as error:
         return _unknown(error.args[0])
     if options.help or not place:
@@ -89,9 +103,9 @@ def _run(place: str, options: Values, path: str, words: list[str]) -> int:
     from .context import Context
 
     context = Context(options, os.environ, path)
-    if place in common.AHEAD:
+    if place in AHEAD:
         context.connect_ahead()
-    command = common.load(place)
+    command = load(place)
     try:
         values, arguments = command.parse(words, path)
         if values.help:
@@ -106,6 +120,23 @@ def _run(place: str, options: Values, path: str, words: list[str]) -> int:
         return context.failure(error)
     finally:
         context.close()
+
+
+def find(words: list[str]) -> tuple[str, str, list[str]]:
+    """As :func:`.commands.find`."""
+    if words and (place := COMMON.get(words[0])):
+        return place, words[0], words[1:]
+    from . import commands
+
+    return commands.find(words)
+
+
+def load(place: str) -> Command:
+    """Import a command."""
+    module, _, attribute = place.partition(":")
+    loaded = __import__(f"{__package__}.{module}", fromlist=(attribute,))
+    command: Command = getattr(loaded, attribute)
+    return command
 
 
 def _unknown(name: str) -> int:

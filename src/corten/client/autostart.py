@@ -11,7 +11,7 @@ import os
 import sys
 
 from corten.errors import CortenError, Unavailable
-from corten.spec.places import make_run_directory, run_directory
+from corten.wire.places import make_run_directory, run_directory
 
 from .connection import Connection, own_connection
 

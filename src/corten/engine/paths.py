@@ -7,7 +7,7 @@ import functools
 import os
 from pathlib import Path
 
-from corten.spec import places
+from corten.wire import places
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

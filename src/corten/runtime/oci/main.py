@@ -19,10 +19,10 @@ from corten.errors import CortenError, InvalidInput
 from corten.runtime.oci import control, lifecycle
 from corten.runtime.oci.state import OCI_VERSION, States
 from corten.runtime.operations.options import KNOWN
-from corten.spec.places import make_run_directory, run_base
 from corten.spec.runtime import HOOK_NAMES, Process, decode_process, decode_resources
 from corten.sys import process
 from corten.sys.capabilities import NAMES
+from corten.wire.places import make_run_directory, run_base
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

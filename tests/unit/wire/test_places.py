@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corten.errors import AccessDenied
-from corten.spec import places
+from corten.wire import places
 
 
 @pytest.fixture
