@@ -13,6 +13,7 @@ _CHOSEN = (
     "tests/vm/test_no_nf_tables.py",
     "tests/vm/test_limits.py",
     "tests/vm/test_delegated.py",
+    "tests/vm/test_apparmor.py",
     "tests/vm/test_networks.py",
     f"{_NETWORK}/test_announcements.py",
     f"{_NETWORK}/test_creation.py::test_drivers_that_this_kernel_may_not_have",

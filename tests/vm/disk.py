@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tests.vm.kernel import Kernel, plain_module
@@ -32,6 +32,7 @@ _INIT = """#!/bin/busybox sh
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
 mount -t proc none /proc
 mount -t sysfs none /sys
+mount -t securityfs none /sys/kernel/security
 mount -t cgroup2 none /sys/fs/cgroup
 mount -t devtmpfs none /dev
 mkdir -p /dev/pts /dev/shm
@@ -67,8 +68,9 @@ def make_initramfs(kernel: Kernel, scratch: Path) -> Path:
     return archive
 
 
-def make_disk(kernel: Kernel, scratch: Path, command: str, marker: str) -> Path:
-    """An ext4 image with this Python, this project and a few tools; its init runs ``command``."""
+def make_disk(kernel: Kernel, scratch: Path, command: str, marker: str, tools: Sequence[Path] = ()) -> Path:
+    """An ext4 image with this Python, this project and a few tools; its init runs ``command``. ``tools`` are programs
+    for /sbin that stand alone."""
     root = scratch / "disk"
     for name in _DIRECTORIES:
         (root / name).mkdir(parents=True, exist_ok=True)
@@ -76,6 +78,8 @@ def make_disk(kernel: Kernel, scratch: Path, command: str, marker: str) -> Path:
     _copy_python(root)
     _copy_project(root)
     _copy_tools(root)
+    for tool in tools:
+        shutil.copy(tool, root / "sbin" / tool.name)
     shutil.copytree(kernel.modules, root / f"lib/modules/{kernel.release}", symlinks=True)
     (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc/group").write_text("root:x:0:\n")

@@ -1,4 +1,4 @@
-"""Debian's cloud kernel: downloaded and unpacked, never installed."""
+"""Debian's packages, the cloud kernel among them: downloaded and unpacked, never installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 _PACKAGE = "linux-image-cloud-amd64"
@@ -60,15 +61,21 @@ def plain_module(path: Path) -> bytes:
 
 def fetch(cache: Path) -> Kernel:
     """The newest package's kernel, from the cache or downloaded. Raises LookupError, CalledProcessError."""
-    package = _real_package()
+    target = unpacked(_real_package(), cache, _index_modules)
+    [release] = os.listdir(target / "lib/modules")
+    return Kernel(target, release)
+
+
+def unpacked(package: str, cache: Path, finish: Callable[[Path], object] = lambda _: None) -> Path:
+    """The directory of a package's files, from the cache or downloaded. Raises CalledProcessError."""
     target = cache / package
     if not target.is_dir():
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache) as scratch:
             _download(package, Path(scratch))
+            finish(Path(scratch) / "root")
             os.rename(Path(scratch) / "root", target)
-    [release] = os.listdir(target / "lib/modules")
-    return Kernel(target, release)
+    return target
 
 
 def _real_package() -> str:
@@ -85,7 +92,10 @@ def _download(package: str, scratch: Path) -> None:
     )
     [archive] = scratch.glob("*.deb")
     subprocess.run(["dpkg-deb", "-x", archive, scratch / "root"], check=True)
-    release = os.listdir(scratch / "root/lib/modules")[0]
+
+
+def _index_modules(root: Path) -> None:
+    release = os.listdir(root / "lib/modules")[0]
     depmod = shutil.which("depmod", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     tool = [depmod] if depmod else ["/bin/busybox", "depmod"]
-    subprocess.run([*tool, "-b", scratch / "root", release], check=True)
+    subprocess.run([*tool, "-b", root, release], check=True)

@@ -49,7 +49,8 @@ def run(command: Sequence[str], *, seconds: float) -> int:
         scratch = Path(directory)
         linux = kernel.fetch(CACHE)
         initramfs = disk.make_initramfs(linux, scratch)
-        image = disk.make_disk(linux, scratch, shlex.join(command), _MARKER)
+        tools = [kernel.unpacked("apparmor", CACHE) / "sbin/apparmor_parser"]
+        image = disk.make_disk(linux, scratch, shlex.join(command), _MARKER, tools)
         drive = f"file={image},if=virtio,format=raw,cache=unsafe"
         argv = [*_QEMU, "-kernel", str(linux.image), "-initrd", str(initramfs), "-drive", drive]
         return _boot(argv, seconds)

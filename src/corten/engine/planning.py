@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from corten.engine import (
+    apparmor,
     container_network,
     copies,
     devices,
@@ -25,7 +26,7 @@ from corten.engine.means import Means
 from corten.engine.model import Container, ExecRequest
 from corten.engine.networks import Networks
 from corten.engine.paths import Paths
-from corten.engine.privileges import capabilities, has_apparmor, security
+from corten.engine.privileges import capabilities, security
 from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
 from corten.engine.volume_mounts import placed
 from corten.errors import Conflict, InvalidInput, NotFound
@@ -69,7 +70,7 @@ class Planner:
             **self._devices(container),
             peers={kind: peer.state.pid for kind, peer in peers.items() if peer is not None},
             seccomp=seccomp(container),
-            apparmor=has_apparmor(),
+            apparmor=apparmor.confinement(container.host),
             standing=self.means.standing,
             groups=self.means.groups,
             of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
@@ -94,7 +95,7 @@ class Planner:
             "uts": host.uts_mode != "host",
             "cgroup": host.cgroupns_mode != "host",
         }
-        profile = security(host).apparmor if has_apparmor() else ""
+        profile = apparmor.confinement(host)
         return exec_plan(
             dataclasses.replace(exec_process(container, request, self._links_env(container)), apparmor_profile=profile),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
@@ -205,7 +206,7 @@ def spawns(container: Container, request: ExecRequest) -> bool:
     """Whether an exec can be spawned by who has entered the container: not what only a process itself can do, and not
     within bounds of the user's own that another process would count against."""
     rules = security(container.host)
-    bounded = bool(container.host.ulimits) or rules.apparmor != "" or isinstance(rules.seccomp, dict)
+    bounded = bool(container.host.ulimits) or isinstance(rules.seccomp, dict)
     return not request.tty and not bounded
 
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from corten.engine.model import HostConfig
@@ -20,15 +18,6 @@ DEFAULT_CAPABILITIES = (
 """Docker's fourteen (moby, oci/caps/defaults.go)."""
 
 
-@functools.cache
-def has_apparmor() -> bool:
-    """Whether this kernel confines by AppArmor."""
-    try:
-        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
-    except OSError:
-        return False
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class Security:
     """What ``--security-opt`` says. ``seccomp`` is ``default``, ``unconfined`` or a profile's JSON object."""
@@ -37,7 +26,7 @@ class Security:
     no_new_privileges: bool = False
     unconfined_paths: bool = False
     apparmor: str = ""
-    """The name of a profile that is loaded; '' for none."""
+    """The name of a profile that is loaded, or ``unconfined``; '' where none is chosen (see :mod:`.apparmor`)."""
 
 
 def security(host: HostConfig) -> Security:
@@ -59,7 +48,7 @@ def _apply(found: Security, option: str) -> Security:
         case "systempaths" if value == "unconfined":
             return dataclasses.replace(found, unconfined_paths=True)
         case "apparmor" if value:
-            return dataclasses.replace(found, apparmor="" if value == "unconfined" else value)
+            return dataclasses.replace(found, apparmor=value)
         case "label" if value == "disable":
             return found
     raise InvalidInput(f'invalid --security-opt 2: "{option}"')

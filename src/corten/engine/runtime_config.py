@@ -56,8 +56,8 @@ class Surroundings:
     """By namespace type, the init of the container whose namespace is shared."""
     seccomp: dict[str, Any] | None = None
     """``linux.seccomp`` as the specification has it; None is unconfined."""
-    apparmor: bool = False
-    """Whether the kernel has AppArmor; without it, as by dockerd, a profile is not looked at."""
+    apparmor: str = ""
+    """The profile that confines it; '' for none."""
     standing: Standing = MACHINE
     """Of the engine: what its containers may mount."""
     groups: bool = True
@@ -121,7 +121,7 @@ def _process(container: Container, rules: Security, around: Surroundings) -> Pro
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,
         oom_score_adj=host.oom_score_adj or None,
-        apparmor_profile=rules.apparmor if around.apparmor else "",
+        apparmor_profile=around.apparmor,
     )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from corten import __version__
-from corten.engine import layer_forms, network_explain
+from corten.engine import apparmor, layer_forms, network_explain
 from corten.engine.events import Events
 from corten.engine.images import Images
 from corten.engine.limits import RUNTIME
@@ -21,7 +21,6 @@ from corten.engine.log_config import DRIVERS
 from corten.engine.network_creation import LINK_DRIVERS
 from corten.engine.observing import Observing
 from corten.engine.paths import Paths
-from corten.engine.privileges import has_apparmor
 from corten.engine.records import Records
 from corten.engine.trees import size_of
 from corten.engine.volumes import Volumes
@@ -112,7 +111,7 @@ class System:
             "DefaultAddressPools": [{"Base": str(pool.base), "Size": pool.size} for pool in self._pools],
             "FirewallBackend": {"Driver": "none" if self._no_firewall() else "nftables"},
             "SecurityOptions": [
-                *(["name=apparmor"] if has_apparmor() else []), "name=seccomp,profile=builtin",
+                *(["name=apparmor"] if apparmor.is_default() else []), "name=seccomp,profile=builtin",
                 *([] if self._standing.initial else ["name=rootless"]), "name=cgroupns",
             ],
             "Swarm": {
@@ -142,6 +141,8 @@ class System:
             lacking += [f"WARNING: {text}" for text in network_explain.lacking(reason)]
         elif not limits["IPv4Forwarding"]:
             lacking.append("WARNING: IPv4 forwarding is disabled")
+        if reason := apparmor.lacking() if self._standing.initial else "":
+            lacking.append(f"WARNING: No AppArmor profile by default: {reason}")
         if self._standing.is_single:
             lacking.append("WARNING: A single user and group id: every file and process of a container is root's")
         return lacking

@@ -171,6 +171,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     if config.masked_paths:
         yield MaskPaths(config.masked_paths)
     yield from _hooks(config)
+    yield from _confined(config.process)
     yield PivotRoot()
     if config.rootfs_propagation:
         if not parse((config.rootfs_propagation,)).propagation:
@@ -267,6 +268,7 @@ def exec_plan(
     steps: list[Operation] = [CgroupJoin(tuple(cgroup_files))] if cgroup_files else []
     if process.oom_score_adj is not None:
         steps.append(OomScore(process.oom_score_adj))
+    steps += _confined(process)
     # The pid namespace is the monitor's to choose: only a child can be born into it.
     steps.append(EnterContainer(tuple(name for name in namespaces if name != "pid")))
     if process.terminal:
@@ -275,15 +277,13 @@ def exec_plan(
 
 
 def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: bool = False) -> Iterator[Operation]:
-    """The operations from a finished root to the running command; an exec has only these.
+    """The operations from a finished root to the running command.
 
     A filter is loaded as late as can be, so that it need not allow what the steps before it do. Without no_new_privs
     that takes CAP_SYS_ADMIN (seccomp(2)), which is held on to until then.
     """
     rows, columns = process.console_size or (0, 0)
     yield Session(process.terminal, rows, columns)
-    if process.apparmor_profile:  # while it is root's to write
-        yield AppArmor(process.apparmor_profile)
     if process.rlimits:
         yield _limits(process)
     who = process.user
@@ -301,6 +301,12 @@ def process_steps(process: Process, seccomp: dict[str, Any] | None, *, reaper: b
     if borrowed:
         yield LimitCapabilities(**sets)
     yield Execute(process.args, process.env, reaper)
+
+
+def _confined(process: Process) -> list[Operation]:
+    """What holds from its next execution on. It is asked for while /proc is still the host's: whatever a volume or an
+    image shows in the place of the container's could swallow it (CVE-2019-16884)."""
+    return [AppArmor(process.apparmor_profile)] if process.apparmor_profile else []
 
 
 def _limits(process: Process) -> Limits:

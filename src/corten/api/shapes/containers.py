@@ -11,10 +11,10 @@ from corten.api.shapes.configs import Version, config_shape, host_shape
 from corten.api.shapes.descriptors import descriptor_shape
 from corten.api.shapes.words import status_line
 from corten.api.times import unix_seconds
+from corten.engine import apparmor
 from corten.engine.container_network import PREDEFINED, decoded_endpoints, network_settings
 from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
-from corten.engine.privileges import has_apparmor, security
 from corten.spec.runtime import WITHIN
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ def inspected(container: Container, services: Services, sizes: Sizes | None, ver
         **(_manifest(container, services) if version >= (1, 48) else {}),
         "MountLabel": "",
         "ProcessLabel": "",
-        "AppArmorProfile": security(container.host).apparmor if has_apparmor() else "",
+        "AppArmorProfile": apparmor.shown(container.host),
         "ExecIDs": services.containers.exec_ids(container) or None,
         "HostConfig": host_shape(container.host, version),
         "GraphDriver": _graph_driver(container, directory, services),

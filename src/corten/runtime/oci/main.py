@@ -178,7 +178,7 @@ def _features(states: States, options: argparse.Namespace) -> None:
             "seccomp": {"enabled": True, "actions": [
                 "SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD",
                 "SCMP_ACT_LOG", "SCMP_ACT_TRACE", "SCMP_ACT_TRAP"]},
-            "apparmor": {"enabled": False}, "selinux": {"enabled": False},
+            "apparmor": {"enabled": True}, "selinux": {"enabled": False},
         },
     }, indent=2))  # fmt: skip
 

@@ -347,24 +347,13 @@ class AppArmor(Operation):
         return self.profile
 
     def why(self) -> str:
-        return "Asked for: the kernel holds the command to what this profile allows, whatever its user may do."
+        return "The kernel holds the command to what this profile allows, whatever its user may do."
 
     def shell(self) -> str:
         return f"aa-exec -p {shlex.quote(self.profile)} -- …"
 
     def run(self, context: Context) -> None:
-        # The first is AppArmor's own; the second is that of the one module that older kernels have.
-        for path in ("/proc/thread-self/attr/apparmor/exec", "/proc/thread-self/attr/exec"):
-            try:
-                file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                os.write(file, f"exec {self.profile}".encode())
-            finally:
-                os.close(file)
-            return
-        raise FileNotFoundError(errno.ENOENT, "this kernel has no AppArmor")
+        process.confine(self.profile)
 
 
 @operation
