@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corten.api.message import Request, Response, reply
+from corten.api.registry_auth import credentials
 from corten.api.router import Router
 from corten.errors import InvalidInput, NotFound, Unavailable, Unsupported
 
@@ -66,6 +67,13 @@ async def plugin(request: Request) -> Response:
 
 
 @_route("GET", "/plugins/privileges")
+async def privileges(request: Request) -> Response:
+    from corten.engine import plugins
+
+    asked = await plugins.privileges(request.text("remote"), credentials(request))
+    return reply([{"Name": one.name, "Description": one.description, "Value": one.value} for one in asked])
+
+
 @_route("POST", "/plugins/pull")
 @_route("POST", "/plugins/create", reads_body=True)
 async def no_plugins(request: Request) -> Response:

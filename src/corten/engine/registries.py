@@ -78,7 +78,7 @@ class _Memory:
         """Append. Raises DataCorrupt beyond the largest configuration."""
         self.written += len(data)
         if self.written > MAX_CONFIG:
-            raise DataCorrupt(f"image config {self._blob.digest}: over the limit of {MAX_CONFIG} bytes")
+            raise DataCorrupt(f"config {self._blob.digest}: over the limit of {MAX_CONFIG} bytes")
         self._content.write(data)
 
     def restart(self) -> None:
@@ -92,7 +92,7 @@ class _Memory:
         hashed = digests.hasher(self._blob.digest)
         hashed.update(content)
         if not digests.matches(self._blob.digest, hashed):
-            raise DataCorrupt(f"image config {self._blob.digest}: digest mismatch")
+            raise DataCorrupt(f"config {self._blob.digest}: digest mismatch")
         return content
 
 
@@ -109,6 +109,11 @@ def _look(reference: Reference, auth: Mapping[str, str] | None) -> Remote:
 
 def platform_of(repository: Repository, manifest: Manifest) -> Platform:
     """What an image of a registry runs on, by its configuration. Raises NotFound, Unavailable, DataCorrupt."""
-    sink = _Memory(manifest.config)
-    repository.blob(manifest.config, sink, lambda _: None)
-    return image_spec.decode(sink.verified()).platform
+    return image_spec.decode(config_of(repository, manifest.config)).platform
+
+
+def config_of(repository: Repository, config: Descriptor) -> bytes:
+    """The configuration that a manifest names. Raises NotFound, Unavailable, DataCorrupt."""
+    sink = _Memory(config)
+    repository.blob(config, sink, lambda _: None)
+    return sink.verified()

@@ -56,9 +56,10 @@ class Repository(Session):
     """One repository of a registry. Methods may be called from several threads."""
 
     def __init__(
-        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None, mirror: str = ""
-    ) -> None:
-        super().__init__(reference, "pull", credentials, wait, mirror=mirror)
+        self, reference: Reference, credentials: Credentials | None = None, wait: Wait | None = None,
+        mirror: str = "", kind: str = "repository",
+    ) -> None:  # fmt: skip
+        super().__init__(reference, "pull", credentials, wait, mirror=mirror, kind=kind)
 
     def manifest(self, identifier: str) -> Fetched:
         """The manifest of a tag or digest, verified. Raises NotFound in Docker's words, DataCorrupt."""

@@ -20,13 +20,14 @@ class Session:
 
     def __init__(
         self, reference: Reference, actions: str, credentials: Credentials | None = None, wait: Wait | None = None,
-        further: Collection[str] = (), mirror: str = "",
+        further: Collection[str] = (), mirror: str = "", kind: str = "repository",
     ) -> None:  # fmt: skip
         """``further`` are repositories of the same registry that are to be read as well; ``mirror`` is the base URL of
-        another registry that has the same."""
+        another registry that has the same; ``kind`` is what a token server calls it (distribution, "Token Scope
+        Documentation": a resource may have a class, such as ``repository(plugin)``)."""
         self._reference = reference
         self._transport = Transport(mirror or hub_host(reference), wait)
-        scopes = [f"repository:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in further)]
+        scopes = [f"{kind}:{reference.path}:{actions}", *(f"repository:{path}:pull" for path in further)]
         self._authorizer = Authorizer(self._transport, " ".join(scopes), credentials)
 
     def __enter__(self) -> Self:
