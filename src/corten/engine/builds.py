@@ -118,10 +118,9 @@ class Build:
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
         try:
-            state = await self._solver.solve()
+            async with self._steps.open() if self._steps else contextlib.nullcontext():
+                state = await self._solver.solve()
         finally:
-            if self._steps is not None:
-                await self._steps.record()
             outputs.flush()
             for one in self._linter.sorted:
                 outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
