@@ -99,6 +99,9 @@ class Output(Protocol):
     def made(self, id: str) -> None:
         """The step is done; the ID of the image that it would be."""
 
+    def stopped(self) -> None:
+        """The step has failed, and the build with it."""
+
     def end(self) -> None:
         """The stage is through."""
 
