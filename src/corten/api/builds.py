@@ -143,6 +143,7 @@ def _asked(request: Request) -> BuildRequest:
         raise Unsupported("build with outputs: corten build --output writes them; the API gives the image")
     if request.text("version") == "2":
         raise Unsupported("build with BuildKit's protocol: Corten speaks the classic builder's (DOCKER_BUILDKIT=0)")
+    follows = request.headers.get("upgrade", "").lower() == building.PROTOCOL
     names = [references.parse_tagged(name) for name in request.query.get("t", ()) if name]
     arguments = _json(request, "buildargs", dict[str, str | None])
     return BuildRequest(
@@ -159,10 +160,11 @@ def _asked(request: Request) -> BuildRequest:
         no_cache_filter=tuple(one.lower() for one in request.query.get("nocachefilter", ())),
         pull=request.flag("pull"),
         quiet=request.flag("q"),
-        steps=request.headers.get("upgrade", "").lower() != building.PROTOCOL,
+        steps=not follows,
         cache_from=tuple(_json(request, "cachefrom", list[str])),
         cache_to=_mode(request.text("cacheto")),
         why=request.flag("why"),
+        live=follows and request.flag("live"),
         host=_host(request),
         auths=_auths(request),
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
@@ -98,6 +99,9 @@ class Output(Protocol):
     def made(self, id: str) -> None:
         """The step is done; the ID of the image that it would be."""
 
+    def stopped(self) -> None:
+        """The step has failed, and the build with it."""
+
     def end(self) -> None:
         """The stage is through."""
 
@@ -142,6 +146,9 @@ class Ground(Protocol):
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
         """Run a command in a container; the layer of what it changed. Raises CommandFailed, CortenError."""
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[object]:
+        """Of those who come to the step of this key, one makes it; the next has its turn when that can be found."""
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
         """What an earlier build made under this key, if it is still here."""

@@ -93,8 +93,9 @@ class Solver:
         tasks = [*self._tasks.values()]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            for task in tasks:
+            for place, task in enumerate(tasks):
                 if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                    self._outputs(place).stopped()
                     raise error
             return self._tasks[self.graph.target].result().state
         finally:

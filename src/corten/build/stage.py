@@ -118,10 +118,17 @@ class StageRun:
         """What a step makes: by the cache, or anew."""
         self._number += 1
         reasons = self._ground.reasons(f"{self._name} {self._number}", parts)
-        if not self._fresh and (record := await self._ground.find(key, self.state.layers)) is not None:
-            self._output.cached()
-            return record
-        self._output.why(["the cache is not to be used"] if self._fresh else reasons)
+        if self._fresh:
+            self._output.why(["the cache is not to be used"])
+            return await self._new(key, about, make)
+        async with self._ground.turn(key):
+            if (record := await self._ground.find(key, self.state.layers)) is not None:
+                self._output.cached()
+                return record
+            self._output.why(reasons)
+            return await self._new(key, about, make)
+
+    async def _new(self, key: str, about: str, make: Callable[[], Any]) -> Record:
         layer: Layer | None = await make()
         created = self._ground.moment()
         if layer is not None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from .options import Values
 
 
+_MODES = ("auto", "plain", "quiet", "tty")
+
+
 def build(context: Context, values: Values, arguments: list[str]) -> int:
     """``build``."""
     where = arguments[0]
@@ -46,7 +49,7 @@ def _outputs(texts: list[str]) -> list[Output]:
     return [Output(text) for text in texts]
 
 
-def _query(values: Values, where: str) -> dict[str, Any]:
+def _query(values: Values, where: str, mode: str) -> dict[str, Any]:
     """The build's settings. What is secret is not among them."""
     return {
         "t": tuple(values.tag),
@@ -61,6 +64,7 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "nocachefilter": tuple(one for text in values.no_cache_filter for one in text.split(",")),
         "pull": values.pull or None,
         "why": values.why or None,
+        "live": (mode == "tty") or None,
         "extrahosts": tuple(one.replace("=", ":", 1) for one in values.add_host),
         "cgroupparent": values.cgroup_parent,
         "shmsize": _size(values.shm_size),
@@ -73,6 +77,16 @@ def _query(values: Values, where: str) -> dict[str, Any]:
         "cpusetmems": values.cpuset_mems,
         "ulimits": _ulimits(values.ulimit),
     }
+
+
+def _mode(values: Values) -> str:
+    """How progress is shown: quiet, plain or tty. Raises UsageError."""
+    asked = values.progress or os.environ.get("BUILDKIT_PROGRESS", "") or "auto"
+    if asked not in _MODES:
+        raise UsageError(f'invalid argument "{asked}" for "--progress" flag: it is one of {", ".join(_MODES)}')
+    if values.quiet:
+        return "quiet"
+    return asked if asked != "auto" else "tty" if os.isatty(2) else "plain"
 
 
 def _allowed(texts: list[str]) -> tuple[str, ...]:
@@ -144,7 +158,8 @@ def _registries(context: Context) -> dict[str, str]:
 def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
     """Build, and answer for what the engine comes to need; the exit code, and the image's ID."""
     caches, agents = _caches(values.cache_to), _agents(values.ssh)
-    query = {**_query(values, where), "cacheto": caches.mode if caches else ""}
+    mode = _mode(values)
+    query = {**_query(values, where, mode), "cacheto": caches.mode if caches else ""}
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
     try:
@@ -165,9 +180,9 @@ def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
             sender.announce()
             from .build_progress import Shown
 
-            shown = Shown(values)
+            shown = Shown(mode)
             with checked(response).tunnel() as tunnel:
-                code = shown.all(sender.documents(tunnel))
+                code = shown.all(sender.documents(tunnel, shown.tick))
     finally:
         if agents:
             agents.close()
@@ -305,7 +320,7 @@ BUILD = Command(
         Option("--no-cache-filter", LIST, "Do not cache specified stages"),
         Option("-o, --output", LIST, "Output destination"),
         Option("--platform", "strings", "Set target platform for build"),
-        Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty")', "auto"),
+        Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty") (default "auto")'),
         Option("--pull", FLAG, "Always attempt to pull all referenced images"),
         Option("-q, --quiet", FLAG, "Suppress the build output and print image ID on success"),
         Option("--rm", FLAG, "Accepted for compatibility: no container is left", True, hidden=True),

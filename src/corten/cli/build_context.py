@@ -12,6 +12,7 @@ from corten.wire import building
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import _socket
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
@@ -68,6 +69,14 @@ def listed(root: str) -> list[Row]:
     return rows
 
 
+def _has_come(connection: _socket.socket, seconds: float) -> bool:
+    """Whether something can be read within that time."""
+    import select
+
+    pending = getattr(connection, "pending", None)  # of TLS, which reads ahead
+    return bool(pending and pending()) or bool(select.select([connection], [], [], seconds)[0])
+
+
 def _carried(text: str) -> str:
     return text if text.isascii() else os.fsencode(text).decode("latin-1")
 
@@ -117,9 +126,9 @@ class Sender:
         self._send(building.frame(building.GO, b"%d" % self._began))
         self._flush()
 
-    def documents(self, tunnel: Tunnel) -> Iterator[list[Any]]:
-        """What the engine says, as much as it says at a time, to its end; meanwhile it gets what it asks for. Raises
-        Unavailable."""
+    def documents(self, tunnel: Tunnel, tick: float = 0.0) -> Iterator[list[Any]]:
+        """What the engine says, as much as it says at a time, to its end; meanwhile it gets what it asks for. Nothing
+        whenever nothing has come for ``tick`` seconds, unless that is 0. Raises Unavailable."""
         reader = building.FrameReader()
         said, wanted = bytearray(), bytearray()
         data = tunnel.first
@@ -140,6 +149,8 @@ class Sender:
                 else:
                     self._other(kind, payload)
             self._flush()
+            while tick and not _has_come(tunnel.socket, tick):
+                yield []
             try:
                 data = tunnel.socket.recv(_PIECE)
             except ConnectionResetError:

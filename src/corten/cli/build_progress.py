@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
-
-    from .options import Values
 
 _LAST = 20
 """Lines of a command that failed."""
@@ -19,11 +16,12 @@ _LAST = 20
 class Shown:
     """Takes the documents of a build's stream; :attr:`id` is the image's when it is through."""
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, mode: str) -> None:
+        """``mode`` is quiet, plain or tty."""
         self.id = ""
-        mode = "quiet" if values.quiet else values.progress
-        live = mode == "tty" or (mode == "auto" and os.isatty(2))
-        self._view: Plain = _Quiet() if mode == "quiet" else _live() if live else Plain()
+        self._view: Plain = _Quiet() if mode == "quiet" else _live() if mode == "tty" else Plain()
+        self.tick = self._view.tick
+        """Seconds after which :meth:`all` is to hear of nothing rather than to wait on; 0 for as long as it takes."""
 
     def all(self, said: Iterable[list[dict[str, Any]]]) -> int:
         """Show all of it; the exit code."""
@@ -62,8 +60,9 @@ def _live() -> Plain:
 class Plain:
     """Lines, as they come."""
 
+    tick = 0.0
+
     def __init__(self) -> None:
-        self.lines: list[str] = []
         self._unwritten: list[str] = []
 
     def write(self, text: str) -> None:
@@ -85,16 +84,7 @@ class Plain:
             if document.get("progressDetail"):
                 return
             text = f"{name}: {status}\n" if name else f"{status}\n"
-        self.note(text)
         self.write(text)
-
-    def note(self, text: str) -> None:
-        """Remember the last lines of the step that runs."""
-        if text.startswith("Step "):
-            self.lines.clear()
-        elif not text.startswith(" ---> "):
-            self.lines.append(text.replace("\x1b[91m", "").replace("\x1b[0m", ""))
-            del self.lines[:-_LAST]
 
     def last(self, text: str) -> None:
         """The last that a failed command wrote, once more: other stages may have written since."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,6 +23,7 @@ from corten.engine.build_files import BuildFiles, FileSpool
 from corten.engine.build_layers import BuildLayers, Hold
 from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
+from corten.engine.build_turns import Turns
 from corten.engine.clock import format_seconds, now
 from corten.engine.images import Images
 from corten.engine.workshop import Workshop
@@ -48,6 +50,7 @@ class Means:
     mounts: BuildMounts
     workshop: Workshop
     """What the works of builds are done in; open while there is a build."""
+    turns: Turns = dataclasses.field(default_factory=Turns)
 
 
 @dataclasses.dataclass(slots=True)
@@ -190,6 +193,10 @@ class BuildGround:
             self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
         ):
             return await self.means.layers.changed(self.hold, below, container, self.epoch_seconds, mounted.places)
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[object]:
+        """The turn to make a step."""
+        return self.means.turns.of(key)
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
         """What the cache has under a key."""

@@ -1,5 +1,6 @@
 """What a build says, as dockerd's classic builder says it. Stages are built at the same time, and told one after the
-other: a later one's lines wait until the earlier ones are through."""
+other: a later one's lines wait until the earlier ones are through. A client with a live view is told at once, and of
+which stage."""
 
 from __future__ import annotations
 
@@ -21,11 +22,11 @@ class Outputs:
         self._report: Report | None = None
         self._quiet = False
         self.total = 0
-        self.explains = False
+        self.explains = self.is_live = False
 
-    def start(self, report: Report, total: int, *, quiet: bool, why: bool) -> None:
-        """From now on, tell; with ``why`` also why a step is not in the cache."""
-        self._report, self._quiet, self.total, self.explains = report, quiet, total, why
+    def start(self, report: Report, total: int, *, quiet: bool, why: bool, live: bool = False) -> None:
+        """From now on, tell; with ``why`` also why a step is not in the cache, with ``live`` all stages at once."""
+        self._report, self._quiet, self.total, self.explains, self.is_live = report, quiet, total, why, live
 
     def of(self, place: int) -> StageOutput:
         """That of a stage; those before it are there as well."""
@@ -44,7 +45,9 @@ class Outputs:
 
     def emit(self, place: int, value: Mapping[str, Any]) -> None:
         """A stage's: now, or when its turn comes."""
-        if place == self._live:
+        if self.is_live:
+            self.tell({**value, "stage": place})
+        elif place == self._live:
             self.tell(value)
         else:
             self._stages[place].waiting.append(value)
@@ -105,6 +108,11 @@ class StageOutput:
     def made(self, id: str) -> None:
         """The step is done."""
         self.say(f" ---> {digests.short(id)}")
+
+    def stopped(self) -> None:
+        """It is this stage that stops the build."""
+        if self._outputs.is_live:
+            self._outputs.emit(self._place, {"stopped": True})
 
     def end(self) -> None:
         """The stage is through."""

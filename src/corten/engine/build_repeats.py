@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, cast
 
 from corten.build.copying import Rows
@@ -68,6 +69,9 @@ class _Watched:
         state = await self._ground.image(name, platform, output)
         self._seen.is_all &= self._seen.images.setdefault(name, state.image) == state.image
         return state
+
+    def turn(self, key: str) -> AbstractAsyncContextManager[object]:
+        return self._ground.turn(key)
 
     async def find(self, key: str, below: Sequence[Layer]) -> Record | None:
         record = await self._ground.find(key, below)

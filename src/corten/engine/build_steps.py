@@ -7,9 +7,9 @@ then need not make again.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -32,14 +32,22 @@ class BuildSteps:
     def __init__(self, means: Means, hold: Hold, sources: Sequence[Image] | None) -> None:
         self._means, self._hold = means, hold
         self._sources = None if sources is None else [_Source(one, means.images) for one in sources]
-        self._turns: dict[tuple[str, str], asyncio.Lock] = {}
         self._made: dict[tuple[str, str], Found] = {}
         self._pending: dict[str, Step] = {}
         self._has_new = False
 
     def turn(self, parent: str, line: str) -> AbstractAsyncContextManager[object]:
-        """The next stage's when this one has made it."""
-        return self._turns.setdefault((parent, line), asyncio.Lock())
+        """The next stage's, or the next build's, when this one has made it."""
+        return self._means.turns.of((parent, line))
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """While the build is under way, others have what it makes; at the end, all of that is images."""
+        with self._means.turns.showing(self._made):
+            try:
+                yield
+            finally:
+                await self.record()
 
     def made(self, parent: str, line: str, record: Record) -> None:
         """For the other stages."""
@@ -47,9 +55,12 @@ class BuildSteps:
         self._made[parent, line] = Found(record.layer, record.created)
 
     async def find(self, parent: str, before: State, line: str) -> Found | None:
-        """What was made in this build, of an image that is here, or says an image of ``sources``."""
+        """What was made in this build, in another one under way, of an image that is here, or says an image of
+        ``sources``."""
         if (found := self._made.get((parent, line))) is not None:
             return found
+        if self._sources is None and (found := self._means.turns.found((parent, line))) is not None:
+            return await self._present(before, found)
         for child in sorted(self._means.images.steps_of(parent), key=lambda one: -one.created_ns):
             if _is_step(child, before, line) and self._may_use(child):
                 return await self._here(before, child)

@@ -76,6 +76,8 @@ class BuildRequest:
     """``min`` or ``max``: what of the cache the client is sent when it has been built; '' for nothing."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
+    live: bool = False
+    """Tell of all stages as they go, each document with its stage's number."""
     host: HostConfig = _NO_LIMITS
     auths: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
@@ -114,14 +116,13 @@ class Build:
             self._seen.is_all &= "stream" in value  # and not the progress of a pull
             report(value)
 
-        outputs.start(tell, self._solver.total, quiet=request.quiet, why=request.why)
+        outputs.start(tell, self._solver.total, quiet=request.quiet, why=request.why, live=request.live)
         for number, text in steps_above(self._dockerfile):
             outputs.of(0).begin(number, text)
         try:
-            state = await self._solver.solve()
+            async with self._steps.open() if self._steps else contextlib.nullcontext():
+                state = await self._solver.solve()
         finally:
-            if self._steps is not None:
-                await self._steps.record()
             outputs.flush()
             for one in self._linter.sorted:
                 outputs.line(f"[Warning] {one.rule}: {one.message} (line {one.location.first})")
