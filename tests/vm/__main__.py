@@ -1,5 +1,5 @@
 """``python -m tests.vm``: the tests that want cgroup v2, or kinds of network that few kernels have,
-or those named, inside the machine."""
+or those named, inside the machine; with ``--aarch64`` in one of that architecture, emulated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from tests.vm import machine
 
 _SECONDS = 900
+_AARCH64 = "--aarch64"
 _NETWORK = "tests/integration/network"
 _CHOSEN = (
     "tests/vm/test_no_nf_tables.py",
@@ -23,13 +24,13 @@ _CHOSEN = (
 
 def main(arguments: list[str]) -> int:
     """Run pytest with these arguments in the machine; its exit status, 0 where no machine can be booted."""
-    if problem := machine.problem():
+    aarch64 = _AARCH64 in arguments
+    if problem := machine.problem(aarch64=aarch64):
         print(f"skipped: {problem}")
         return 0
-    chosen = arguments or _CHOSEN
-    return machine.run(
-        [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", *chosen], seconds=_SECONDS
-    )
+    chosen = [one for one in arguments if one != _AARCH64] or _CHOSEN
+    pytest = ["-m", "pytest", "-rs", "-p", "no:cacheprovider", *chosen]
+    return machine.run(pytest, seconds=_SECONDS * (4 if aarch64 else 1), aarch64=aarch64)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""The machine's disk and initial RAM file system, made from what is on this machine: no network, no root."""
+"""The machine's disk and initial RAM file system. The disk of one that is like this machine is made from what is
+here: no network, no root."""
 
 from __future__ import annotations
 
@@ -48,12 +49,12 @@ poweroff -f
 """
 
 
-def make_initramfs(kernel: Kernel, scratch: Path) -> Path:
-    """A cpio archive of busybox and the modules that reach the disk."""
+def make_initramfs(kernel: Kernel, scratch: Path, busybox: Path) -> Path:
+    """A cpio archive of the machine's busybox and the modules that reach the disk."""
     root = scratch / "initramfs"
     for name in ("bin", "dev", "root"):
         (root / name).mkdir(parents=True)
-    shutil.copy(BUSYBOX, root / "bin/busybox")
+    shutil.copy(busybox, root / "bin/busybox")
     order = kernel.load_order("virtio_pci", "virtio_blk", "ext4")
     for path in order:
         (root / path.name).write_bytes(plain_module(path))
@@ -68,21 +69,28 @@ def make_initramfs(kernel: Kernel, scratch: Path) -> Path:
     return archive
 
 
-def make_disk(kernel: Kernel, scratch: Path, command: str, marker: str, tools: Sequence[Path] = ()) -> Path:
-    """An ext4 image with this Python, this project and a few tools; its init runs ``command``. ``tools`` are programs
-    for /sbin that stand alone."""
-    root = scratch / "disk"
+def make_tree(root: Path, kernel: Kernel, tools: Sequence[Path]) -> None:
+    """This Python and a few tools of this machine. ``tools`` are further programs, for /sbin, that stand alone."""
     for name in _DIRECTORIES:
         (root / name).mkdir(parents=True, exist_ok=True)
-    _script(root / "init", _INIT.format(project=PROJECT, command=command, marker=marker))
+    shutil.copy(BUSYBOX, root / "bin/busybox")
     _copy_python(root)
-    _copy_project(root)
     _copy_tools(root)
     for tool in tools:
         shutil.copy(tool, root / "sbin" / tool.name)
     shutil.copytree(kernel.modules, root / f"lib/modules/{kernel.release}", symlinks=True)
-    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
-    (root / "etc/group").write_text("root:x:0:\n")
+
+
+def make_disk(root: Path, scratch: Path, command: str, marker: str) -> Path:
+    """An ext4 image of a tree with Python and busybox, and this project; its init runs ``command``."""
+    for name in _DIRECTORIES:
+        (root / name).mkdir(parents=True, exist_ok=True)
+    _script(root / "init", _INIT.format(project=PROJECT, command=command, marker=marker))
+    _copy_project(root)
+    _link_applets(root)
+    for name, line in (("passwd", "root:x:0:0:root:/root:/bin/sh"), ("group", "root:x:0:")):
+        (root / "etc" / name).unlink(missing_ok=True)  # it may be another tree's as well
+        (root / "etc" / name).write_text(f"{line}\n")
     image = scratch / "disk.ext4"
     subprocess.run(
         ["mke2fs", "-q", "-t", "ext4", "-d", root, image, "3G"],
@@ -140,13 +148,18 @@ def _copy_project(root: Path) -> None:
         shutil.copy(PROJECT / name, _inside(root, PROJECT / name))
 
 
-def _copy_tools(root: Path) -> None:
-    """busybox under all its names, then the real tools over them."""
-    shutil.copy(BUSYBOX, root / "bin/busybox")
+def _link_applets(root: Path) -> None:
+    """busybox under all its names but those of real tools."""
     listing = subprocess.run([BUSYBOX, "--list"], capture_output=True, text=True, check=True)
-    for name in set(listing.stdout.split()) - {"busybox"}:
-        (root / "sbin" / name).symlink_to("/bin/busybox")
+    for name in set(listing.stdout.split()) - {"busybox", "sh"}:
+        if not any(os.path.lexists(root / directory / name) for directory in ("bin", "sbin", "usr/bin", "usr/sbin")):
+            (root / "sbin" / name).symlink_to("/bin/busybox")
+    (root / "bin/sh").unlink(missing_ok=True)
     (root / "bin/sh").symlink_to("busybox")
+
+
+def _copy_tools(root: Path) -> None:
+    """The real tools of this machine."""
     found = [shutil.which(name, path=search_path()) for name in _TOOLS]
     _copy_with_libraries(root, [Path(os.path.realpath(path)) for path in found if path])
     for path in filter(None, found):

@@ -61,7 +61,7 @@ def plain_module(path: Path) -> bytes:
 
 def fetch(cache: Path) -> Kernel:
     """The newest package's kernel, from the cache or downloaded. Raises LookupError, CalledProcessError."""
-    target = unpacked(_real_package(), cache, _index_modules)
+    target = unpacked(_real_package(), cache, index_modules)
     [release] = os.listdir(target / "lib/modules")
     return Kernel(target, release)
 
@@ -94,7 +94,8 @@ def _download(package: str, scratch: Path) -> None:
     subprocess.run(["dpkg-deb", "-x", archive, scratch / "root"], check=True)
 
 
-def _index_modules(root: Path) -> None:
+def index_modules(root: Path) -> None:
+    """Write what modprobe reads. Raises CalledProcessError."""
     release = os.listdir(root / "lib/modules")[0]
     depmod = shutil.which("depmod", path=os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin")
     tool = [depmod] if depmod else ["/bin/busybox", "depmod"]

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.vm import disk, kernel
+from tests.vm import disk, foreign, kernel
 
 PROJECT = disk.PROJECT
 CACHE = PROJECT / ".cache/vm"
 _MARKER = "corten-vm exit status"
 _QEMU = (
-    "qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G",
+    "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3G",
     "-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-no-reboot",
-    "-append", "console=ttyS0 quiet loglevel=3 panic=-1 cgroup_no_v1=all random.trust_cpu=on mitigations=off",
 )  # fmt: skip
+_KERNEL = "quiet loglevel=3 panic=-1 cgroup_no_v1=all random.trust_cpu=on mitigations=off"
+_OWN = ("qemu-system-x86_64", *_QEMU, "-append", f"console=ttyS0 {_KERNEL}")
+_FOREIGN = ("qemu-system-aarch64", "-machine", "virt", *_QEMU, "-append", f"console=ttyAMA0 {_KERNEL}")
 
 
 class NoVerdict(Exception):
     """The machine ended, or was ended, before its command told an exit status."""
 
 
-def problem() -> str:
+def problem(*, aarch64: bool = False) -> str:
     """Why no machine can be booted here; '' when one can."""
+    if aarch64 and (lacking := foreign.problem()):
+        return lacking
     if platform.machine() != "x86_64":
         return f"the machine's kernel is Debian's for x86-64, and this is {platform.machine()}"
     needed = {
@@ -43,16 +49,23 @@ def problem() -> str:
     return f"not installed: {' '.join(missing)}" if missing else ""
 
 
-def run(command: Sequence[str], *, seconds: float) -> int:
-    """Run a command in a fresh machine, its output on ours as it comes. Its exit status. Raises NoVerdict."""
+def run(arguments: Sequence[str], *, seconds: float, aarch64: bool = False) -> int:
+    """Run Python with these arguments in a fresh machine, its output on ours as it comes. Its exit status. Raises
+    NoVerdict."""
     with tempfile.TemporaryDirectory(prefix="corten-vm-") as directory:
         scratch = Path(directory)
-        linux = kernel.fetch(CACHE)
-        initramfs = disk.make_initramfs(linux, scratch)
-        tools = [kernel.unpacked("apparmor", CACHE) / "sbin/apparmor_parser"]
-        image = disk.make_disk(linux, scratch, shlex.join(command), _MARKER, tools)
+        tree = scratch / "disk"
+        if aarch64:
+            qemu, python, linux = _FOREIGN, "/usr/bin/python3", foreign.fetch(PROJECT, CACHE)
+            shutil.copytree(linux.root, tree, symlinks=True, copy_function=os.link)
+            busybox = tree / "bin/busybox"
+        else:
+            qemu, python, linux, busybox = _OWN, sys.executable, kernel.fetch(CACHE), disk.BUSYBOX
+            disk.make_tree(tree, linux, [kernel.unpacked("apparmor", CACHE) / "sbin/apparmor_parser"])
+        initramfs = disk.make_initramfs(linux, scratch, busybox)
+        image = disk.make_disk(tree, scratch, shlex.join([python, *arguments]), _MARKER)
         drive = f"file={image},if=virtio,format=raw,cache=unsafe"
-        argv = [*_QEMU, "-kernel", str(linux.image), "-initrd", str(initramfs), "-drive", drive]
+        argv = [*qemu, "-kernel", str(linux.image), "-initrd", str(initramfs), "-drive", drive]
         return _boot(argv, seconds)
 
 
