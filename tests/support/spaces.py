@@ -21,6 +21,7 @@ from corten.engine.database import Database
 from corten.engine.model import (
     Container,
     ContainerConfig,
+    EndpointIpam,
     EndpointRequest,
     HostConfig,
     NetworkingConfig,
@@ -198,7 +199,7 @@ def container(
     network: str = "bridge",
     publish: str = "",
     bindings: dict[str, list[PortBinding] | None] | None = None,
-    **asked: object,
+    **asked: str,
 ) -> Container:
     """A container's record, its ID one letter repeated; ``publish`` is ``[ip:]port:port/protocol`` words, ``asked``
     the addresses that it wants (``ip``, ``ip6``)."""
@@ -207,7 +208,7 @@ def container(
         place, _, target = word.rpartition(":")
         host_ip, _, host_port = place.rpartition(":")
         ports[target] = [*(ports.get(target) or []), PortBinding(host_ip, host_port)]
-    ipam = {f"IPv{6 if name == 'ip6' else 4}Address": value for name, value in asked.items()}
+    ipam = EndpointIpam(ipv4_address=asked.get("ip", ""), ipv6_address=asked.get("ip6", ""))
     return Container(
         id=letter * 64,
         name=f"name-{letter}",
@@ -215,7 +216,7 @@ def container(
         image="",
         config=ContainerConfig(hostname=f"host-{letter}"),
         host=HostConfig(network_mode=network, port_bindings=ports),
-        networking=NetworkingConfig({network: EndpointRequest(ipam_config=ipam)} if ipam else None),
+        networking=NetworkingConfig({network: EndpointRequest(ipam_config=ipam)} if asked else None),
         path="",
         args=[],
         layers=[],

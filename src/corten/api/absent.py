@@ -9,7 +9,7 @@ from corten.errors import InvalidInput, NotFound, Unavailable, Unsupported
 
 ROUTES = Router()
 _route = ROUTES.route
-_NO_MANAGER = (
+NO_MANAGER = (
     'This node is not a swarm manager. Use "docker swarm init" or "docker swarm join" to connect this node to swarm '
     "and try again."
 )
@@ -17,7 +17,7 @@ _NO_SWARMS = "many machines are the work of Kubernetes"
 
 
 async def _no_manager(request: Request) -> Response:
-    raise Unavailable(_NO_MANAGER)
+    raise Unavailable(NO_MANAGER)
 
 
 @_route("POST", "/swarm/leave")
@@ -44,7 +44,7 @@ for _noun in ("swarm", "nodes", "services", "tasks", "secrets", "configs"):
 @_route("PUT", "/volumes/{name}")
 async def update_volume(request: Request) -> Response:
     """Only a swarm's cluster volumes can be updated."""
-    raise Unavailable(_NO_MANAGER)
+    raise Unavailable(NO_MANAGER)
 
 
 # --- plugins

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import msgspec
 
 from corten.api import stdio
+from corten.api.creations import of_version
 from corten.api.message import Duplex, Hijack, Request, Response, no_content, reply, stream_type
 from corten.api.progress import Told, pruned
 from corten.api.router import Router
@@ -17,7 +18,7 @@ from corten.api.times import nanoseconds
 from corten.engine.attach import AttachOptions
 from corten.engine.containers import Exit
 from corten.engine.logs import LogOptions
-from corten.engine.model import CreateRequest, HostConfig, UpdateRequest
+from corten.engine.model import CreateRequest, UpdateRequest
 from corten.errors import InvalidInput
 from corten.spec.operation import describe
 from corten.wire.frames import frame
@@ -39,40 +40,12 @@ async def list_all(request: Request) -> Response:
 
 @_route("POST", "/containers/create")
 async def create(request: Request) -> Response:
-    body = _of_version(await request.json(CreateRequest), request.version)
+    body, warnings = of_version(await request.json(CreateRequest), request.version)
     name, platform = request.text("name") or None, request.text("platform") or None
-    warnings = list(_by_version(body, request.version))
     container, more = await request.services.containers.create(
         body, name, platform, shallow_read_only=request.version < (1, 44)
     )
     return reply({"Id": container.id, "Warnings": [*warnings, *more]}, 201)
-
-
-def _of_version(body: CreateRequest, version: tuple[int, int]) -> CreateRequest:
-    """The request with what older versions of the API take for granted."""
-    host = body.host_config or HostConfig()
-    if version < (1, 40) and not host.ipc_mode:
-        host = msgspec.structs.replace(host, ipc_mode="shareable")
-    if version < (1, 40):
-        host = msgspec.structs.replace(host, pids_limit=None)
-    if version < (1, 41) and not host.cgroupns_mode:
-        host = msgspec.structs.replace(host, cgroupns_mode="host")
-    return msgspec.structs.replace(body, host_config=host)
-
-
-def _by_version(body: CreateRequest, version: tuple[int, int]) -> Iterator[str]:
-    """Warnings of what a version of the API deprecates. Raises InvalidInput for what it no longer has."""
-    if body.mac_address and version >= (1, 52):
-        raise InvalidInput(
-            "container-wide MAC address no longer supported; use endpoint-specific MAC address instead"
-        )
-    if body.mac_address and version >= (1, 44):
-        yield (
-            "The container-wide MacAddress field is now deprecated. It should be specified in EndpointsConfig instead."
-        )
-    bindings = (body.host_config.port_bindings if body.host_config else None) or {}
-    if version >= (1, 52) and (empty := sorted(port for port, places in bindings.items() if not places)):
-        yield f"Following container port(s) have an empty list of port-bindings: {', '.join(empty)}"
 
 
 @_route("GET", "/containers/{id:path}/json")

@@ -8,7 +8,7 @@ from corten.api import stdio
 from corten.api.message import Duplex, Hijack, Request, Response, reply, stream_type
 from corten.api.router import Router
 from corten.engine.exec import Exec, Execs
-from corten.engine.model import ExecRequest
+from corten.engine.model import ExecRequest, Natural
 from corten.errors import CortenError
 from corten.wire.frames import EXEC, EXIT, STDOUT, frame
 
@@ -22,7 +22,7 @@ class _Start(msgspec.Struct, rename="pascal"):
 
     detach: bool = False
     tty: bool = False
-    console_size: list[int] | None = None
+    console_size: tuple[Natural, Natural] | None = None
 
 
 @_route("POST", "/containers/{id}/exec")
@@ -50,7 +50,7 @@ def _followed(request: Request, id: str) -> Hijack:
 @_route("POST", "/exec/{id}/start", reads_body=True)
 async def start(request: Request) -> Response | Hijack:
     body = await request.json(_Start, empty=_Start())
-    size = (body.console_size[0], body.console_size[1]) if body.console_size and all(body.console_size) else None
+    size = body.console_size if body.console_size and all(body.console_size) else None
     execs, id = request.services.execs, request.params["id"]
     if body.detach:
         await execs.start(id, detach=True, tty=body.tty, console_size=size)

@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from corten.api.absent import NO_MANAGER
 from corten.api.message import Request, Response, no_content, reply
 from corten.api.progress import Told, pruned
 from corten.api.router import Router
 from corten.api.shapes.usage import volume_shape
+from corten.errors import Unavailable
 
 ROUTES = Router()
 _route = ROUTES.route
@@ -22,6 +24,7 @@ class _Create(msgspec.Struct, rename="pascal"):
     driver: str = "local"
     driver_opts: dict[str, str] | None = None
     labels: dict[str, str] | None = None
+    cluster_volume_spec: dict[str, Any] | None = None
 
 
 @_route("GET", "/volumes")
@@ -33,6 +36,8 @@ async def list_all(request: Request) -> Response:
 @_route("POST", "/volumes/create")
 async def create(request: Request) -> Response:
     body = await request.json(_Create, empty=_Create())
+    if body.cluster_volume_spec is not None and request.version >= (1, 42):
+        raise Unavailable(NO_MANAGER)
     volume = request.services.volumes.create(
         body.name, driver=body.driver or "local", options=body.driver_opts, labels=body.labels
     )

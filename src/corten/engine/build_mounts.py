@@ -22,7 +22,7 @@ from corten.engine.archives import Archives
 from corten.engine.build_agents import DEFAULT, AgentChannels
 from corten.engine.build_files import FileSpool
 from corten.engine.build_layers import row_of
-from corten.engine.model import MountRequest
+from corten.engine.model import MountRequest, TmpfsOptions
 from corten.engine.trees import size_of
 from corten.errors import CortenError, InvalidInput, NotFound
 from corten.sys.removal import remove_tree
@@ -86,7 +86,7 @@ class BuildMounts:
                     number = sum(mount.target.startswith(_AGENTS) for mount in mounts)
                     mounts += await self._agent(stack, one.mount, agents, variables, number)
                 elif one.mount.type == "tmpfs":
-                    size = {"SizeBytes": one.mount.size} if one.mount.size else None
+                    size = TmpfsOptions(size_bytes=one.mount.size) if one.mount.size else None
                     mounts.append(MountRequest("tmpfs", target=_target(one.mount), tmpfs_options=size))
                 elif one.mount.type == "cache":
                     mounts.append(await self._cache(stack, one))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from corten.engine.model import (
     Container,
     ContainerConfig,
+    EndpointIpam,
     EndpointRequest,
     HostConfig,
     NetworkingConfig,
@@ -18,7 +18,7 @@ from corten.engine.network_model import EndpointSettings, Network, NetworkSettin
 from corten.errors import InvalidInput, Unsupported
 from corten.network import endpoint as places
 from corten.network import files
-from corten.network.bridge import Wish
+from corten.network.bridge import Wish, is_mac
 from corten.network.endpoint import LOOPBACK_ONLY, Endpoint
 from corten.network.ports import PortRequest, container_port, port_requests
 from corten.spec.operation import Operation
@@ -36,7 +36,7 @@ _SYSCTL = re.compile(r"net\.(ipv4|ipv6|mpls)\.([a-z_]+)\.(?:IFNAME|ifname)\.([a-
 _INTERFACE = re.compile(r"[^\s/:]{1,15}")
 
 
-_NOTHING, _NO_WISH = EndpointRequest(), Wish()
+_NOTHING, _NO_ADDRESSES, _NO_WISH = EndpointRequest(), EndpointIpam(), Wish()
 
 
 def joins_bridge(host_config: HostConfig) -> bool:
@@ -122,14 +122,14 @@ def wish(container: Container, network: Network, request: EndpointRequest) -> Wi
     that are not known."""
     if request == _NOTHING and not container.config.mac_address:
         return _NO_WISH
-    ipam = request.ipam_config or {}
+    ipam = request.ipam_config or _NO_ADDRESSES
     check_endpoint(network.name, request)
     is_own = _mode(container.host) in (network.name, network.id)
     mac = request.mac_address or (container.config.mac_address if is_own else "") or ""
     options = request.driver_opts or {}
     return Wish(
-        ip=str(ipam.get("IPv4Address") or ""),
-        ip6=str(ipam.get("IPv6Address") or ""),
+        ip=ipam.ipv4_address,
+        ip6=ipam.ipv6_address,
         mac=mac,
         interface=options.get(_IFNAME, ""),
         priority=request.gw_priority,
@@ -140,25 +140,26 @@ def wish(container: Container, network: Network, request: EndpointRequest) -> Wi
 
 def check_endpoint(network: str, request: EndpointRequest) -> None:
     """Raises InvalidInput for what no place in a network can have, Unsupported for what Corten has none of."""
-    ipam = request.ipam_config or {}
+    ipam = request.ipam_config or _NO_ADDRESSES
     problems = []
     if network in PREDEFINED:
-        if ipam.get("IPv4Address") or ipam.get("IPv6Address"):
+        if ipam.ipv4_address or ipam.ipv6_address:
             problems.append("user specified IP address is supported on user defined networks only")
         if request.aliases:
             problems.append("network-scoped alias is supported only for containers in user defined networks")
-    for version in (4, 6):
-        text = str(ipam.get(f"IPv{version}Address") or "")
+    for version, text in ((4, ipam.ipv4_address), (6, ipam.ipv6_address)):
         if text and not files.is_address(text, version):
             problems.append(f"invalid IPv{version} address: {text}")
     problems += [f"invalid link-local IP address: {one}" for one in _link_local(ipam) if not files.is_link_local(one)]
+    if not is_mac(request.mac_address):
+        problems.append(f"invalid MAC address: {request.mac_address}")
     if problems:
         raise InvalidInput("\n".join(["invalid endpoint settings:", *problems]))
     _check_driver_options(request.driver_opts or {})
 
 
-def _link_local(ipam: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(str(one) for one in ipam.get("LinkLocalIPs") or ()))
+def _link_local(ipam: EndpointIpam) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(ipam.link_local_ips or ()))
 
 
 def without_effect(container: Container) -> Iterator[str]:

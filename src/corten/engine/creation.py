@@ -14,6 +14,7 @@ import msgspec
 from corten.engine import (
     health,
     honoured,
+    in_vain,
     legacy_links,
     log_config,
     merge,
@@ -46,8 +47,7 @@ from corten.engine.model import (
 from corten.engine.mounts import Wanted
 from corten.engine.paths import Paths
 from corten.engine.records import Records
-from corten.engine.refusals import refuse
-from corten.engine.runtime_config import shared_container, validate_modes
+from corten.engine.runtime_config import by_id, shared_container, validate_modes
 from corten.engine.standbys import Standbys
 from corten.engine.volume_mounts import is_mounted_at_start
 from corten.engine.volumes import Volumes
@@ -110,6 +110,7 @@ class Creation:
 
         Raises NotFound (image, platform), Conflict (name), InvalidInput, CortenError; nothing is left then.
         """
+        request, discarded = in_vain.offline(request)
         validate(request.host())  # before the image is looked for, which a client would pull
         image = self._image(request.image, platform)
         name = names.container_name(name) if name else names.random_name(self.records.names())
@@ -130,7 +131,7 @@ class Creation:
             container = msgspec.structs.replace(container, shallow_read_only=shallow_read_only, of_build=of_build)
             self.records.put(container, durable=not container.host.auto_remove and not of_build)
             undo.pop_all()
-        return container, [*warnings, *self._warnings(container, image, platform)]
+        return container, [*discarded, *warnings, *self._warnings(container, image, platform)]
 
     def _named(self, ref: str) -> Container:
         """A container that the request names: where there is none, the request is wrong. Raises InvalidInput."""
@@ -160,7 +161,7 @@ class Creation:
         discarded = list(honoured.warnings(host))
         validate_modes(host, request.config())
         host = _settled_host(honoured.settle(host), config, self.log)
-        host = legacy_links.settled(host, name, self.records.find)
+        host = legacy_links.settled(by_id(host, self.records.find), name, self.records.find)
         config = _named(config, host, id)
         _validate(config)
         argv = merge.command_line(config)
@@ -259,8 +260,7 @@ class Creation:
                 f"The requested image's platform ({image.platform}) does not match the detected host platform "
                 f"({self.machine}) and no specific platform was requested"
             )
-        if container.host.network_mode == "host" and container.host.port_bindings:
-            yield "Published ports are discarded when using host network mode"
+        yield from in_vain.warnings(container.host, container.config)
         yield from self.network_warnings(joined(container))
         yield from without_effect(container)
 
@@ -274,10 +274,7 @@ def _likeness(image: Image, request: CreateRequest) -> object:
 
 def _settled_host(host: HostConfig, config: ContainerConfig, log: LogConfig) -> HostConfig:
     privileges.validate(host)
-    refuse(host)
     hidden = privileges.security(host).unconfined_paths
-    if config.network_disabled and host.network_mode in ("", "default"):
-        host = msgspec.structs.replace(host, network_mode="none")
     host = settle(host, unconfined_paths=hidden)
     requested_ports(host, config)
     if host.extra_hosts:  # malformed ones are refused here, not at the start

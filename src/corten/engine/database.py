@@ -6,7 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -75,6 +75,15 @@ class Table:
     def _decode(self, kind: type[T], key: str, value: bytes) -> T:
         try:
             return msgspec.json.decode(value, type=kind)
+        except msgspec.ValidationError:
+            return self._decode_loosely(kind, key, value)
+        except msgspec.DecodeError as error:
+            raise DataCorrupt(f"read {self._name} {key}: {error}") from error
+
+    def _decode_loosely(self, kind: type[T], key: str, value: bytes) -> T:
+        """Of an engine that wrote down whatever a client had sent: without nulls, numbers in quotes as numbers."""
+        try:
+            return msgspec.convert(_without_nulls(msgspec.json.decode(value)), kind, strict=False)
         except msgspec.DecodeError as error:
             raise DataCorrupt(f"read {self._name} {key}: {error}") from error
 
@@ -97,3 +106,11 @@ class Table:
         """Forget a row."""
         with self._database.transaction(durable=False) as db:
             db.execute(f"DELETE FROM {self._name} WHERE id = ?", (key,))  # noqa: S608
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    return {name: _without_nulls(one) for name, one in value.items() if one is not None}

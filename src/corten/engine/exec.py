@@ -122,7 +122,7 @@ class Execs:
         container = self._lifecycle.records.get(exec.container)
         request = exec.request
         if console_size:
-            request = msgspec.structs.replace(request, console_size=list(console_size))
+            request = msgspec.structs.replace(request, console_size=console_size)
         output = Broadcast()
         client = None if detach else output.join()
         self._execs[id] = dataclasses.replace(exec, started=True)

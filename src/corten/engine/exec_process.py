@@ -24,7 +24,7 @@ def exec_process(container: Container, request: ExecRequest, links_env: tuple[st
         env=tuple(replace_env([*terminal, *inherited], request.env or ())),
         cwd=request.working_dir or container.config.working_dir or "/",
         terminal=request.tty,
-        console_size=(size[0], size[1]) if request.tty and size and all(size) else None,
+        console_size=size if request.tty and size and all(size) else None,
         user=User(name=request.user or container.config.user or "0", additional_groups=_groups(container, request)),
         capabilities=capability_sets(names),
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from collections.abc import Iterator
 
 import msgspec
 
@@ -38,6 +39,13 @@ def validate(check: HealthConfig | None) -> None:
             raise InvalidInput(f"{name} in Healthcheck cannot be less than 1ms")
     if check.retries < 0:
         raise InvalidInput("Retries in Healthcheck cannot be negative")
+
+
+def warnings(check: HealthConfig | None) -> Iterator[str]:
+    """Of a test that is none: dockerd takes it, notes it in its own log, and never runs it."""
+    kind = (check.test or [""])[0] if check else ""
+    if kind not in ("", "NONE", "CMD", "CMD-SHELL"):
+        yield f"Unknown healthcheck type '{kind}' (expected 'CMD' or 'CMD-SHELL'). Healthcheck discarded."
 
 
 def command(config: ContainerConfig) -> list[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import glob
+import ipaddress
 import os
 from collections.abc import Iterator
 
@@ -17,6 +18,8 @@ from corten.engine.model import ContainerConfig, EndpointRequest, HostConfig, Ne
 from corten.errors import InvalidInput, NotFound
 
 _V1 = "/sys/fs/cgroup"
+_LONGEST_NAME = 64
+"""Bytes of a host name in the kernel (uname(2))."""
 _SWAP = (
     "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap."
 )
@@ -65,6 +68,12 @@ def _discarded(host: HostConfig) -> Iterator[tuple[str, object, str]]:
         yield "blkio_weight", 0, _WEIGHT
     if host.blkio_weight_device:
         yield "blkio_weight_device", None, _WEIGHT_DEVICE
+    if host.cpu_percent:
+        yield "cpu_percent", 0, "linux does not support CPU percent. Percent discarded."
+    if host.cpu_count:
+        yield "cpu_count", 0, "linux does not support CPU count. Count discarded."
+    if host.cgroup:
+        yield "cgroup", "", "Cgroup is not supported. Cgroup discarded."
 
 
 def settle(host: HostConfig) -> HostConfig:
@@ -94,6 +103,10 @@ def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConf
         )
     if host.userns_mode not in ("", "host"):
         raise InvalidInput(f"invalid USER mode: {host.userns_mode}")
+    for asked, what in ((host.io_maximum_bandwidth, "bandwidth"), (host.io_maximum_iops, "IOPs")):
+        if asked:
+            raise InvalidInput(f"invalid option: QoS maximum {what} configuration is not supported on linux")
+    _refuse_names(host, config)
     _refuse_devices(host)
     if host.volume_driver not in ("", "local") and (host.binds or config.volumes):
         raise NotFound(
@@ -102,9 +115,28 @@ def refuse(host: HostConfig, config: ContainerConfig, networking: NetworkingConf
     _refuse_networks(host, networking)
 
 
+def _refuse_names(host: HostConfig, config: ContainerConfig) -> None:
+    """Each becomes a word, or a line, of a file that the container and others read."""
+    for kind, name in (("hostname", config.hostname), ("domain name", config.domainname)):
+        if len(name.encode()) > _LONGEST_NAME or not _is_word(name):
+            raise InvalidInput(f"invalid {kind}: {name!r} is no name of at most {_LONGEST_NAME} bytes")
+    for server in host.dns or ():
+        try:
+            ipaddress.ip_address(server)
+        except ValueError:
+            raise InvalidInput(f"invalid IP address: {server}: --dns takes the address of a name server") from None
+    for words in (*(host.dns_search or ()), *(host.dns_options or ())):
+        if not words.isprintable():
+            raise InvalidInput(f"invalid DNS search domain or option: {words!r}")
+
+
+def _is_word(text: str) -> bool:
+    return text.isprintable() and not any(letter.isspace() for letter in text)
+
+
 def _refuse_devices(host: HostConfig) -> None:
     for request in host.device_requests or ():
-        driver, capabilities = request.get("Driver") or "", request.get("Capabilities") or []
+        driver, capabilities = request.driver, request.capabilities or []
         shown = " ".join(f"[{' '.join(one)}]" for one in capabilities)
         raise InvalidInput(f'could not select device driver "{driver}" with capabilities: [{shown}]')
 

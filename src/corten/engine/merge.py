@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from corten.engine.model import ContainerConfig, HealthConfig
-from corten.errors import InvalidInput
+from corten.errors import InvalidInput, Unsupported
+from corten.network.ports import container_port
 from corten.spec.image import Healthcheck, ImageConfig
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -23,7 +25,7 @@ def merge(request: ContainerConfig, image: ImageConfig) -> ContainerConfig:
     return msgspec.structs.replace(
         request,
         user=request.user or image.user,
-        exposed_ports=_union(request.exposed_ports, map(_with_protocol, image.exposed_ports)),
+        exposed_ports=_union(_exposed(request.exposed_ports), _ports_of(image)),
         env=merge_env(request.env or (), image.env),
         entrypoint=entrypoint,
         cmd=command,
@@ -33,7 +35,6 @@ def merge(request: ContainerConfig, image: ImageConfig) -> ContainerConfig:
         stop_signal=request.stop_signal or image.stop_signal or None,
         healthcheck=_healthcheck(request.healthcheck, image.healthcheck),
         shell=request.shell or _list(image.shell),
-        on_build=None,
     )
 
 
@@ -91,8 +92,23 @@ def _union(own: Mapping[str, dict[str, Any]] | None, inherited: Iterable[str]) -
     return both or None
 
 
-def _with_protocol(port: str) -> str:
-    return port if "/" in port else f"{port}/tcp"
+def _exposed(asked: Mapping[str, dict[str, Any]] | None) -> dict[str, dict[str, Any]] | None:
+    return None if asked is None else {_port(text): value for text, value in asked.items()}
+
+
+def _ports_of(image: ImageConfig) -> Iterator[str]:
+    """Those that can be published: an image may name whatever it likes."""
+    for text in image.exposed_ports:
+        with contextlib.suppress(InvalidInput):
+            yield _port(text)
+
+
+def _port(text: str) -> str:
+    try:
+        number, protocol = container_port(text)
+    except Unsupported as error:
+        raise InvalidInput(f'invalid port specification: "{text}": unknown protocol') from error
+    return f"{number}/{protocol}"
 
 
 def _healthcheck(own: HealthConfig | None, image: Healthcheck | None) -> HealthConfig | None:

@@ -6,16 +6,21 @@ request are ignored, as dockerd does; a field of the wrong type is an :class:`~c
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 Strings = dict[str, str]
+Natural = Annotated[int, Meta(ge=0)]
 
 
 class Value(Struct, frozen=True, rename="pascal", omit_defaults=False):
     """Base of the values that travel as JSON objects of the API."""
+
+
+class Options(Value, frozen=True, omit_defaults=True):
+    """Base of values of which inspect shows only what was set, as dockerd does."""
 
 
 class HealthConfig(Value, frozen=True):
@@ -96,6 +101,70 @@ class Ulimit(Value, frozen=True):
     soft: int = 0
 
 
+class ThrottleDevice(Value, frozen=True):
+    """How much of a block device a container may use: bytes or operations in a second."""
+
+    path: str = ""
+    rate: Natural = 0
+
+
+class WeightDevice(Value, frozen=True):
+    """A container's share of a block device."""
+
+    path: str = ""
+    weight: Natural = 0
+
+
+class DeviceRequest(Value, frozen=True):
+    """Devices that a driver would choose; there is none here."""
+
+    driver: str = ""
+    count: int = 0
+    device_ids: list[str] | None = field(default=None, name="DeviceIDs")
+    capabilities: list[list[str]] | None = None
+    options: Strings | None = None
+
+
+class BindOptions(Options, frozen=True):
+    """How a directory of the host is mounted."""
+
+    propagation: str = ""
+    non_recursive: bool = False
+    create_mountpoint: bool = False
+    read_only_non_recursive: bool = False
+    read_only_force_recursive: bool = False
+
+
+class VolumeDriver(Options, frozen=True):
+    """Who makes a new volume, and how."""
+
+    name: str = ""
+    options: Strings | None = None
+
+
+class VolumeOptions(Options, frozen=True):
+    """What a volume that is mounted is made with, and what of it is shown."""
+
+    no_copy: bool = False
+    labels: Strings | None = None
+    driver_config: VolumeDriver | None = None
+    subpath: str = ""
+
+
+class TmpfsOptions(Options, frozen=True):
+    """A tmpfs: ``mode`` as a number, ``options`` as words of one or two, flag or name and value."""
+
+    size_bytes: Natural = 0
+    mode: Natural = 0
+    options: list[list[str]] | None = None
+
+
+class ImageOptions(Options, frozen=True):
+    """What of an image that is mounted is shown."""
+
+    subpath: str = ""
+
+
 class MountRequest(Value, frozen=True):
     """One ``--mount``."""
 
@@ -104,10 +173,10 @@ class MountRequest(Value, frozen=True):
     target: str = ""
     read_only: bool = False
     consistency: str = ""
-    bind_options: dict[str, Any] | None = None
-    volume_options: dict[str, Any] | None = None
-    tmpfs_options: dict[str, Any] | None = None
-    image_options: dict[str, Any] | None = None
+    bind_options: BindOptions | None = None
+    volume_options: VolumeOptions | None = None
+    tmpfs_options: TmpfsOptions | None = None
+    image_options: ImageOptions | None = None
 
 
 class HostConfig(Value, frozen=True):
@@ -117,11 +186,11 @@ class HostConfig(Value, frozen=True):
     memory: int = 0
     cgroup_parent: str = ""
     blkio_weight: int = 0
-    blkio_weight_device: list[dict[str, Any]] | None = None
-    blkio_device_read_bps: list[dict[str, Any]] | None = None
-    blkio_device_write_bps: list[dict[str, Any]] | None = None
-    blkio_device_read_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceReadIOps")
-    blkio_device_write_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceWriteIOps")
+    blkio_weight_device: list[WeightDevice] | None = None
+    blkio_device_read_bps: list[ThrottleDevice] | None = None
+    blkio_device_write_bps: list[ThrottleDevice] | None = None
+    blkio_device_read_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceWriteIOps")
     cpu_period: int = 0
     cpu_quota: int = 0
     cpu_realtime_period: int = 0
@@ -130,7 +199,7 @@ class HostConfig(Value, frozen=True):
     cpuset_mems: str = ""
     devices: list[Device] | None = None
     device_cgroup_rules: list[str] | None = None
-    device_requests: list[dict[str, Any]] | None = None
+    device_requests: list[DeviceRequest] | None = None
     memory_reservation: int = 0
     memory_swap: int = 0
     memory_swappiness: int | None = None
@@ -139,6 +208,10 @@ class HostConfig(Value, frozen=True):
     init: bool | None = None
     pids_limit: int | None = None
     ulimits: list[Ulimit] | None = None
+    cpu_count: int = 0
+    cpu_percent: int = 0
+    io_maximum_iops: int = field(default=0, name="IOMaximumIOps")
+    io_maximum_bandwidth: int = field(default=0, name="IOMaximumBandwidth")
     binds: list[str] | None = None
     container_id_file: str = field(default="", name="ContainerIDFile")
     log_config: LogConfig = LogConfig()
@@ -149,7 +222,7 @@ class HostConfig(Value, frozen=True):
     volume_driver: str = ""
     volumes_from: list[str] | None = None
     mounts: list[MountRequest] | None = None
-    console_size: list[int] | None = None
+    console_size: tuple[Natural, Natural] | None = None
     annotations: Strings | None = None
     cap_add: list[str] | None = None
     cap_drop: list[str] | None = None
@@ -180,10 +253,18 @@ class HostConfig(Value, frozen=True):
     readonly_paths: list[str] | None = None
 
 
+class EndpointIpam(Options, frozen=True):
+    """The addresses that a container asks for in one network."""
+
+    ipv4_address: str = field(default="", name="IPv4Address")
+    ipv6_address: str = field(default="", name="IPv6Address")
+    link_local_ips: list[str] | None = field(default=None, name="LinkLocalIPs")
+
+
 class EndpointRequest(Value, frozen=True):
     """One network that a container is to join."""
 
-    ipam_config: dict[str, Any] | None = field(default=None, name="IPAMConfig")
+    ipam_config: EndpointIpam | None = field(default=None, name="IPAMConfig")
     links: list[str] | None = None
     aliases: list[str] | None = None
     driver_opts: Strings | None = None
@@ -224,7 +305,7 @@ class ExecRequest(Value, frozen=True):
     attach_stdin: bool = False
     attach_stdout: bool = False
     attach_stderr: bool = False
-    console_size: list[int] | None = None
+    console_size: tuple[Natural, Natural] | None = None
     detach_keys: str = ""
     tty: bool = False
     env: list[str] | None = None
@@ -251,11 +332,11 @@ class UpdateRequest(Value, frozen=True):
     nano_cpus: int | None = None
     pids_limit: int | None = None
     restart_policy: RestartPolicy | None = None
-    blkio_weight_device: list[dict[str, Any]] | None = None
-    blkio_device_read_bps: list[dict[str, Any]] | None = None
-    blkio_device_write_bps: list[dict[str, Any]] | None = None
-    blkio_device_read_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceReadIOps")
-    blkio_device_write_iops: list[dict[str, Any]] | None = field(default=None, name="BlkioDeviceWriteIOps")
+    blkio_weight_device: list[WeightDevice] | None = None
+    blkio_device_read_bps: list[ThrottleDevice] | None = None
+    blkio_device_write_bps: list[ThrottleDevice] | None = None
+    blkio_device_read_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceReadIOps")
+    blkio_device_write_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceWriteIOps")
 
 
 class Volume(Value, frozen=True):

@@ -8,9 +8,17 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
-from corten.engine.model import ContainerConfig, HostConfig, MountPoint, MountRequest
+from corten.engine.model import (
+    BindOptions,
+    ContainerConfig,
+    HostConfig,
+    ImageOptions,
+    MountPoint,
+    MountRequest,
+    VolumeDriver,
+    VolumeOptions,
+)
 from corten.engine.names import volume_name
 from corten.errors import InvalidInput
 from corten.spec.runtime import WITHIN
@@ -120,6 +128,7 @@ def _request(mount: MountRequest) -> Wanted:
     if not mount.target:
         raise InvalidInput(f'invalid mount config for type "{mount.type}": field Target must not be empty')
     destination = _destination(mount.target)
+    _refuse_options_of_others(mount)
     match mount.type:
         case "bind":
             return _bind_request(mount, destination)
@@ -133,28 +142,33 @@ def _request(mount: MountRequest) -> Wanted:
     raise InvalidInput(f'invalid mount config: mount type unknown: "{mount.type}"')
 
 
+def _refuse_options_of_others(mount: MountRequest) -> None:
+    """Each type of mount has options of its own. Raises InvalidInput in Docker's words."""
+    for kind, options in (("bind", mount.bind_options), ("volume", mount.volume_options),
+                          ("tmpfs", mount.tmpfs_options), ("image", mount.image_options)):  # fmt: skip
+        if options is not None and kind != mount.type:
+            _refuse(mount, f"{kind.capitalize()}Options", present=True)
+
+
 def _bind_request(mount: MountRequest, destination: str) -> Wanted:
-    options = mount.bind_options or {}
+    options = mount.bind_options or BindOptions()
     if not mount.source:
         raise InvalidInput('invalid mount config for type "bind": field Source must not be empty')
     if not mount.source.startswith("/"):
         raise InvalidInput(
             f"invalid mount config for type \"bind\": invalid mount path: '{mount.source}' mount path must be absolute"
         )
-    _refuse(mount, "VolumeOptions", mount.volume_options is not None)
     _refuse_recursion(mount, options)
-    propagation = options.get("Propagation") or "rprivate"
+    propagation = options.propagation or "rprivate"
     if propagation not in _PROPAGATIONS:
         raise InvalidInput(f'invalid mount config for type "bind": invalid propagation mode: {propagation}')
-    create = bool(options.get("CreateMountpoint"))
-    source = _clean(mount.source)
-    asked = bool(options.get("Propagation"))
-    return Wanted("bind", destination, source, "", not mount.read_only, propagation, asked, create)
+    asked, create = bool(options.propagation), options.create_mountpoint
+    return Wanted("bind", destination, _clean(mount.source), "", not mount.read_only, propagation, asked, create)
 
 
-def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:
+def _refuse_recursion(mount: MountRequest, options: BindOptions) -> None:
     """Read-only all the way down is the rule; what is said of it must not contradict itself."""
-    shallow, forced = (bool(options.get(f"ReadOnly{how}Recursive")) for how in ("Non", "Force"))
+    shallow, forced = options.read_only_non_recursive, options.read_only_force_recursive
     for asked, name in ((shallow, "ReadOnlyNonRecursive"), (forced, "ReadOnlyForceRecursive")):
         if asked and not mount.read_only:
             raise InvalidInput(f"mount options conflict: !ReadOnly && BindOptions.{name}")
@@ -163,30 +177,26 @@ def _refuse_recursion(mount: MountRequest, options: Mapping[str, Any]) -> None:
 
 
 def _volume_request(mount: MountRequest, destination: str) -> Wanted:
-    options = mount.volume_options or {}
-    driver: dict[str, Any] = options.get("DriverConfig") or {}
-    _refuse(mount, "BindOptions", mount.bind_options is not None)
+    options = mount.volume_options or VolumeOptions()
+    driver = options.driver_config or VolumeDriver()
     return Wanted(
         "volume",
         destination,
         volume_name(mount.source) if mount.source else "",
         "z",
         not mount.read_only,
-        copy=not options.get("NoCopy", False),
-        driver=driver.get("Name") or "",
-        labels=options.get("Labels") or {},
-        options=driver.get("Options") or {},
-        subpath=_subpath(options.get("Subpath") or ""),
+        copy=not options.no_copy,
+        driver=driver.name,
+        labels=options.labels or {},
+        options=driver.options or {},
+        subpath=_subpath(options.subpath),
     )
 
 
 def _image_request(mount: MountRequest, destination: str) -> Wanted:
     if not mount.source:
         raise InvalidInput('invalid mount config for type "image": field Source must not be empty')
-    for field, options in (("BindOptions", mount.bind_options), ("VolumeOptions", mount.volume_options),
-                           ("TmpfsOptions", mount.tmpfs_options)):  # fmt: skip
-        _refuse(mount, field, options is not None)
-    subpath = _subpath((mount.image_options or {}).get("Subpath") or "", "image")
+    subpath = _subpath((mount.image_options or ImageOptions()).subpath, "image")
     return Wanted("image", destination, mount.source, writable=False, copy=False, subpath=subpath)
 
 

@@ -90,7 +90,8 @@ def check(request: NetworkCreate) -> str:
         raise AccessDenied(f"operation is not permitted on predefined {request.name} network ")
     if not request.name or not request.name[0].isalnum() or "/" in request.name:
         raise InvalidInput(f"invalid network name: {request.name!r}")
-    if request.config_only or request.ingress or request.scope not in ("", "local"):
+    configured = request.config_only or (request.config_from is not None and request.config_from.network)
+    if configured or request.ingress or request.scope not in ("", "local"):
         raise Unsupported(f"create network {request.name}: networks of a swarm and of configuration are not supported")
     if request.enable_ipv4 is False:
         raise Unsupported(f"create network {request.name}: a network without IPv4 is not supported")

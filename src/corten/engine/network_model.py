@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import field
 
-from corten.engine.model import EndpointRequest, PortBinding, Strings, Value
+from corten.engine.model import EndpointIpam, EndpointRequest, PortBinding, Strings, Value
 
 
 class IpamConfig(Value, frozen=True, omit_defaults=True):
@@ -76,6 +76,7 @@ class NetworkCreate(Value, frozen=True):
     attachable: bool = False
     ingress: bool = False
     config_only: bool = False
+    config_from: ConfigReference | None = None
     check_duplicate: bool | None = None
     """Before API 1.44: whether another network of the same name is an error."""
     enable_ipv4: bool | None = field(default=None, name="EnableIPv4")
@@ -102,7 +103,7 @@ class NetworkDisconnect(Value, frozen=True):
 class EndpointSettings(Value, frozen=True):
     """A container's place in one network, as its inspect has it; empty strings while it does not run."""
 
-    ipam_config: dict[str, object] | None = field(default=None, name="IPAMConfig")
+    ipam_config: EndpointIpam | None = field(default=None, name="IPAMConfig")
     links: list[str] | None = None
     aliases: list[str] | None = None
     driver_opts: Strings | None = None

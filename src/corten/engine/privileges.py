@@ -27,6 +27,8 @@ class Security:
     unconfined_paths: bool = False
     apparmor: str = ""
     """The name of a profile that is loaded, or ``unconfined``; '' where none is chosen (see :mod:`.apparmor`)."""
+    labels: tuple[str, ...] = ()
+    """SELinux's, of which nothing comes."""
 
 
 def security(host: HostConfig) -> Security:
@@ -49,8 +51,8 @@ def _apply(found: Security, option: str) -> Security:
             return dataclasses.replace(found, unconfined_paths=True)
         case "apparmor" if value:
             return dataclasses.replace(found, apparmor=value)
-        case "label" if value == "disable":
-            return found
+        case "label" if value:
+            return found if value == "disable" else dataclasses.replace(found, labels=(*found.labels, value))
     raise InvalidInput(f'invalid --security-opt 2: "{option}"')
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
-from corten.engine.model import HostConfig
+from corten.engine.model import HostConfig, ThrottleDevice
 from corten.errors import InvalidInput
 from corten.spec.runtime import DeviceRule, Resources
 
@@ -55,13 +54,12 @@ def _throttles(host: HostConfig) -> Iterator[tuple[str, int, int, int]]:
     for name in _THROTTLES:
         for entry in getattr(host, f"blkio_device_{name}") or ():
             major, minor = _numbers(entry)
-            yield name, major, minor, int(entry.get("Rate", 0))
+            yield name, major, minor, entry.rate
 
 
-def _numbers(entry: dict[str, Any]) -> tuple[int, int]:
-    path = entry.get("Path", "")
+def _numbers(entry: ThrottleDevice) -> tuple[int, int]:
     try:
-        device = os.stat(path).st_rdev
+        device = os.stat(entry.path).st_rdev
     except OSError as error:
-        raise InvalidInput(f"limit {path}: {os.strerror(error.errno or 0).lower()}") from None
+        raise InvalidInput(f"limit {entry.path}: {os.strerror(error.errno or 0).lower()}") from None
     return os.major(device), os.minor(device)

@@ -6,16 +6,28 @@ as :class:`Surroundings`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from corten.engine import propagation
 from corten.engine.merge import DEFAULT_PATH, replace_env
-from corten.engine.model import Container, ContainerConfig, HostConfig, MountPoint, MountRequest, Ulimit
+from corten.engine.model import (
+    BindOptions,
+    Container,
+    ContainerConfig,
+    HostConfig,
+    MountPoint,
+    MountRequest,
+    TmpfsOptions,
+    Ulimit,
+)
 from corten.engine.privileges import Security, capabilities, security
 from corten.engine.resources import resources
-from corten.errors import InvalidInput
+from corten.errors import CortenError, InvalidInput
 from corten.spec.runtime import (
     Capabilities,
     Device,
@@ -115,7 +127,7 @@ def _process(container: Container, rules: Security, around: Surroundings) -> Pro
         env=environment(config, around.links_env),
         cwd=config.working_dir or "/",
         terminal=config.tty,
-        console_size=(size[0], size[1]) if config.tty and size and all(size) else None,
+        console_size=size if config.tty and size and all(size) else None,
         user=User(name=config.user or "0", additional_groups=tuple(host.group_add or ())),
         capabilities=capability_sets(capabilities(host)),
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
@@ -169,6 +181,16 @@ def _shares(mode: str) -> bool:
 def shared_container(mode: str) -> str:
     """The container of a mode ``container:…``; '' for another mode."""
     return mode.partition(":")[2] if _shares(mode) else ""
+
+
+def by_id(host: HostConfig, find: Callable[[str], Container]) -> HostConfig:
+    """With the containers whose namespaces are shared by their IDs: a name may become another one's."""
+    found: dict[str, str] = {}
+    for member in ("network_mode", "pid_mode", "ipc_mode"):
+        with contextlib.suppress(CortenError):  # whether it is there is asked elsewhere
+            if ref := shared_container(getattr(host, member)):
+                found[member] = f"container:{find(ref).id}"
+    return msgspec.structs.replace(host, **found) if found else host
 
 
 def _mounts(container: Container, around: Surroundings) -> Iterator[Mount]:
@@ -241,22 +263,22 @@ def _user_mounts(container: Container) -> Iterator[Mount]:
 
 
 def _bind_options(mount: MountPoint, request: MountRequest | None, container: Container) -> Iterator[str]:
-    asked = (request and request.bind_options) or {}
-    yield "bind" if asked.get("NonRecursive") else "rbind"
+    asked = (request and request.bind_options) or BindOptions()
+    yield "bind" if asked.non_recursive else "rbind"
     yield mount.propagation or "rprivate"
     if not mount.rw:
-        yield "ro" if asked.get("ReadOnlyNonRecursive") or container.shallow_read_only else "rro"
+        yield "ro" if asked.read_only_non_recursive or container.shallow_read_only else "rro"
 
 
 def _tmpfs_options(mount: MountPoint, request: MountRequest | None) -> Iterator[str]:
-    asked = (request and request.tmpfs_options) or {}
-    if asked.get("SizeBytes"):
-        yield f"size={asked['SizeBytes']}"
-    if asked.get("Mode"):
-        yield f"mode={asked['Mode']:o}"
+    asked = (request and request.tmpfs_options) or TmpfsOptions()
+    if asked.size_bytes:
+        yield f"size={asked.size_bytes}"
+    if asked.mode:
+        yield f"mode={asked.mode:o}"
     if not mount.rw:
         yield "ro"
-    for words in asked.get("Options") or ():
+    for words in asked.options or ():
         yield "=".join(words)
 
 
@@ -293,7 +315,7 @@ def _one_of(kind: str, mode: str, known: Sequence[str], *, shared: bool = True) 
 def _network_conflicts(host: HostConfig, asked: ContainerConfig) -> None:
     if host.network_mode in ("container", "container:"):
         raise InvalidInput("invalid network mode: invalid container format container:<name|id>")
-    if asked.mac_address and (host.network_mode == "host" or _shares(host.network_mode)):
+    if asked.mac_address and (host.network_mode in ("host", "none") or _shares(host.network_mode)):
         raise InvalidInput("conflicting options: mac-address and the network mode")
     if not _shares(host.network_mode):
         return

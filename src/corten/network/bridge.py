@@ -379,12 +379,16 @@ def _programming_failed(error: CortenError, name: str, endpoint: Endpoint) -> Co
     return type(error)(f"{text} {name} ({endpoint.endpoint_id}): {error.message}", hint=error.hint)
 
 
-def _check_mac(mac: str) -> None:
-    """Six bytes, not a group's address."""
+def is_mac(mac: str) -> bool:
+    """Six bytes, not a group's address; '' is whatever comes."""
     parts = mac.split(":")
     try:
         octets = bytes(int(part, 16) for part in parts if len(part) == 2)
     except ValueError:
         octets = b""
-    if mac and (len(octets) != 6 or len(parts) != 6 or octets[0] & 1):
+    return not mac or (len(octets) == len(parts) == 6 and not octets[0] & 1)
+
+
+def _check_mac(mac: str) -> None:
+    if not is_mac(mac):
         raise InvalidInput(f"use Ethernet address {mac!r}: invalid MAC address")

@@ -21,6 +21,7 @@ from corten.monitor.streams import Streams
 from corten.runtime import latch, shelf
 from corten.runtime.ahead import Ahead
 from corten.runtime.cgroups import detect
+from corten.runtime.failure import OperationFailed
 from corten.runtime.stages.launch import undo
 from corten.spawner.starter import Starter
 from corten.spec.monitor import CONTAINER, EXEC, LISTENER, MOUNTS, PIDFD, MonitorSpec
@@ -141,11 +142,14 @@ def _take_back(init: InitProcess, ahead: Ahead, *, again: bool) -> None:
 def _launch(
     launch: Callable[[Starter], None], channel: socket.socket, line: socket.socket, monitor: int
 ) -> None:
-    """In the fork: launch, and never return into the monitor. Without that, nothing is to be started."""
+    """In the fork: launch, and never return into the monitor. Without that, nothing is to be started. What failed for a
+    container, the engine is told; who stood by for none leaves a line in the log, and another takes the place."""
     try:
         process.die_with_parent()
         if os.getppid() == monitor:
             launch(Starter(channel, line))
+    except OperationFailed as failure:
+        print(f"stand by: {failure.message}", file=sys.stderr)
     except BaseException:  # noqa: BLE001  whatever happened
         traceback.print_exc()
     finally:

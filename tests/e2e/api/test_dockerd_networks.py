@@ -55,7 +55,13 @@ def test_two_networks_of_one_name(shared_engine: Engine) -> None:
             answer = api(method, path)
             said = "network twin is ambiguous (2 matches found on name)"
             assert (answer.status, answer.json["message"]) == (400, said)
+        assert [api("GET", f"/networks/{id[:20]}").check().json["Id"] for id in ids] == ids
         body = {"Image": "busybox", "Cmd": ["sleep", "600"], "StopSignal": "SIGKILL"}
+        asked = {**body, "HostConfig": {"NetworkMode": "twin"}}
+        made.append(api("POST", "/containers/create", asked).check().json["Id"])
+        answer = api("POST", f"/containers/{made[0]}/start")
+        assert (answer.status, answer.json["message"]) == (400, said)
+        api("DELETE", f"/containers/{made.pop()}").check()
         for id in ids:
             asked = {**body, "HostConfig": {"NetworkMode": id}}
             made.append(api("POST", "/containers/create", asked).check().json["Id"])

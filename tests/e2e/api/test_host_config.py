@@ -50,9 +50,9 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "VolumeDriver": ({"VolumeDriver": "other", "Binds": ["v:/v"]}, 404, "error looking up volume plugin other"),
 }
 WINDOWS = ("CpuCount", "CpuPercent", "IOMaximumBandwidth", "IOMaximumIOps")
-"""Of no meaning on Linux: dockerd takes and forgets them."""
+"""Of no meaning on Linux: refused, or a warning, in test_config."""
 OTHERS_WORK = ("Links", "Cgroup")
-"""Links are networks' matter; ``Cgroup`` is no more than shown."""
+"""Links are networks' matter; ``Cgroup`` is a warning in test_config."""
 
 LIMITS: dict[str, Any] = {
     "CpuPeriod": 50000, "CpuQuota": 25000, "CpuShares": 512, "CpusetCpus": "0", "CpusetMems": "0",

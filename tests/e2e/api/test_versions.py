@@ -158,3 +158,76 @@ def test_an_image_for_one_platform(shared_engine: Engine) -> None:
     assert shared_engine.api("GET", "/images/busybox/json?platform=x").status == 400
     assert shared_engine.api("GET", f"/images/busybox/json?manifests=1&platform={own}").status == 400
     assert shared_engine.api("GET", "/images/busybox/attestations").status == 501
+
+
+_BIND = {"Type": "bind", "Source": "/tmp", "Target": "/t"}
+_TWO = {"NetworkingConfig": {"EndpointsConfig": {"bridge": {}, "other": {}}}}
+
+
+def _made(engine: Engine, version: str, body: dict[str, Any]) -> Any:
+    answer = engine.api("POST", f"/v{version}/containers/create", {"Image": "busybox", **body}).check().json
+    return {**engine.api("GET", f"/containers/{answer['Id']}/json").check().json, "Warnings": answer["Warnings"]}
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "older", "newer"),
+    [
+        ({"HostConfig": {"AutoRemove": True}}, ("HostConfig", "AutoRemove"), ("1.24", False), ("1.25", True)),
+        ({"HostConfig": {"IpcMode": ""}}, ("HostConfig", "IpcMode"), ("1.39", "shareable"), ("1.40", "private")),
+        ({"HostConfig": {"PidsLimit": 9}}, ("HostConfig", "PidsLimit"), ("1.39", None), ("1.40", 9)),
+        ({"HostConfig": {}}, ("HostConfig", "CgroupnsMode"), ("1.40", "host"), ("1.41", "private")),
+        ({"HostConfig": {"ConsoleSize": [9, 9]}}, ("HostConfig", "ConsoleSize"), ("1.41", [0, 0]), ("1.42", [9, 9])),
+        ({"HostConfig": {"Mounts": [{**_BIND, "BindOptions": {"NonRecursive": True}}]}},
+         ("HostConfig", "Mounts", 0, "BindOptions"), ("1.39", {}), ("1.40", {"NonRecursive": True})),
+        ({"HostConfig": {"Annotations": {"a": "b"}}}, ("HostConfig", "Annotations"),
+         ("1.42", None), ("1.43", {"a": "b"})),
+        ({"Healthcheck": {"Test": ["CMD", "x"], "StartInterval": 10**9}}, ("Config", "Healthcheck", "StartInterval"),
+         ("1.43", None), ("1.44", 10**9)),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "02:42:ac:11:00:99"}}}},
+         ("NetworkSettings", "Networks", "bridge", "MacAddress"), ("1.43", ""), ("1.44", "02:42:ac:11:00:99")),
+        ({"MacAddress": "02:42:ac:11:00:99"}, ("NetworkSettings", "Networks", "bridge", "MacAddress"),
+         ("1.43", "02:42:ac:11:00:99"), ("1.51", "02:42:ac:11:00:99")),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwPriority": 7}}}},
+         ("NetworkSettings", "Networks", "bridge", "GwPriority"), ("1.47", 0), ("1.48", 7)),
+        ({"HostConfig": {"PortBindings": {"80/tcp": []}}}, ("HostConfig", "PortBindings"),
+         ("1.52", {"80/tcp": []}), ("1.53", {})),
+    ],
+)  # fmt: skip
+def test_what_a_version_has_of_a_request(
+    shared_engine: Engine, body: dict[str, Any], path: tuple[Any, ...], older: tuple[str, Any], newer: tuple[str, Any]
+) -> None:
+    for version, expected in (older, newer):
+        value = _made(shared_engine, version, body)
+        for name in path:
+            value = value.get(name) if isinstance(value, dict) else value[name]
+        assert value == expected, version
+
+
+@pytest.mark.parametrize(
+    ("body", "refused", "taken", "sentence"),
+    [
+        (_TWO, "1.43", "1.44", "Container cannot be created with multiple network endpoints: bridge, other"),
+        ({"HostConfig": {"Mounts": [{**_BIND, "VolumeOptions": {}}]}}, "1.42", "1.41", "field VolumeOptions must not"),
+        ({"HostConfig": {"Mounts": [{**_BIND, "TmpfsOptions": {}}]}}, "1.42", "1.41", "field TmpfsOptions must not"),
+        ({"HostConfig": {"Mounts": [{**_BIND, "ReadOnly": True, "BindOptions": {"ReadOnlyForceRecursive": True}}]}},
+         "1.43", "1.44", "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"),
+        ({"HostConfig": {"Mounts": [{"Type": "image", "Source": "busybox", "Target": "/t"}]}}, "1.47", "1.48",
+         'Mount type "Image" needs API v1.48 or newer'),
+        ({"MacAddress": "02:42:ac:11:00:99", "NetworkingConfig": {"EndpointsConfig": {"other": {}}}}, "1.44", "1.43",
+         "HostConfig.NetworkMode must match the identity of a network in NetworkSettings.Networks"),
+    ],
+)  # fmt: skip
+def test_what_a_version_refuses(
+    shared_engine: Engine, body: dict[str, Any], refused: str, taken: str, sentence: str
+) -> None:
+    body = {"Image": "busybox", **body}
+    answer = shared_engine.api("POST", f"/v{refused}/containers/create", body)
+    assert (answer.status, sentence in answer.json["message"]) == (400, True), answer.json
+    shared_engine.api("POST", f"/v{taken}/containers/create", body).check()
+
+
+def test_volumes_and_networks_of_a_swarm_are_refused(shared_engine: Engine) -> None:
+    answer = shared_engine.api("POST", "/volumes/create", {"Name": "v", "ClusterVolumeSpec": {"Group": "g"}})
+    assert (answer.status, "This node is not a swarm manager" in answer.json["message"]) == (503, True)
+    answer = shared_engine.api("POST", "/networks/create", {"Name": "n", "ConfigFrom": {"Network": "m"}})
+    assert (answer.status, "of configuration are not supported" in answer.json["message"]) == (501, True)

@@ -13,8 +13,6 @@ Version = tuple[int, int]
 _WHERE_SET = ("ExposedPorts", "Healthcheck", "ArgsEscaped", "NetworkDisabled", "MacAddress", "StopSignal",
               "StopTimeout", "Shell")  # fmt: skip
 _HOST_WHERE_SET = ("Annotations", "Mounts", "StorageOpt", "Tmpfs", "Sysctls", "Init")
-_WINDOWS = {"CpuCount": 0, "CpuPercent": 0, "IOMaximumIOps": 0, "IOMaximumBandwidth": 0}
-"""Limits of another operating system: nothing can set them here."""
 _OPTIONS = ("BindOptions", "VolumeOptions", "TmpfsOptions", "ImageOptions")
 
 
@@ -32,10 +30,13 @@ def config_shape(config: ContainerConfig, version: Version) -> dict[str, Any]:
 
 def host_shape(host: HostConfig, version: Version) -> dict[str, Any]:
     """``HostConfig``."""
-    shape: dict[str, Any] = {**msgspec.to_builtins(host), **_WINDOWS}
+    shape: dict[str, Any] = msgspec.to_builtins(host)
     _drop_unset(shape, _HOST_WHERE_SET)
     for mount in shape.get("Mounts") or ():
-        _drop_unset(mount, ("Source", "ReadOnly", "Consistency", *_OPTIONS))
+        _drop_unset(mount, ("Source", "ReadOnly", "Consistency"))
+        for name in _OPTIONS:
+            if mount[name] is None:
+                del mount[name]
     shape["ConsoleSize"] = shape["ConsoleSize"] or [0, 0]
     shape["OomKillDisable"] = bool(shape["OomKillDisable"])
     if version < (1, 42):
@@ -45,5 +46,5 @@ def host_shape(host: HostConfig, version: Version) -> dict[str, Any]:
 
 def _drop_unset(shape: dict[str, Any], names: tuple[str, ...]) -> None:
     for name in names:
-        if not shape.get(name) and shape.get(name) is not False:
+        if shape.get(name) in (None, "", [], {}):
             shape.pop(name, None)

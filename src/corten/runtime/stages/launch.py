@@ -133,19 +133,24 @@ class Init:
 
     def await_prepared(self) -> None:
         """Return when the init stands by. Raises OperationFailed."""
-        data = self._channel.recv(_REPORT)
-        if data.startswith(b"{"):
-            raise OperationFailed.decode(json.loads(data))
-        if not data.startswith(PREPARED):
-            raise OperationFailed("process.start", "init", "it ended before a container came")
-        self.home = os.fsdecode(data.removeprefix(PREPARED))
+        self.home = os.fsdecode(self._answer(PREPARED))
 
     def await_poised(self) -> socket.socket:
         """Return when it waits for its command; its line, which is the caller's now. Raises OperationFailed."""
-        self._channel.send(latch.ASK)
-        if self._channel.recv(_REPORT) != latch.ASK:
-            raise OperationFailed("process.start", "init", "it ended before a container came")
+        self.tell(latch.ASK)
+        self._answer(latch.ASK)
         return self._channel
+
+    def _answer(self, word: bytes) -> bytes:
+        """What one that stands by says after a word that is waited for. Raises OperationFailed: what it reported, also
+        when it has ended with something unread (its links are told whether or not it came so far), or that it is
+        gone."""
+        data = messages.whole(lambda: self._channel.recv(_REPORT))
+        if data.startswith(b"{"):
+            raise OperationFailed.decode(json.loads(data))
+        if not data.startswith(word):
+            raise OperationFailed("process.start", "init", "it ended before a container came")
+        return data.removeprefix(word)
 
     def __enter__(self) -> Self:
         return self
