@@ -117,8 +117,8 @@ def test_a_connection_whose_answer_nobody_read_is_not_used_again(listener: Liste
     abandoned = listener.accept()
     assert abandoned.recv(1000)
     assert abandoned.recv(1000) == b""
-    client.send("GET", "/b")
-    assert listener.accept().recv(1000).startswith(b"GET /v1.50/b ")
+    with client.send("GET", "/b"):
+        assert listener.accept().recv(1000).startswith(b"GET /v1.50/b ")
 
 
 def test_where_nothing_listens_the_first_request_says_so(tmp_path: Path) -> None:

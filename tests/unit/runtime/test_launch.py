@@ -72,5 +72,6 @@ def test_one_that_waits_answers(ends: tuple[Init, socket.socket]) -> None:
     theirs.send(PREPARED)
     theirs.send(latch.ASK)
     init.await_prepared()
-    assert init.await_poised().fileno() > 0
+    with init.await_poised() as line:
+        assert line.fileno() > 0
     assert theirs.recv(8) == latch.ASK
