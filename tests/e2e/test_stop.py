@@ -6,13 +6,14 @@ import secrets
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from corten.engine import signals
+from corten.engine.clock import parse_time
 from tests.support import images, programs
 from tests.support.command import Cli
 from tests.support.engine import Engine
@@ -50,9 +51,9 @@ def started(cli: Cli) -> Iterator[str]:
 
 def settle(engine: Engine, name: str) -> int:
     """Wait until PID 1 has run for a second, and whatever it does has begun."""
-    pid = engine.init(name)
-    wait_until(lambda: signals.has_settled(pid), "the second that a container has to set itself up")
-    return pid
+    started = parse_time(engine.inspect(name)["State"]["StartedAt"])
+    wait_until(lambda: time.time_ns() > started + 10**9, "the second that a container has to set itself up")
+    return engine.init(name)
 
 
 def exit_code(cli: Cli, name: str) -> int:
@@ -108,6 +109,15 @@ def test_the_docker_command_line_is_not_disturbed(shared_engine: Engine, cli: Cl
     settle(shared_engine, started)
     done = shared_engine.docker("stop", started, timeout=9).check()
     assert (done.out, done.err) == (f"{started}\n", "")
+
+
+@pytest.mark.parametrize("flags", [(), ("-t", LONG)])
+def test_who_is_about_to_hear_is_waited_for(cli: Cli, started: str, flags: tuple[str, ...]) -> None:
+    """A signal that is sent before PID 1 has its handler is lost; with dockerd, too, which is seldom that early."""
+    script = "sleep 0.1; trap 'exit 5' TERM; while :; do sleep 0.05; done"
+    cli("run", "-d", "--name", started, "heard", "sh", "-c", script).check()
+    assert cli("stop", *flags, started).check().err == ""
+    assert exit_code(cli, started) == 5
 
 
 @contextmanager

@@ -9,12 +9,10 @@ from pathlib import Path
 
 from corten.spec.signals import parse
 
-__all__ = ["PATIENCE", "has_settled", "is_heard", "name", "parse"]
+__all__ = ["is_heard", "name", "parse"]
 
 # rt_sigtimedwait(2) by machine, on x86 also those of 32-bit programs: sigwait and sigwaitinfo are this call, too.
 _SIGTIMEDWAIT = {"x86_64": ("128", "177", "421")}.get(os.uname().machine, ("137",))
-PATIENCE = 1.0
-"""Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
 
 
 def name(number: int) -> str:
@@ -37,16 +35,6 @@ def is_heard(pid: int, number: int, *, proc: Path = Path("/proc")) -> bool:
         return any(_hears(task, number) for task in (proc / str(pid) / "task").iterdir())
     except OSError:
         return True
-
-
-def has_settled(pid: int, *, proc: Path = Path("/proc")) -> bool:
-    """Whether a process has run for over a second."""
-    try:
-        started = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
-        uptime = float((proc / "uptime").read_text().split()[0])
-    except OSError:
-        return False
-    return uptime - started / os.sysconf("SC_CLK_TCK") > PATIENCE
 
 
 def _hears(task: Path, number: int) -> bool:

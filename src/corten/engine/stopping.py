@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import dataclasses
 import signal
+import time
 
 from corten.engine import signals
+from corten.engine.clock import parse_time
 from corten.engine.lifecycle import Lifecycle
 from corten.engine.live import Live, Run
 from corten.engine.model import Container
@@ -15,6 +17,10 @@ from corten.errors import Conflict, NotModified
 
 _PATIENCE = 10
 """Seconds that a container has to end after its stop signal, where nobody says otherwise."""
+_SETTLING = 1.0
+"""Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
+_GLANCE, _LONGEST_GLANCE = 0.002, 0.05
+"""Seconds between looks at a process: nothing tells of a handler."""
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
 
 
@@ -47,17 +53,19 @@ class Stopping:
         return hint
 
     async def _end(self, container: Container, run: Run, number: int, patience: int | None) -> str:
+        seconds = _PATIENCE if patience is None else patience
+        begun = time.monotonic()
         # Looked at first: a handler may put the default action back before it begins to clean up.
-        deaf = patience is None and _is_deaf(container, number)
+        deaf = _is_deaf(container, number) and not await _soon_hears(container, run, number, seconds)
         self.send(container, run, number)
-        if deaf and await _is_in_vain(container, run, number):
+        if deaf and patience is None and not run.over.done():
             await self._kill(container, run)
             return (
                 f"{signals.name(number)} has no effect on {container.path}, which is PID 1 of its namespace and does "
                 "not handle it: it was killed at once; --init gives it a PID 1 that does"
             )
-        seconds = _PATIENCE if patience is None else patience
-        if not await _is_over(run, None if seconds < 0 else seconds):
+        left = None if seconds < 0 else max(0, begun + seconds - time.monotonic())
+        if not await _is_over(run, left):
             await self._kill(container, run)
         return ""
 
@@ -135,9 +143,15 @@ def _is_deaf(container: Container, number: int) -> bool:
     return not shared and not container.state.paused and not signals.is_heard(container.state.pid, number)
 
 
-async def _is_in_vain(container: Container, run: Run, number: int) -> bool:
-    """Whether a signal that was sent to a deaf PID 1 is all that it will get. A process younger than a second may be
-    about to set its handlers up: it is looked at again when it is older."""
-    if signals.has_settled(container.state.pid):
-        return not run.over.done()
-    return not await _is_over(run, signals.PATIENCE) and _is_deaf(container, number)
+async def _soon_hears(container: Container, run: Run, number: int, seconds: int) -> bool:
+    """Whether a deaf PID 1 hears, or ends, within ``seconds`` (negative: for ever). One that has just been started may
+    be about to set its handlers up, and what it is sent before is lost on it; an older one is not waited for."""
+    # The process may be much older than the start: it stood by.
+    left = _SETTLING - (time.time_ns() - parse_time(container.state.started_at)) / 1e9
+    end = time.monotonic() + min(left, _SETTLING, *([seconds] if seconds >= 0 else []))
+    pause = _GLANCE
+    while time.monotonic() < end:
+        if await _is_over(run, pause) or not _is_deaf(container, number):
+            return True
+        pause = min(2 * pause, _LONGEST_GLANCE)
+    return False

@@ -71,20 +71,6 @@ def test_a_real_process_is_heard_as_it_is(tmp_path: Path) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR2})
 
 
-@pytest.mark.parametrize(("age", "settled"), [(0.5, False), (1.0, False), (1.5, True), (100000.0, True)])
-def test_a_process_has_settled_after_a_second(tmp_path: Path, age: float, settled: bool) -> None:
-    ticks = os.sysconf("SC_CLK_TCK")
-    (tmp_path / "7").mkdir()
-    (tmp_path / "uptime").write_text(f"{200000 + age:.2f} 1.00\n")
-    fields = ["S", *("0" for _ in range(18)), str(200000 * ticks), "0"]
-    (tmp_path / "7/stat").write_text(f"7 (a) name) {' '.join(fields)}\n")
-    assert signals.has_settled(7, proc=tmp_path) is settled
-
-
-def test_a_process_that_is_gone_has_not_settled(tmp_path: Path) -> None:
-    assert not signals.has_settled(7, proc=tmp_path)
-
-
 @pytest.mark.parametrize(("text", "number"), [
     ("TERM", 15), ("sigterm", 15), ("15", 15), (" KILL ", 9), ("POLL", 29), ("RTMIN", 34), ("RTMIN+3", 37),
     ("SIGRTMAX-2", 62), ("64", 64),
