@@ -120,6 +120,30 @@ def test_who_is_about_to_hear_is_waited_for(cli: Cli, started: str, flags: tuple
     assert exit_code(cli, started) == 5
 
 
+def test_other_signals_wait_for_their_handler_too(cli: Cli, started: str) -> None:
+    script = "sleep 0.1; trap 'exit 6' USR1; while :; do sleep 0.05; done"
+    cli("run", "-d", "--name", started, "heard", "sh", "-c", script).check()
+    cli("kill", "-s", "USR1", started).check()
+    assert cli("wait", started).check().out == "6\n"
+
+
+def test_what_needs_no_handler_has_its_effect(shared_engine: Engine, cli: Cli, started: str) -> None:
+    """That nobody waits for a handler of these, tests/unit/engine/test_stopping.py shows."""
+    cli("run", "-d", "--name", started, "--stop-signal", "KILL", "heard", "sleep", LONG).check()
+    cli("kill", "-s", "STOP", started).check()
+    pid = shared_engine.init(started)
+    wait_until(lambda: state_of(pid) == "T", "the halt of PID 1")
+    cli("kill", "-s", "CONT", started).check()
+    wait_until(lambda: state_of(pid) == "S", "PID 1 going on")
+    cli("stop", started).check()
+    assert exit_code(cli, started) == KILLED
+
+
+def state_of(pid: int) -> str:
+    """The letter of proc(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
 @contextmanager
 def stopping(cli: Cli, name: str, *flags: str) -> Iterator[None]:
     """A stop in the background; entered when the engine has sent the signal."""

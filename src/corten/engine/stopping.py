@@ -19,6 +19,8 @@ _PATIENCE = 10
 """Seconds that a container has to end after its stop signal, where nobody says otherwise."""
 _SETTLING = 1.0
 """Seconds that PID 1 must have run: before, it may not have set its handlers up yet."""
+_WITHOUT_HANDLER = frozenset({signal.SIGKILL, signal.SIGSTOP, signal.SIGCONT})
+"""What these do, they do to any process that is in a namespace below."""
 _GLANCE, _LONGEST_GLANCE = 0.002, 0.05
 """Seconds between looks at a process: nothing tells of a handler."""
 _ENDING = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGQUIT})
@@ -87,6 +89,8 @@ class Stopping:
         own = signals.parse(container.config.stop_signal or "TERM")
         if number in _ENDING or number == own:
             container = self.lifecycle.records.change(container.id, stopped_by_user=True)
+        if _is_deaf(container, number):
+            await _soon_hears(container, run, number, _PATIENCE)
         self.send(container, run, number)
         if number == signal.SIGKILL:
             await _is_over(run, _PATIENCE)
@@ -139,6 +143,8 @@ async def _is_over(run: Run, seconds: float | None) -> bool:
 def _is_deaf(container: Container, number: int) -> bool:
     """Whether the signal would be lost on the container's PID 1, as it is now. A shared namespace's PID 1 is another
     process, and a frozen one may hear when it is thawed."""
+    if number in _WITHOUT_HANDLER:
+        return False
     shared = bool(container.host.pid_mode)
     return not shared and not container.state.paused and not signals.is_heard(container.state.pid, number)
 
