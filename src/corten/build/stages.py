@@ -221,6 +221,10 @@ def _refuse_cycles(nodes: Sequence[Node], source: Source) -> None:
                 free.append(user)
     if waits:
         node = nodes[min(waits)]
+        for use in node.uses:
+            if isinstance(use.instruction, Copy) and use.origin == FromStage(node.stage.index):
+                cause = f"invalid from flag value {use.name}: refers to current build stage"
+                raise source.error(cause, use.instruction.location, use.instruction.keyword)
         raise source.error(f"circular dependency detected on stage: {node.title}", node.stage.from_.location, "FROM")
 
 

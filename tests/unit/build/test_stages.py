@@ -104,7 +104,9 @@ def test_names_that_a_trigger_brings_in() -> None:
             " as a workaround",
             2,
         ),
-        ("FROM a AS x\nCOPY --from=x y z", "circular dependency detected on stage: x", 1),
+        ("FROM a AS x\nCOPY --from=x y z", "invalid from flag value x: refers to current build stage", 2),
+        ("FROM a\nRUN y\nCOPY --from=0 y z", "invalid from flag value 0: refers to current build stage", 3),
+        ("FROM a AS x\nRUN --mount=from=x y", "circular dependency detected on stage: x", 1),
         ("FROM a AS x\nCOPY --from=1 y z\nFROM x", "circular dependency detected on stage: x", 1),
     ],
 )
