@@ -49,8 +49,6 @@ class Terms:
 
     host: HostConfig
     platform: Platform
-    removes: bool = True
-    """As dockerd's ``rm``: what to say of a container, which is removed in any case."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
