@@ -37,20 +37,19 @@ BODIES: dict[str, type] = {
 _PLACE = "NetworkingConfig.EndpointsConfig{}."
 _TOLD = ("NetworkID", "EndpointID", "Gateway", "IPAddress", "IPPrefixLen", "IPv6Gateway", "GlobalIPv6Address",
          "GlobalIPv6PrefixLen", "DNSNames")  # fmt: skip
-_MADE_WITH = ("CgroupParent", "CpuCount", "CpuPercent", "DeviceCgroupRules", "DeviceRequests", "Devices",
-              "IOMaximumBandwidth", "IOMaximumIOps", "Init", "MemorySwappiness", "OomKillDisable",
-              "Ulimits")  # fmt: skip
 NOT_READ: dict[str, dict[str, str]] = {
     "/containers/create": {f"{_PLACE}{name}": "what the engine tells of a place; dockerd clears it" for name in _TOLD},
     "/networks/{id}/connect": {f"EndpointConfig.{name}": "as above" for name in _TOLD},
-    "/containers/{id}/update": dict.fromkeys(_MADE_WITH, "dockerd changes none of these (container.UpdateContainer)"),
     "/volumes/create": {"ClusterVolumeSpec.": "refused whole"},
 }
 """Of a request: in the specification, and not decoded, with all that is in it."""
 NOT_SPECIFIED: dict[str, dict[str, str]] = {
-    "/containers/create": {"MacAddress": "until API 1.51", "Runtime": "where docker-py puts HostConfig.Runtime"},
+    "/containers/create": {
+        "MacAddress": "until API 1.51", "Runtime": "where docker-py puts HostConfig.Runtime",
+        "HostConfig.KernelMemory": "of an older API", "HostConfig.KernelMemoryTCP": "of an older API",
+    },
     "/networks/create": {"CheckDuplicate": "until API 1.43"},
-}
+}  # fmt: skip
 """The other way round."""
 
 

@@ -138,6 +138,12 @@ def wish(container: Container, network: Network, request: EndpointRequest) -> Wi
     )
 
 
+def own_mac(container: Container) -> str:
+    """The MAC address that was asked for in the network of a container's mode; '' for none."""
+    place = joined(container).get(_mode(container.host))
+    return (place.mac_address if place else "") or container.config.mac_address or ""
+
+
 def check_endpoint(network: str, request: EndpointRequest) -> None:
     """Raises InvalidInput for what no place in a network can have, Unsupported for what Corten has none of."""
     ipam = request.ipam_config or _NO_ADDRESSES

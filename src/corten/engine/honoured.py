@@ -36,6 +36,9 @@ _WEIGHT = "Your kernel does not support Block I/O weight or the cgroup is not mo
 _WEIGHT_DEVICE = (
     "Your kernel does not support Block I/O weight_device or the cgroup is not mounted. Weight-device discarded."
 )
+_KERNEL_MEMORY = (
+    "Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation discarded."
+)
 _VOLUME_DRIVER = (
     "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use "
     "'--mount type=volume,volume-driver=...' instead"
@@ -68,6 +71,9 @@ def _discarded(host: HostConfig) -> Iterator[tuple[str, object, str]]:
         yield "blkio_weight", 0, _WEIGHT
     if host.blkio_weight_device:
         yield "blkio_weight_device", None, _WEIGHT_DEVICE
+    if host.kernel_memory or host.kernel_memory_tcp:
+        yield "kernel_memory", 0, _KERNEL_MEMORY
+        yield "kernel_memory_tcp", 0, ""
     if host.cpu_percent:
         yield "cpu_percent", 0, "linux does not support CPU percent. Percent discarded."
     if host.cpu_count:
@@ -85,7 +91,7 @@ def settle(host: HostConfig) -> HostConfig:
 def warnings(host: HostConfig) -> Iterator[str]:
     """What was discarded, and what is dangerous."""
     discarded = list(_discarded(host))
-    yield from (sentence for _, _, sentence in discarded)
+    yield from (sentence for _, _, sentence in discarded if sentence)
     if host.oom_kill_disable and not host.memory and not any(name == "oom_kill_disable" for name, *_ in discarded):
         yield _OOM_UNBOUNDED
     if host.volume_driver and any(mount.type == "volume" for mount in host.mounts or ()):

@@ -212,6 +212,8 @@ class HostConfig(Value, frozen=True):
     cpu_percent: int = 0
     io_maximum_iops: int = field(default=0, name="IOMaximumIOps")
     io_maximum_bandwidth: int = field(default=0, name="IOMaximumBandwidth")
+    kernel_memory: int = 0
+    kernel_memory_tcp: int = field(default=0, name="KernelMemoryTCP")
     binds: list[str] | None = None
     container_id_file: str = field(default="", name="ContainerIDFile")
     log_config: LogConfig = LogConfig()
@@ -337,6 +339,18 @@ class UpdateRequest(Value, frozen=True):
     blkio_device_write_bps: list[ThrottleDevice] | None = None
     blkio_device_read_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceReadIOps")
     blkio_device_write_iops: list[ThrottleDevice] | None = field(default=None, name="BlkioDeviceWriteIOps")
+    cgroup_parent: str = ""
+    device_cgroup_rules: list[str] | None = None
+    device_requests: list[DeviceRequest] | None = None
+    devices: list[Device] | None = None
+    memory_swappiness: int | None = None
+    oom_kill_disable: bool | None = None
+    init: bool | None = None
+    ulimits: list[Ulimit] | None = None
+    cpu_count: int = 0
+    cpu_percent: int = 0
+    io_maximum_iops: int = field(default=0, name="IOMaximumIOps")
+    io_maximum_bandwidth: int = field(default=0, name="IOMaximumBandwidth")
 
 
 class Volume(Value, frozen=True):

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import errno
 import os
+from collections.abc import Iterator
 
 import msgspec
 
@@ -89,6 +90,7 @@ class Updating:
             if container.host.auto_remove and wanted is not None and wanted.name not in ("", "no"):
                 raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
             host, warnings = self.means.settle(updated(container.host, request))
+            warnings += _in_vain(request)
             warnings += honoured.warnings(msgspec.structs.replace(host, mounts=None))
             host = honoured.settle(host)
             if container.state.running:
@@ -128,6 +130,13 @@ _RULES = frozenset(
     {"blkio_device_read_bps", "blkio_device_write_bps", "blkio_device_read_iops", "blkio_device_write_iops"}
 )
 """An empty list of these takes all rules back."""
+_FIXED = {
+    "cgroup_parent": "CgroupParent", "device_cgroup_rules": "DeviceCgroupRules", "device_requests": "DeviceRequests",
+    "devices": "Devices", "memory_swappiness": "MemorySwappiness", "oom_kill_disable": "OomKillDisable",
+    "init": "Init", "ulimits": "Ulimits", "cpu_count": "CpuCount", "cpu_percent": "CpuPercent",
+    "io_maximum_iops": "IOMaximumIOps", "io_maximum_bandwidth": "IOMaximumBandwidth",
+}  # fmt: skip
+"""What a container is made with: an update may name it, and dockerd does not look at it."""
 _NOTHING = resources(HostConfig(), ())
 
 
@@ -137,7 +146,11 @@ def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
     Raises InvalidInput when the whole contradicts itself.
     """
     asked = msgspec.structs.asdict(request)
-    changes = {name: value for name, value in asked.items() if value or (value == [] and name in _RULES)}
+    changes = {
+        name: value
+        for name, value in asked.items()
+        if name not in _FIXED and (value or (value == [] and name in _RULES))
+    }
     if request.restart_policy is not None and not request.restart_policy.name:
         del changes["restart_policy"]  # what docker sends with every update
     for name, shown in (("cpu_period", "CPU Period"), ("cpu_quota", "CPU Quota")):
@@ -154,6 +167,12 @@ def updated(host: HostConfig, request: UpdateRequest) -> HostConfig:
     host = msgspec.structs.replace(host, **changes)
     validate(host)
     return host
+
+
+def _in_vain(request: UpdateRequest) -> Iterator[str]:
+    for member, name in _FIXED.items():
+        if getattr(request, member) not in (None, "", 0, [], False):
+            yield f"{name} of a container cannot be updated. {name} discarded."
 
 
 def _refuse_over_swap(memory: int, host: HostConfig) -> None:

@@ -217,6 +217,9 @@ def test_places_in_networks(shared_engine: Engine) -> None:
         ({"HostConfig": {"SecurityOpt": ["label=type:x"]}}, "SELinux is not supported. Labels discarded: type:x"),
         ({"HostConfig": {"CpuPercent": 5}}, "linux does not support CPU percent. Percent discarded."),
         ({"HostConfig": {"CpuCount": 5}}, "linux does not support CPU count. Count discarded."),
+        ({"HostConfig": {"KernelMemory": 1 << 30, "KernelMemoryTCP": 1 << 30}},
+         "Your kernel does not support kernel memory limit capabilities or the cgroup is not mounted. Limitation "
+         "discarded."),
         ({"HostConfig": {"Cgroup": "x"}}, "Cgroup is not supported. Cgroup discarded."),
         ({"Healthcheck": {"Test": ["curl", "x"]}},
          "Unknown healthcheck type 'curl' (expected 'CMD' or 'CMD-SHELL'). Healthcheck discarded."),
@@ -225,6 +228,17 @@ def test_places_in_networks(shared_engine: Engine) -> None:
 def test_what_nothing_comes_of_is_a_warning(shared_engine: Engine, body: dict[str, Any], sentence: str) -> None:
     with container(shared_engine, start=False, **body) as created:
         assert created["Warnings"] == [sentence]
+
+
+def test_what_an_update_cannot_change_is_a_warning(shared_engine: Engine) -> None:
+    asked = {"Ulimits": [{"Name": "nofile", "Soft": 1, "Hard": 2}], "Init": True, "CpuPercent": 5, "CpuShares": 512}
+    with container(shared_engine, start=False) as created:
+        told = shared_engine.api("POST", f"/containers/{created['Id']}/update", asked).check().json["Warnings"]
+        assert sorted(told) == [
+            f"{name} of a container cannot be updated. {name} discarded." for name in ("CpuPercent", "Init", "Ulimits")
+        ]
+        host = shared_engine.inspect(created["Id"])["HostConfig"]
+        assert (host["CpuShares"], host["Ulimits"], host.get("Init"), host["CpuPercent"]) == (512, None, None, 0)
 
 
 def test_a_profile_of_apparmor_is_loaded_or_a_warning(shared_engine: Engine) -> None:

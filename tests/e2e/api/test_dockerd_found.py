@@ -125,15 +125,16 @@ def test_conflicts_in_dockerds_words(shared_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(("version", "with_id"), [("1.44", True), ("1.45", False)])
-def test_the_short_id_among_the_aliases(shared_engine: Engine, version: str, with_id: bool) -> None:
+def test_the_short_id_and_the_host_name_among_the_aliases(shared_engine: Engine, version: str, with_id: bool) -> None:
     network = shared_engine.api("POST", "/networks/create", {"Name": "aliased"}).check().json["Id"]
     config = {"EndpointsConfig": {"aliased": {"Aliases": ["a"]}}}
-    body = {"Image": "busybox", "HostConfig": {"NetworkMode": "aliased"}, "NetworkingConfig": config}
+    host = {"NetworkMode": "aliased"}
+    body = {"Image": "busybox", "Hostname": "web", "HostConfig": host, "NetworkingConfig": config}
     id = shared_engine.api("POST", "/containers/create", body).check().json["Id"]
     told = shared_engine.api("GET", f"/v{version}/containers/{id}/json").check().json["NetworkSettings"]["Networks"]
     shared_engine.api("DELETE", f"/containers/{id}").check()
     shared_engine.api("DELETE", f"/networks/{network}").check()
-    assert told["aliased"]["Aliases"] == (["a", id[:12]] if with_id else ["a"])
+    assert told["aliased"]["Aliases"] == (["a", id[:12], "web"] if with_id else ["a"])
 
 
 def test_files_of_a_container_that_was_not_started(shared_engine: Engine) -> None:

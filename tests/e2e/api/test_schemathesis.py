@@ -28,7 +28,9 @@ pytestmark = [pytest.mark.root, pytest.mark.network]
 
 _ASKED = 5  # of each operation
 _OF_SWARMS = frozenset({"configs", "nodes", "plugins", "secrets", "services", "swarm", "tasks"})
-_PATIENCE = 10  # seconds until the head of an answer
+_PATIENCE = 30
+"""Seconds until the head of an answer. A restart may take the 10 s that a container has after its stop signal: one that
+began just now has set no handler yet, and has lost it."""
 _SILENCE = 0.2  # seconds after which no more of a stream is waited for
 _ENOUGH = 1 << 16
 _REGISTRIES = {"/images/create", "/images/search", "/images/{name}/push", "/distribution/{name}/json", "/auth"}

@@ -187,6 +187,8 @@ def _made(engine: Engine, version: str, body: dict[str, Any]) -> Any:
          ("NetworkSettings", "Networks", "bridge", "MacAddress"), ("1.43", ""), ("1.44", "02:42:ac:11:00:99")),
         ({"MacAddress": "02:42:ac:11:00:99"}, ("NetworkSettings", "Networks", "bridge", "MacAddress"),
          ("1.43", "02:42:ac:11:00:99"), ("1.51", "02:42:ac:11:00:99")),
+        ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"MacAddress": "02:42:ac:11:00:99"}}}},
+         ("Config", "MacAddress"), ("1.43", None), ("1.44", "02:42:ac:11:00:99")),
         ({"NetworkingConfig": {"EndpointsConfig": {"bridge": {"GwPriority": 7}}}},
          ("NetworkSettings", "Networks", "bridge", "GwPriority"), ("1.47", 0), ("1.48", 7)),
         ({"HostConfig": {"PortBindings": {"80/tcp": []}}}, ("HostConfig", "PortBindings"),

@@ -39,8 +39,9 @@ def host_shape(host: HostConfig, version: Version) -> dict[str, Any]:
                 del mount[name]
     shape["ConsoleSize"] = shape["ConsoleSize"] or [0, 0]
     shape["OomKillDisable"] = bool(shape["OomKillDisable"])
-    if version < (1, 42):
-        shape["KernelMemory"] = 0
+    del shape["KernelMemoryTCP"]
+    if version >= (1, 42):
+        del shape["KernelMemory"]
     return shape
 
 

@@ -12,7 +12,7 @@ from corten.api.shapes.descriptors import descriptor_shape
 from corten.api.shapes.words import status_line
 from corten.api.times import unix_seconds
 from corten.engine import apparmor
-from corten.engine.container_network import PREDEFINED, decoded_endpoints, network_settings
+from corten.engine.container_network import PREDEFINED, decoded_endpoints, network_settings, own_mac
 from corten.engine.model import Container, MountPoint
 from corten.engine.network_model import NetworkSettings
 from corten.spec.runtime import WITHIN
@@ -132,9 +132,17 @@ def inspected(container: Container, services: Services, sizes: Sizes | None, ver
         "GraphDriver": _graph_driver(container, directory, services),
         **_sizes(sizes),
         "Mounts": [mount_shape(mount) for mount in container.mounts],
-        "Config": config_shape(container.config, version),
+        "Config": _config_shape(container, version),
         "NetworkSettings": _network_shape(container, settings(container, services), version),
     }
+
+
+def _config_shape(container: Container, version: Version) -> dict[str, Any]:
+    """Until 1.51 with the MAC address that was asked for in the network of its mode."""
+    shape = config_shape(container.config, version)
+    if version < (1, 52) and (mac := own_mac(container)):
+        shape["MacAddress"] = mac
+    return shape
 
 
 def state_shape(container: Container) -> dict[str, Any]:
@@ -154,12 +162,13 @@ _BRIDGE_MEMBERS = (
 
 
 def _network_shape(container: Container, settings: NetworkSettings, version: Version) -> dict[str, Any]:
-    """``NetworkSettings``; before 1.52 with the default bridge's fields at the top, before 1.45 with the short ID among
-    the aliases."""
+    """``NetworkSettings``; before 1.52 with the default bridge's fields at the top, before 1.45 with the short ID and
+    the host name among the aliases."""
     shape: dict[str, Any] = msgspec.to_builtins(settings)
+    own = [name for name in (container.id[:12], container.config.hostname) if name]
     for name, place in shape["Networks"].items() if version < (1, 45) else ():
         if name not in PREDEFINED:
-            place["Aliases"] = list(dict.fromkeys((*(place["Aliases"] or ()), container.id[:12])))
+            place["Aliases"] = list(dict.fromkeys((*(place["Aliases"] or ()), *own)))
     if version < (1, 52):
         return {**_BRIDGE_FIELDS, **shape}
     names = msgspec.structs.fields(NetworkSettings)
