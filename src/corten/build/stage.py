@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -26,8 +26,8 @@ from corten.build.state import Layer, State
 from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
-_HOST_NETWORK = "network.host"
-_NO_RIGHTS = "a build's command has the rights of any container, and no more"
+_HOST_NETWORK, _INSECURE = "network.host", "security.insecure"
+_NO_DEVICES = "no devices are known here by such names"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ class Other:
 
 class StageRun:
     """The run of one stage."""
+
+    hostname: ClassVar[str] = keys.HOSTNAME
+    """Of commands, unless the user gives another."""
 
     def __init__(
         self, ground: Ground, options: Options, output: Output, other: Other, state: State, scope: Scope, name: str
@@ -168,6 +171,8 @@ class StageRun:
             shown=" ".join(words),
             mounts=tuple(mounts),
             script=script,
+            hostname=self._options.given.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or self.hostname,
+            privileged=one.security == "insecure",
         )
 
     def _words(self, one: Run) -> tuple[list[str], HereDocument | None]:
@@ -189,6 +194,8 @@ class StageRun:
     async def _attached(self, mount: Mount) -> Attached:
         directory = self.state.config.get("WorkingDir") or "/"
         mount = dataclasses.replace(mount, target=mount.target and copying.absolute(mount.target, directory))
+        if mount.type == "cache" and (space := self._options.given.arguments.get("BUILDKIT_CACHE_MOUNT_NS")):
+            mount = dataclasses.replace(mount, id=f"{space}/{mount.id or mount.target}")
         if mount.type != "bind" and not (mount.type == "cache" and mount.from_):
             return Attached(mount)
         source = [mount.source or "."]
@@ -369,7 +376,8 @@ def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) ->
         "RUN", chain=chain, words=command.words, variable=dict(command.variables), user=command.user,
         directory=command.working_directory, network=command.network,
         mounts=[[str(one.mount), one.part.fingerprint if one.part else ""] for one in command.mounts],
-        script=command.script.data if command.script else "", **extra,
+        script=command.script.data if command.script else "", hostname=command.hostname,
+        privileged=command.privileged, **extra,
     )  # fmt: skip
 
 
@@ -384,14 +392,16 @@ def _in_spool(entry: Entry, place: int) -> Entry:
 
 def _refuse_rights(one: Run, options: Options) -> None:
     """Raises InvalidInput for what would be asked of the machine, and not given."""
-    if one.network == "host" and options.network != "host" and _HOST_NETWORK not in options.allowed:
-        hint = f"build with --allow {_HOST_NETWORK}"
-        raise InvalidInput(f"RUN --network=host: {_HOST_NETWORK} is not allowed", hint=hint)
-    if one.security != "sandbox":
-        raise InvalidInput(f"RUN --security={one.security}: not supported: {_NO_RIGHTS}")
+    rights = {}
+    if one.network == "host" and options.network != "host":
+        rights[_HOST_NETWORK] = "--network=host"
+    if one.security == "insecure":
+        rights[_INSECURE] = "--security=insecure"
+    for right, flag in rights.items():
+        if right not in options.allowed:
+            raise InvalidInput(f"RUN {flag}: {right} is not allowed", hint=f"build with --allow {right}")
     if missing := [device.name for device in one.devices if device.required]:
-        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_RIGHTS}")
-
+        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_DEVICES}")
 
 
 def _history(one: Copy | Add) -> str:

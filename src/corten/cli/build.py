@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .options import Values
 
 
+_RIGHTS = ("network.host", "security.insecure")
 _MODES = ("auto", "plain", "quiet", "tty")
 
 
@@ -91,8 +92,8 @@ def _mode(values: Values) -> str:
 
 def _allowed(texts: list[str]) -> tuple[str, ...]:
     names = tuple(one for text in texts for one in text.split(","))
-    if unknown := [name for name in names if name != "network.host"]:
-        raise InvalidInput(f"--allow {unknown[0]}: a build can be given network.host, and nothing else")
+    if unknown := [name for name in names if name not in _RIGHTS]:
+        raise InvalidInput(f"--allow {unknown[0]}: a build can be given {' and '.join(_RIGHTS)}, and nothing else")
     return names
 
 
@@ -296,7 +297,7 @@ BUILD = Command(
     "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
-        Option("--allow", LIST, 'Allow what a container is not ("network.host")'),
+        Option("--allow", LIST, 'Allow what a container is not ("network.host", "security.insecure")'),
         Option("--build-arg", LIST, "Set build-time variables"),
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),
