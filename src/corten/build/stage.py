@@ -240,13 +240,9 @@ class StageRun:
         destination = copying.absolute(one.destination, self.state.config.get("WorkingDir") or "/")
         try:
             remote.check(one)
+            _refuse_several(one, destination, len(one.sources) + len(one.documents))
             parts = await self._parts(one)
-            if len(parts) > 1 or len(one.sources) + len(one.documents) > 1:
-                if not destination.endswith("/"):
-                    raise InvalidInput(
-                        f"When using {one.keyword} with more than one source file, the destination must be a "
-                        "directory and end with a /"
-                    )
+            _refuse_several(one, destination, len(parts))
         except InvalidInput as error:
             raise options.source.error(error.message, one.location, one.keyword) from None
         below = () if one.link else self.state.layers
@@ -384,6 +380,14 @@ def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) ->
 def _may_be_archive(tree: Tree, path: str) -> bool:
     entry = tree.get(path)
     return entry.kind == "file" and entry.size > 0
+
+
+def _refuse_several(one: Copy | Add, destination: str, count: int) -> None:
+    if count > 1 and not destination.endswith("/"):
+        raise InvalidInput(
+            f"When using {one.keyword} with more than one source file, the destination must be a directory and end "
+            "with a /"
+        )
 
 
 def _in_spool(entry: Entry, place: int) -> Entry:
