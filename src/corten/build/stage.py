@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from corten.build.globs import is_pattern
 from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Label, Mount, Run, Workdir
 from corten.build.lexer import sole_document
+from corten.build.patience import beside
 from corten.build.reasons import parts_of
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
@@ -312,7 +314,7 @@ class StageRun:
     async def _part(
         self, files: Files, sources: Sequence[str], one: Copy | Add, parents: bool, *, keeps_owner: bool
     ) -> Part:
-        chosen = copying.choose(files.tree, sources, exclude=one.exclude, parents=parents)
+        chosen = await _chosen(files.tree, sources, one.exclude, parents=parents)
         return _part_of(await self._known(files, chosen), files.spool, keeps_owner=keeps_owner)
 
     async def _gathered(
@@ -322,7 +324,7 @@ class StageRun:
 
         async def load() -> tuple[Chosen, Spool]:
             files = await self._ground.gathered(layers, sources)
-            return copying.choose(files.tree, sources, exclude=exclude, parents=parents), files.spool
+            return await _chosen(files.tree, sources, exclude, parents=parents), files.spool
 
         chain = [layer.diff_id for layer in layers]
         key = keys.key_of("gather", chain=chain, sources=sources, exclude=exclude, parents=parents)
@@ -364,7 +366,13 @@ class StageRun:
             if inner is not None:
                 return _part_of(copying.choose(inner.tree, ["."]), inner.spool, keeps_owner=True)
         sources = ["."] if is_tree else files.tree.names("")
-        return _part_of(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, keeps_owner=False)
+        chosen = await _chosen(files.tree, sources, one.exclude, parents=False)
+        return _part_of(chosen, files.spool, keeps_owner=False)
+
+
+async def _chosen(tree: Tree, sources: Sequence[str], exclude: Sequence[str], *, parents: bool) -> Chosen:
+    choose = functools.partial(copying.choose, tree, sources, exclude=exclude, parents=parents)
+    return await beside(lambda check: choose(check=check), (len(sources) + len(exclude)) * len(tree))
 
 
 def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> dict[str, str]:
