@@ -214,6 +214,21 @@ def test_outputs_with_names(shared_engine: Engine, registry: Registry, tmp_path:
         assert shown.wait() == 1
 
 
+@pytest.mark.registry
+def test_push_is_an_output(shared_engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    name = registry.reference("pushed", "1")
+    dockerfile = "FROM scratch\nLABEL pushed=yes\n"
+    options = ("-t", name, "--push", "--provenance=false", "--sbom=false", "--compress", "--load")
+    build(shared_engine, tmp_path, dockerfile, *options).check()
+    shared_engine.docker("rmi", name).check()
+    shared_engine.docker("pull", name).check()
+    assert image(shared_engine, name)["Config"]["Labels"] == {"pushed": "yes"}
+    refused = build(shared_engine, tmp_path, dockerfile, "--push")
+    assert (refused.code, "the image needs a name, with --tag or name=" in refused.err) == (1, True)
+    attested = build(shared_engine, tmp_path, dockerfile, "--provenance", "mode=max")
+    assert (attested.code, "--provenance mode=max: a build is not attested" in attested.err) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("option", "cause"),
     [
