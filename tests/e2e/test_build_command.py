@@ -147,6 +147,22 @@ def test_the_cache_is_told_and_pruned(shared_engine: Engine, tmp_path: Path) -> 
     assert shown(shared_engine, "wc -c < /pruned") == "300000\n"
 
 
+def test_what_of_the_cache_is_pruned(shared_engine: Engine, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        build(shared_engine, tmp_path / name, f"FROM busybox\nRUN echo prune {name} > /f\n").check()
+    shared_engine.docker("rmi", "made").check()
+    ids = {name: str(one["ID"]) for one in _cache(shared_engine) for name in ("one", "two")
+           if f"prune {name}" in str(one["Description"])}  # fmt: skip
+    young = shared_engine.docker("builder", "prune", "-f", "--filter", "until=24h").check().out
+    assert young == "Total reclaimed space: 0B\n"
+    gone = shared_engine.docker("builder", "prune", "-f", "--filter", f"id={ids['one']}").check().out
+    assert (ids["one"] in gone, ids["two"] in gone) == (True, False)
+    assert ids["two"] in {one["ID"] for one in _cache(shared_engine)}
+    assert ids["two"] in shared_engine.cli("builder", "prune", "-a", "-f").check().out
+    refused = shared_engine.api("POST", '/build/prune?filters={"nosuch":["x"]}')
+    assert (refused.status, "invalid filter 'nosuch'" in refused.json["message"]) == (400, True)
+
+
 def _reasons(said: str) -> list[str]:
     return [line.removeprefix(" ---> Not in the cache: ") for line in said.splitlines() if "Not in the cache" in line]
 
