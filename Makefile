@@ -40,10 +40,10 @@ fuzz: $(DEV)/.installed ## Fuzz what reads a stranger's bytes, a minute each (AR
 	$(DEV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(DEV)/bin/python -m tests.fuzz $(ARGS)
 
-kills: $(DEV)/.installed ## Kill the engine in the midst of pulls, loads, commits and prunes: 108 seeded moments (ARGS='-x')
+kills: $(DEV)/.installed ## Kill the engine in pulls, loads, commits, prunes and builds: 158 seeded moments (ARGS='-x')
 	@scripts/test-deps
-	CORTEN_TEST_KILLS=36 CORTEN_STORM=72 $(DEV)/bin/python -m pytest -rs \
-		tests/e2e/test_pull_killed.py tests/e2e/test_image_storm.py $(ARGS)
+	CORTEN_TEST_KILLS=36 CORTEN_STORM=72 CORTEN_BUILD_KILLS=50 $(DEV)/bin/python -m pytest -rs \
+		tests/e2e/test_pull_killed.py tests/e2e/test_image_storm.py tests/e2e/test_build_killed.py $(ARGS)
 
 test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
 	@scripts/test-deps

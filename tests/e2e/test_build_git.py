@@ -112,6 +112,9 @@ def test_the_api_and_its_clients(shared_engine: Engine, site: Site) -> None:
     answer = shared_engine.api("POST", f"/build?t=made&remote={site.url}/made.git%23v1:d").check()
     assert b"Successfully tagged made:latest" in answer.body
     assert shown(shared_engine, "cat /d/g") == "below"
+    url = f"{site.url}/made.git#other:d"  # which docker's command clones itself
+    shared_engine.docker("build", "-t", "made", "--no-cache", url, env={"DOCKER_BUILDKIT": "0"}, timeout=110).check()
+    assert shown(shared_engine, "ls -A /d").split() == [".dockerignore", "Dockerfile", "g"]
 
 
 def test_a_repository_that_wants_a_token(shared_engine: Engine, site: Site, tmp_path: Path) -> None:

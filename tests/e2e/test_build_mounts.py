@@ -120,12 +120,22 @@ def test_sources_that_are_refused(shared_engine: Engine, tmp_path: Path, mount: 
     assert cause in refused.err
 
 
-@pytest.mark.parametrize("flag", ["--security=insecure", "--device=vendor.com/gpu=0,required"])
-def test_rights_beyond_a_containers_are_refused(shared_engine: Engine, tmp_path: Path, flag: str) -> None:
-    (tmp_path / "Dockerfile").write_text(f"FROM busybox\nRUN {flag} true\n")
-    result = shared_engine.cli("build", str(tmp_path))
-    assert result.code == 1
-    assert f"RUN {flag.partition(',')[0]}: not supported" in result.out + result.err
+def test_rights_beyond_a_containers_are_given_by_the_user_alone(shared_engine: Engine, tmp_path: Path) -> None:
+    step = "grep CapEff /proc/self/status"
+    dockerfile = f"FROM busybox\nRUN {step}\nRUN --security=insecure {step}\n"
+    refused = build(shared_engine, tmp_path, dockerfile)
+    assert refused.code == 1
+    cause = "RUN --security=insecure: security.insecure is not allowed"
+    assert f"{cause}\nbuild with --allow security.insecure" in refused.err
+    said = build(shared_engine, tmp_path, dockerfile, "--no-cache", "--allow", "security.insecure").check().err
+    usual, insecure = (int(line.split()[1], 16) for line in said.splitlines() if line.startswith("CapEff:"))
+    assert insecure & ~usual
+    bounds = next(line for line in Path("/proc/1/status").read_text().splitlines() if line.startswith("CapBnd:"))
+    assert insecure == int(bounds.split()[1], 16)
+    plain = dockerfile.replace("--security=insecure ", "--security=sandbox ")
+    assert "Using cache" in build(shared_engine, tmp_path, plain).check().err
+    device = build(shared_engine, tmp_path, "FROM busybox\nRUN --device=vendor.com/gpu=0,required true\n")
+    assert (device.code, "RUN --device=vendor.com/gpu=0: not supported: no devices are" in device.err) == (1, True)
 
 
 def test_caches_and_memory(shared_engine: Engine, tmp_path: Path) -> None:
@@ -139,6 +149,13 @@ def test_caches_and_memory(shared_engine: Engine, tmp_path: Path) -> None:
         build(shared_engine, tmp_path, dockerfile, "--no-cache").check()
         assert shown(shared_engine, "cat /n /seen; ls -A /cache /m 2>/dev/null || true").split() == [str(count), "f"]
     assert "1024" in shown(shared_engine, "cat /df")
+
+
+def test_a_space_of_names_for_caches(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN --mount=type=cache,target=/space echo found $(ls /space); touch /space/f\n"
+    for space, found in (("a", "found\n"), ("b", "found\n"), ("a", "found f\n")):
+        options = ("--no-cache", "--build-arg", f"BUILDKIT_CACHE_MOUNT_NS={space}")
+        assert f"\n{found}" in build(shared_engine, tmp_path, dockerfile, *options).check().err
 
 
 def test_a_cache_that_begins_with_files_of_a_stage(shared_engine: Engine, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from tests.support.command import Result
 from tests.support.engine import Engine
 from tests.support.process import command_line, processes, wait_until
 from tests.support.registry import Registry
+from tests.support.terminal import Terminal
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -84,8 +85,17 @@ def test_networks_hosts_and_what_they_are_in_the_key(shared_engine: Engine, tmp_
     assert refused.code == 1
     assert "RUN --network=host: network.host is not allowed\nbuild with --allow network.host" in refused.err
     assert shared_engine.names.bridge in build(shared_engine, tmp_path, machine, "--allow", "network.host").check().err
-    unknown = build(shared_engine, tmp_path, machine, "--allow", "security.insecure")
-    assert (unknown.code != 0, "can be given network.host, and nothing else" in unknown.err) == (True, True)
+    unknown = build(shared_engine, tmp_path, machine, "--allow", "device")
+    assert unknown.code != 0
+    assert "--allow device: a build can be given network.host and security.insecure, and nothing else" in unknown.err
+
+
+def test_the_name_of_the_machine_is_not_by_chance(shared_engine: Engine, tmp_path: Path) -> None:
+    dockerfile = "FROM busybox\nRUN hostname\n"
+    assert "\nbuildkitsandbox\n" in build(shared_engine, tmp_path, dockerfile).check().err
+    own = ("--build-arg", "BUILDKIT_SANDBOX_HOSTNAME=own")
+    assert "\nown\n" in build(shared_engine, tmp_path, dockerfile, *own).check().err
+    assert "Using cache" in build(shared_engine, tmp_path, dockerfile, *own).check().err
 
 
 def test_another_platform(shared_engine: Engine, tmp_path: Path) -> None:
@@ -192,17 +202,41 @@ def test_outputs_with_names(shared_engine: Engine, registry: Registry, tmp_path:
     for source in (f"oci-archive:{oci}", f"oci:{plain}"):
         told = subprocess.run(["skopeo", "inspect", "--config", source], check=True, capture_output=True, text=True)
         assert json.loads(told.stdout)["history"][-1]["created_by"].startswith("COPY f /f")
+    layout = "oci-layout"
+    for output, member in (("-", "f"), ("type=tar", "f"), ("type=oci", layout), ("type=docker,dest=-", layout)):
+        command = shared_engine.cli.command("build", "-o", output, str(where))
+        made = subprocess.run(command, check=True, capture_output=True, env=shared_engine.cli.environment)
+        with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
+            assert member in archive.getnames()
     command = shared_engine.cli.command("build", "-o", "-", str(where))
-    made = subprocess.run(command, check=True, capture_output=True, env=shared_engine.cli.environment)
-    with tarfile.open(fileobj=io.BytesIO(made.stdout)) as archive:
-        assert "f" in archive.getnames()
+    with Terminal(command, env=shared_engine.cli.environment) as shown:
+        shown.expect("refusing to write to a terminal")
+        assert shown.wait() == 1
+
+
+@pytest.mark.registry
+def test_push_is_an_output(shared_engine: Engine, registry: Registry, tmp_path: Path) -> None:
+    name = registry.reference("pushed", "1")
+    dockerfile = "FROM scratch\nLABEL pushed=yes\n"
+    options = ("-t", name, "--push", "--provenance=false", "--sbom=false", "--compress", "--load")
+    build(shared_engine, tmp_path, dockerfile, *options).check()
+    shared_engine.docker("rmi", name).check()
+    shared_engine.docker("pull", name).check()
+    assert image(shared_engine, name)["Config"]["Labels"] == {"pushed": "yes"}
+    refused = build(shared_engine, tmp_path, dockerfile, "--push")
+    assert (refused.code, "the image needs a name, with --tag or name=" in refused.err) == (1, True)
+    attested = build(shared_engine, tmp_path, dockerfile, "--provenance", "mode=max")
+    assert (attested.code, "--provenance mode=max: a build is not attested" in attested.err) == (1, True)
 
 
 @pytest.mark.parametrize(
     ("option", "cause"),
     [
         ("type=registry", "needs a name"),
-        ("type=oci", "dest is required for oci exporter"),
+        ("type=oci,tar=false", "dest is required for oci exporter"),
+        ("type=local", "dest is required for local exporter"),
+        ("type=local,dest=-", "files in a directory cannot go to standard output"),
+        ("type=docker,dest=-,tar=false", "files in a directory cannot go to standard output"),
         ("type=local,dest=x,name=y", "files have no name"),
         ("type=image,push=maybe", "maybe is neither true nor false"),
         ("type=image,dest=x", "an image has no destination"),

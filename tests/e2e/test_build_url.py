@@ -107,6 +107,13 @@ def test_a_context_that_is_an_archive_or_a_dockerfile(shared_engine: Engine, sit
     assert b"Successfully built" in answer.body
 
 
+def test_the_docker_command_fetches_its_contexts_itself(shared_engine: Engine, site: str) -> None:
+    for url in (f"{site}/context.tar.gz", f"{site}/Dockerfile"):
+        said = shared_engine.docker("build", "-t", "made", url, env={"DOCKER_BUILDKIT": "0"}, timeout=110).check()
+        assert said.out.endswith("Successfully tagged made:latest\n")
+    assert shared_engine.docker("run", "--rm", "made", "sh", "-c", "echo $A").check().out == "alone\n"
+
+
 def test_a_context_that_is_not_there(shared_engine: Engine, site: str) -> None:
     for url, cause in (
         (f"{site}/missing?token=hidden", "missing: the server answers 404"),

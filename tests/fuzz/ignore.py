@@ -22,7 +22,7 @@ def one(data: bytes) -> None:
         return
     for path in _PATHS:
         parts = path.split("/")
-        above: tuple[bool, ...] = ()
+        above = 0
         excluded_above = ""
         for depth in range(1, len(parts) + 1):
             here = "/".join(parts[:depth])

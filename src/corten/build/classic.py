@@ -53,6 +53,8 @@ class Steps(Protocol):
 class ClassicRun(StageRun):
     """The run of one stage."""
 
+    hostname = ""
+
     def __init__(
         self, ground: Ground, options: Options, output: Output, other: Other, state: State, scope: Scope, name: str, *,
         steps: Steps, parent: str,

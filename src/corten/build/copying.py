@@ -16,6 +16,7 @@ import msgspec
 from corten.build import ignore, modes
 from corten.build.files import IMPLIED, Entry, Tree
 from corten.build.globs import is_pattern
+from corten.build.patience import Check, always
 from corten.errors import InvalidInput, NotFound
 
 Rows = list[tuple[str, Entry]]
@@ -50,12 +51,14 @@ class Found:
 
 
 def choose(
-    tree: Tree, sources: Sequence[str], *, exclude: Sequence[str] = (), parents: bool = False, required: bool = True
-) -> Chosen:
+    tree: Tree, sources: Sequence[str], *, exclude: Sequence[str] = (), parents: bool = False, required: bool = True,
+    check: Check = always,
+) -> Chosen:  # fmt: skip
     """The files that the sources name. Raises NotFound for one that names nothing, InvalidInput."""
     rows: dict[str, Entry] = {}
     files = 0
     for source in sources:
+        check()
         found = _matched(tree, source)
         if not found and (required or not is_pattern(source)):
             name = source.strip("/")
@@ -76,7 +79,7 @@ def choose(
                 rows[posixpath.basename(shown)] = entry
                 files += 1
     unwanted = ignore.of_patterns(pattern.lstrip("/") for pattern in exclude)
-    kept = {path: entry for path, entry in rows.items() if not unwanted.matches(path)} if exclude else rows
+    kept = {path: entry for path, entry in rows.items() if not unwanted.matches(path, check)} if exclude else rows
     ordered = tuple(sorted(kept.items(), key=lambda row: row[0].split("/")))
     return Chosen(ordered, renamed=files == 1 and len(sources) == 1 and len(ordered) == 1)
 

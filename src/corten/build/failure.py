@@ -12,6 +12,8 @@ from corten.errors import CortenError, DockerfileError
 
 _AROUND = 2
 _MOST = 12
+_LONGEST = 500
+"""Characters of a line."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,12 +45,16 @@ class Source:
             raise
 
     def excerpt(self, where: Location) -> str:
-        """The lines with two around them, ``>>>`` before each that is meant; a long instruction is cut."""
+        """The lines with two around them, ``>>>`` before each that is meant; what is long is cut."""
         lines = [line.rstrip("\r") for line in self.text.split("\n")]
         last = min(where.last, where.first + _MOST - 1, len(lines))
         shown = range(max(1, where.first - _AROUND), min(len(lines), last + _AROUND) + 1)
         rows = [
-            f"{number:4} | {'>>>' if where.first <= number <= last else '   '} {printable(lines[number - 1])}".rstrip()
+            f"{number:4} | {'>>>' if where.first <= number <= last else '   '} {_cut(lines[number - 1])}".rstrip()
             for number in shown
         ]
         return "\n".join([f"{self.name}:{where.first}", "-" * 20, *rows, "-" * 20])
+
+
+def _cut(line: str) -> str:
+    return printable(line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…")

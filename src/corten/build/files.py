@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from corten.build.globs import is_pattern, matches
+from corten.build.ignore import Ignore
+from corten.build.patience import Check, always
 from corten.errors import InvalidInput
 
 _MOST_LINKS = 255
@@ -151,3 +153,17 @@ def without(tree: Tree, unwanted: Iterable[str]) -> Tree:
     """The tree without some paths."""
     gone = set(unwanted)
     return Tree({path: entry for path, entry in tree.walk("") if path not in gone})
+
+
+def kept(tree: Tree, rules: Ignore, check: Check = always) -> Tree:
+    """A context without what is to be ignored."""
+    found = {}
+    results = {"": 0}
+    for path, entry in tree.walk(""):
+        above, _, _ = path.rpartition("/")
+        ignored, hits = rules.below(path, results[above], check)
+        if entry.kind == "directory":
+            results[path] = hits
+        if not ignored:
+            found[path] = entry
+    return Tree(found)

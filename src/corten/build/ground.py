@@ -64,6 +64,9 @@ class Command:
     mounts: tuple[Attached, ...] = ()
     script: HereDocument | None = None
     """A file that the words execute, with a ``#!`` line of its own."""
+    hostname: str = ""
+    """'' for one of the container's own."""
+    privileged: bool = False
 
 
 class Record(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 
 from corten.build import patterns, words
 from corten.build.automaton import DEEP, Automaton, Token, anything_but, literal
+from corten.build.patience import Check, always
 from corten.errors import InvalidInput
 
 _REST = anything_but("\n", run=True)
@@ -76,31 +77,33 @@ class Ignore:
         """Whether a rule begins with ``!``: an excluded directory may then hold what is not excluded."""
         return any(rule.takes_back for rule in self.rules)
 
-    def matches(self, path: str) -> bool:
+    def matches(self, path: str, check: Check = always) -> bool:
         """Whether the rules match a path, or one of its parents, and no later one takes it back."""
         parents = _parents(path)
         matched = False
         for rule in self.rules:
+            check()
             if rule.takes_back == matched and any(rule.matches(one) for one in (path, *parents)):
                 matched = not rule.takes_back
         return matched
 
-    def below(self, path: str, above: tuple[bool, ...] = ()) -> tuple[bool, tuple[bool, ...]]:
+    def below(self, path: str, above: int = 0, check: Check = always) -> tuple[bool, int]:
         """The same for a path whose directory's result is known, with this one's result for what is in it: what a
-        walk from the root asks, as Docker does to make a context. The root's is ``()``.
+        walk from the root asks, as Docker does to make a context. A result has a bit for each rule; the root's is 0.
 
         As in moby, a rule that did not count for a directory is held against what is in it anew, but not against the
         directory again: of ``a``, ``!a/b``, ``a`` the last does not exclude ``a/b``, as it does for :meth:`matches`.
         """
-        matched, found = False, []
+        matched, found = False, 0
         for place, rule in enumerate(self.rules):
-            hit = bool(above) and above[place]
+            hit = bool(above >> place & 1) if above else False
             if not hit and rule.takes_back == matched:
+                check()
                 hit = rule.matches(path)
-            found.append(hit)
             if hit:
+                found |= 1 << place
                 matched = not rule.takes_back
-        return matched, tuple(found)
+        return matched, found
 
     def may_hold(self, directory: str) -> bool:
         """Whether something in an excluded directory may be taken back, so that one has to look."""

@@ -14,6 +14,8 @@ from typing import Any
 from corten.build.ground import Command
 
 _VERSION = 1
+HOSTNAME = "buildkitsandbox"
+"""Of a command for which no other is asked, as with BuildKit: what it leaves does not depend on a name by chance."""
 
 
 def key_of(kind: str, **parts: Any) -> str:
@@ -32,8 +34,11 @@ def of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> str:
         ]
         for one in command.mounts
     ]  # fmt: skip
+    special: dict[str, Any] = {"privileged": True} if command.privileged else {}
+    if command.hostname not in ("", HOSTNAME):
+        special["hostname"] = command.hostname
     return key_of(
         "run", chain=chain, words=command.words, variables=dict(command.variables), user=command.user,
         directory=command.working_directory, network=command.network, mounts=mounts,
-        script=command.script.data if command.script else None, **extra,
+        script=command.script.data if command.script else None, **special, **extra,
     )  # fmt: skip

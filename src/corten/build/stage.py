@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -21,13 +22,14 @@ from corten.build.globs import is_pattern
 from corten.build.ground import Attached, Command, Files, Ground, Output, Part, Record, Spool
 from corten.build.instructions import Add, Arg, Copy, Env, HereDocument, Instruction, Label, Mount, Run, Workdir
 from corten.build.lexer import sole_document
+from corten.build.patience import beside
 from corten.build.reasons import parts_of
 from corten.build.state import Layer, State
 from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
-_HOST_NETWORK = "network.host"
-_NO_RIGHTS = "a build's command has the rights of any container, and no more"
+_HOST_NETWORK, _INSECURE = "network.host", "security.insecure"
+_NO_DEVICES = "no devices are known here by such names"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -62,6 +64,9 @@ class Other:
 
 class StageRun:
     """The run of one stage."""
+
+    hostname: ClassVar[str] = keys.HOSTNAME
+    """Of commands, unless the user gives another."""
 
     def __init__(
         self, ground: Ground, options: Options, output: Output, other: Other, state: State, scope: Scope, name: str
@@ -168,6 +173,8 @@ class StageRun:
             shown=" ".join(words),
             mounts=tuple(mounts),
             script=script,
+            hostname=self._options.given.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or self.hostname,
+            privileged=one.security == "insecure",
         )
 
     def _words(self, one: Run) -> tuple[list[str], HereDocument | None]:
@@ -189,6 +196,8 @@ class StageRun:
     async def _attached(self, mount: Mount) -> Attached:
         directory = self.state.config.get("WorkingDir") or "/"
         mount = dataclasses.replace(mount, target=mount.target and copying.absolute(mount.target, directory))
+        if mount.type == "cache" and (space := self._options.given.arguments.get("BUILDKIT_CACHE_MOUNT_NS")):
+            mount = dataclasses.replace(mount, id=f"{space}/{mount.id or mount.target}")
         if mount.type != "bind" and not (mount.type == "cache" and mount.from_):
             return Attached(mount)
         source = [mount.source or "."]
@@ -233,13 +242,9 @@ class StageRun:
         destination = copying.absolute(one.destination, self.state.config.get("WorkingDir") or "/")
         try:
             remote.check(one)
+            _refuse_several(one, destination, len(one.sources) + len(one.documents))
             parts = await self._parts(one)
-            if len(parts) > 1 or len(one.sources) + len(one.documents) > 1:
-                if not destination.endswith("/"):
-                    raise InvalidInput(
-                        f"When using {one.keyword} with more than one source file, the destination must be a "
-                        "directory and end with a /"
-                    )
+            _refuse_several(one, destination, len(parts))
         except InvalidInput as error:
             raise options.source.error(error.message, one.location, one.keyword) from None
         below = () if one.link else self.state.layers
@@ -309,7 +314,7 @@ class StageRun:
     async def _part(
         self, files: Files, sources: Sequence[str], one: Copy | Add, parents: bool, *, keeps_owner: bool
     ) -> Part:
-        chosen = copying.choose(files.tree, sources, exclude=one.exclude, parents=parents)
+        chosen = await _chosen(files.tree, sources, one.exclude, parents=parents)
         return _part_of(await self._known(files, chosen), files.spool, keeps_owner=keeps_owner)
 
     async def _gathered(
@@ -319,7 +324,7 @@ class StageRun:
 
         async def load() -> tuple[Chosen, Spool]:
             files = await self._ground.gathered(layers, sources)
-            return copying.choose(files.tree, sources, exclude=exclude, parents=parents), files.spool
+            return await _chosen(files.tree, sources, exclude, parents=parents), files.spool
 
         chain = [layer.diff_id for layer in layers]
         key = keys.key_of("gather", chain=chain, sources=sources, exclude=exclude, parents=parents)
@@ -361,7 +366,13 @@ class StageRun:
             if inner is not None:
                 return _part_of(copying.choose(inner.tree, ["."]), inner.spool, keeps_owner=True)
         sources = ["."] if is_tree else files.tree.names("")
-        return _part_of(copying.choose(files.tree, sources, exclude=one.exclude), files.spool, keeps_owner=False)
+        chosen = await _chosen(files.tree, sources, one.exclude, parents=False)
+        return _part_of(chosen, files.spool, keeps_owner=False)
+
+
+async def _chosen(tree: Tree, sources: Sequence[str], exclude: Sequence[str], *, parents: bool) -> Chosen:
+    choose = functools.partial(copying.choose, tree, sources, exclude=exclude, parents=parents)
+    return await beside(lambda check: choose(check=check), (len(sources) + len(exclude)) * len(tree))
 
 
 def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> dict[str, str]:
@@ -369,7 +380,8 @@ def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) ->
         "RUN", chain=chain, words=command.words, variable=dict(command.variables), user=command.user,
         directory=command.working_directory, network=command.network,
         mounts=[[str(one.mount), one.part.fingerprint if one.part else ""] for one in command.mounts],
-        script=command.script.data if command.script else "", **extra,
+        script=command.script.data if command.script else "", hostname=command.hostname,
+        privileged=command.privileged, **extra,
     )  # fmt: skip
 
 
@@ -378,20 +390,30 @@ def _may_be_archive(tree: Tree, path: str) -> bool:
     return entry.kind == "file" and entry.size > 0
 
 
+def _refuse_several(one: Copy | Add, destination: str, count: int) -> None:
+    if count > 1 and not destination.endswith("/"):
+        raise InvalidInput(
+            f"When using {one.keyword} with more than one source file, the destination must be a directory and end "
+            "with a /"
+        )
+
+
 def _in_spool(entry: Entry, place: int) -> Entry:
     return entry if entry.spool == place else msgspec.structs.replace(entry, spool=place)
 
 
 def _refuse_rights(one: Run, options: Options) -> None:
     """Raises InvalidInput for what would be asked of the machine, and not given."""
-    if one.network == "host" and options.network != "host" and _HOST_NETWORK not in options.allowed:
-        hint = f"build with --allow {_HOST_NETWORK}"
-        raise InvalidInput(f"RUN --network=host: {_HOST_NETWORK} is not allowed", hint=hint)
-    if one.security != "sandbox":
-        raise InvalidInput(f"RUN --security={one.security}: not supported: {_NO_RIGHTS}")
+    rights = {}
+    if one.network == "host" and options.network != "host":
+        rights[_HOST_NETWORK] = "--network=host"
+    if one.security == "insecure":
+        rights[_INSECURE] = "--security=insecure"
+    for right, flag in rights.items():
+        if right not in options.allowed:
+            raise InvalidInput(f"RUN {flag}: {right} is not allowed", hint=f"build with --allow {right}")
     if missing := [device.name for device in one.devices if device.required]:
-        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_RIGHTS}")
-
+        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_DEVICES}")
 
 
 def _history(one: Copy | Add) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .options import Values
 
 
+_RIGHTS = ("network.host", "security.insecure")
 _MODES = ("auto", "plain", "quiet", "tty")
 
 
@@ -32,7 +33,10 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     where = arguments[0]
     if where == "-" and values.file == "-":
         raise InvalidInput("invalid argument: can't use stdin for both build context and dockerfile")
-    outputs = _outputs(values.output)
+    for name, value in (("provenance", values.provenance), ("sbom", values.sbom)):
+        if value not in ("", "false"):
+            raise InvalidInput(f"--{name} {value}: a build is not attested, --{name}=false says the same")
+    outputs = _outputs([*values.output, *(["type=registry"] if values.push else [])])
     code, id = _followed(context, values, where)
     if code == 0:
         _finish(context, values, id, [name for output in outputs for name in output.names])
@@ -91,8 +95,8 @@ def _mode(values: Values) -> str:
 
 def _allowed(texts: list[str]) -> tuple[str, ...]:
     names = tuple(one for text in texts for one in text.split(","))
-    if unknown := [name for name in names if name != "network.host"]:
-        raise InvalidInput(f"--allow {unknown[0]}: a build can be given network.host, and nothing else")
+    if unknown := [name for name in names if name not in _RIGHTS]:
+        raise InvalidInput(f"--allow {unknown[0]}: a build can be given {' and '.join(_RIGHTS)}, and nothing else")
     return names
 
 
@@ -296,17 +300,19 @@ BUILD = Command(
     "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
-        Option("--allow", LIST, 'Allow what a container is not ("network.host")'),
+        Option("--allow", LIST, 'Allow what a container is not ("network.host", "security.insecure")'),
         Option("--build-arg", LIST, "Set build-time variables"),
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),
         Option("--cache-to", LIST, "Cache export destinations"),
         Option("--cgroup-parent", STRING, "Set the parent cgroup for the RUN instructions during build"),
+        Option("--compress", FLAG, "Accepted for compatibility: only files that are needed are sent", hidden=True),
         Option("--cpu-period", INT, "Limit the CPU CFS (Completely Fair Scheduler) period"),
         Option("--cpu-quota", INT, "Limit the CPU CFS (Completely Fair Scheduler) quota"),
         Option("-c, --cpu-shares", INT, "CPU shares (relative weight)"),
         Option("--cpuset-cpus", STRING, "CPUs in which to allow execution (0-3, 0,1)"),
         Option("--cpuset-mems", STRING, "MEMs in which to allow execution (0-3, 0,1)"),
+        Option("--disable-content-trust", FLAG, "Accepted for compatibility", True, hidden=True),
         Option("-f, --file", STRING, 'Name of the Dockerfile (default "PATH/Dockerfile")'),
         Option("--force-rm", FLAG, "Accepted for compatibility: no container is left", hidden=True),
         Option("--iidfile", STRING, "Write the image ID to a file"),
@@ -321,9 +327,12 @@ BUILD = Command(
         Option("-o, --output", LIST, "Output destination"),
         Option("--platform", "strings", "Set target platform for build"),
         Option("--progress", STRING, 'Set type of progress output ("auto", "plain", "quiet", "tty") (default "auto")'),
+        Option("--provenance", STRING, "Accepted for compatibility, if false: builds are not attested", hidden=True),
         Option("--pull", FLAG, "Always attempt to pull all referenced images"),
+        Option("--push", FLAG, 'Shorthand for "--output type=registry"'),
         Option("-q, --quiet", FLAG, "Suppress the build output and print image ID on success"),
         Option("--rm", FLAG, "Accepted for compatibility: no container is left", True, hidden=True),
+        Option("--sbom", STRING, "Accepted for compatibility, if false: builds are not attested", hidden=True),
         Option("--secret", LIST, "Secret to expose to the build (id=NAME,src=FILE or id=NAME,env=VARIABLE)"),
         Option("--shm-size", "bytes", "Shared memory size for build containers"),
         Option("--ssh", LIST, "SSH agent socket or keys to expose to the build"),

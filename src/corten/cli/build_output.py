@@ -28,13 +28,19 @@ class Output:
         fields = _fields(text) if "=" in text else {}
         self.type = fields.pop("type", "local" if text != "-" else "tar")
         self.destination = fields.pop("dest", "" if "=" in text else text)
-        self.names = [name for name in fields.pop("name", "").split(",") if name]
         flags = {name: _flag(text, fields.pop(name)) for name in _FLAGS if name in fields}
         self._pushes, self._packs = flags.get("push", self.type == "registry"), flags.get("tar", True)
+        if not self.destination and self._packs and self.type in ("tar", "oci"):
+            self.destination = "-"
+        self.names = [name for name in fields.pop("name", "").split(",") if name]
         if self.type not in _TYPES or fields:
             raise InvalidInput(f"--output {text}: it takes type={'|'.join(_TYPES)}, dest, name, push and tar")
         if self.type in _FILES and not self.destination:
             raise InvalidInput(f"--output {text}: dest is required for {self.type} exporter")
+        if self.destination == "-" and (self.type == "local" or not self._packs):
+            raise InvalidInput(f"--output {text}: files in a directory cannot go to standard output")
+        if self.destination == "-" and os.isatty(1):
+            raise InvalidInput(f"--output {text}: dest file is required. refusing to write to a terminal")
         if self.type in ("image", "registry") and self.destination:
             raise InvalidInput(f"--output {text}: an image has no destination")
         if self.type in ("tar", "local") and (self.names or self._pushes):

@@ -6,6 +6,7 @@ on this machine.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -16,11 +17,12 @@ import msgspec
 
 from corten.build import ignore
 from corten.build.copying import Rows
-from corten.build.files import Entry, Tree
+from corten.build.files import Entry, Tree, kept
 from corten.build.ground import Files
 from corten.build.ignore import Ignore
 from corten.build.indexing import Indexer, Row, uncarried
 from corten.build.instructions import HereDocument
+from corten.build.patience import beside
 from corten.engine.archives import Archives
 from corten.engine.clock import parse_time
 from corten.errors import CortenError, DataCorrupt, InvalidInput
@@ -166,14 +168,8 @@ async def considered(files: Files, dockerfile: str = "") -> tuple[Files, Ignore 
         return files, None
     assert isinstance(files.spool, FileSpool)
     rules = ignore.parse(await files.spool.content(tree.get(name), _LARGEST_IGNORE))
-    kept = {}
-    results: dict[str, tuple[bool, ...]] = {"": ()}
-    for path, entry in tree.walk(""):
-        above, _, _ = path.rpartition("/")
-        ignored, results[path] = rules.below(path, results[above])
-        if not ignored:
-            kept[path] = entry
-    return Files(Tree(kept), files.spool), rules
+    left = await beside(functools.partial(kept, tree, rules), len(tree) * len(rules.rules))
+    return Files(left, files.spool), rules
 
 
 async def _beginning(chunks: AsyncIterator[bytes]) -> tuple[bytes, AsyncIterator[bytes] | None]:

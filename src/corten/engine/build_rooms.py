@@ -143,6 +143,7 @@ def _request(image: Image, command: Command, mounted: Mounted, terms: Terms) -> 
         log_config=LogConfig("json-file", {"max-size": "-1"}),
         network_mode=command.network,
         mounts=list(mounted.mounts) or None,
+        privileged=command.privileged,
     )
     environment = {**command.hidden, **command.variables, **mounted.variables}
     return CreateRequest(
@@ -151,6 +152,7 @@ def _request(image: Image, command: Command, mounted: Mounted, terms: Terms) -> 
         entrypoint=[],
         env=[f"{name}={value}" for name, value in environment.items()],
         user=command.user,
+        hostname=command.hostname,
         working_dir=command.working_directory,
         host_config=host,
     )

@@ -63,7 +63,7 @@ class BuildRequest:
     platform: str = ""
     network: str = "default"
     allowed: tuple[str, ...] = ()
-    """Rights that commands may have beyond a container's: ``network.host``."""
+    """Rights that commands may have beyond a container's: ``network.host``, ``security.insecure``."""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False

@@ -64,7 +64,7 @@ def test_what_is_excluded(text: str, expected: str) -> None:
 def walked(rules: ignore.Ignore, path: str) -> bool:
     """The same by way of the directories, looking only into those that may hold something."""
     parts = path.split("/")
-    above: tuple[bool, ...] = ()
+    above = 0
     for depth in range(1, len(parts) + 1):
         here = "/".join(parts[:depth])
         matched, above = rules.below(here, above)

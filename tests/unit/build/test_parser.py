@@ -242,6 +242,12 @@ def test_an_instruction_that_is_refused(text: str, cause: str) -> None:
     assert caught.value.hint.startswith("expected ") or "unterminated" in cause or "NUL" in cause
 
 
+def test_a_long_line_is_cut() -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(f"FROM a\nNOSUCH {'b' * 1_000_000}\n")
+    assert f"   2 | >>> NOSUCH {'b' * 493}…" in caught.value.excerpt.splitlines()
+
+
 def test_an_error_of_several_lines_shows_them_and_two_around() -> None:
     with pytest.raises(DockerfileError) as caught:
         parse("FROM a\n\nRUN 1\nCOPY \\\n  x\x1b[31m\nRUN 2\nRUN 3\nRUN 4\n")

@@ -16,6 +16,9 @@ from corten.sys import mounts
 from corten.sys.mounts import mount
 
 _GROUP = "file system"
+_LONGEST = 4095
+"""Bytes of mount(2)'s options, with a NUL a page: what is longer is cut off, and names other files."""
+_TOO_DEEP = "an image of fewer layers is needed: in a Dockerfile, each RUN, COPY and ADD makes one"
 _NO_UPPER = (
     "overlay takes a writable layer from a local file system with extended attributes, not from NFS or another "
     "overlay: place the data root elsewhere with --root; an image that is pulled anew there gets roots that are copies"
@@ -104,10 +107,14 @@ class OverlayMount(Operation):
         self._options()
 
     def run(self, context: Context) -> None:
+        options = self._options()
+        if len(os.fsencode(options)) > _LONGEST:
+            cause = f"max depth exceeded: {len(self.lowers)} layers are more than the options of a mount can name"
+            raise CortenError(cause, hint=_TOO_DEEP)
         os.chdir(self.base)
         mount_files(self.files, context)
         try:
-            mount("overlay", self.merged, "overlay", 0, self._options())
+            mount("overlay", self.merged, "overlay", 0, options)
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
