@@ -33,7 +33,10 @@ _PATIENCE = 30
 began just now has set no handler yet, and has lost it."""
 _SILENCE = 0.2  # seconds after which no more of a stream is waited for
 _ENOUGH = 1 << 16
-_REGISTRIES = {"/images/create", "/images/search", "/images/{name}/push", "/distribution/{name}/json", "/auth"}
+_REGISTRIES = {
+    "/images/create", "/images/search", "/images/{name}/push", "/distribution/{name}/json", "/plugins/privileges",
+    "/auth",
+}  # fmt: skip
 _ARCHIVES = {"/images/load", "/build", "/plugins/create", "/containers/{id}/archive"}
 """Their bodies are no JSON, which is all that is generated here."""
 _SLEEPER = {"Image": "busybox", "Cmd": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"], "OpenStdin": True}
