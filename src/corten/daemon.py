@@ -182,37 +182,20 @@ class Engine:
         layers = LayerStore(paths.root, snapshotter=settings.snapshotter, max_bytes=settings.max_layer)
         if settings.snapshotter != AUTO:
             _ = layers.form  # refuse now what could not be done later
-        self._shelf = shelf = Shelf(self._spawner, layers, paths.root)
-        planner = Planner(
-            paths, networks, self._cgroups, settings.cgroup_parent, means, records.find, layers.files, layers.are_copied
-        )  # fmt: skip
         homes = Homes(paths, self._graveyard)
-        reservations = Reservations(networks)
-        self._standbys = standbys = Standbys(self._spawner, homes, reservations)
-        reservations.overtaken = standbys.unplug
-        launcher = Launcher(self._spawner, standbys, paths)
-        lives = Lives(lambda container: log_config.feed(container, paths))
-        self._helper = NetworkHelper(self._spawner, paths.helper)
-        resolution = Resolution(self._helper, networks, records, lives, self._spawner)
-        proxying = Proxying(self._helper, networks.ports, records, lives)
-        self._helper.renewed += [resolution.renewed, proxying.renewed]
-        life = Lifecycle(
-            records, lives, planner, launcher, self._spawner, networks, resolution, proxying, reservations,
-            Foresight(planner, reservations), events,
-        )  # fmt: skip
-        standbys.clear_group = life.clear_group
+        life = self._lifecycle(networks, layers, homes)
+        standbys, shelf = self._standbys, self._shelf
         self._announcing = Announcing(networks)
-        events.listeners += [self._announcing.heard, self._heard, resolution.heard]
-        life.shelf = shelf
+        events.listeners += [self._announcing.heard, self._heard, life.resolution.heard]
         store, images = self._stored(layers)
         volumes = Volumes(paths.volumes, self._database, events, self._graveyard, lambda: records)
         life.mounts = HostMounts(volumes, images, records, paths, user_xattrs=not means.standing.initial, shelf=shelf)
         archives = Archives(life, self._spawner, paths, means.standing, standbys, shelf)
         stopping = Stopping(life)
-        execs = Execs(life, launcher)
+        execs = Execs(life, life.launcher)
         self._healths = Healths(life, execs)
         events.listeners += [self._healths.heard, LinkedHosts(records, paths).heard, execs.heard]
-        self._memory = OomWatch(records, self._cgroups, planner.cgroup, life.publish)
+        self._memory = OomWatch(records, self._cgroups, life.planner.cgroup, life.publish)
         events.listeners += [VolumeUse(records, events).heard, self._memory.heard]
         removal = Removal(life, stopping, volumes, execs, homes, paths, standbys)
         life.remove = removal.remove_ended
@@ -232,7 +215,7 @@ class Engine:
             self.leave, settings.log.type, layers, lambda: networks.lacking, settings.mirrors.get(DOCKER_HUB, ()),
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
-        self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), resolution
+        self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), life.resolution
         builds = functools.cache(functools.partial(self._builds, store, images, archives, homes))
         pins = functools.cache(self._build_pins)
         images.upkeep.needed = lambda: (builds() if builds.cache_info().currsize else pins()).pins()
@@ -240,6 +223,29 @@ class Engine:
             router(),
             Services(self._containers, execs, images, volumes, networks, events, system, commits, Registries(), builds),
         )
+
+    def _lifecycle(self, networks: Networks, layers: LayerStore, homes: Homes) -> Lifecycle:
+        """What starts containers and follows their lives, with who stands by for it."""
+        paths, records, spawner = self._paths, self._records, self._spawner
+        self._shelf = Shelf(spawner, layers, paths.root)
+        planner = Planner(
+            paths, networks, self._cgroups, self._settings.cgroup_parent, self._means, records.find, layers.files,
+            layers.are_copied,
+        )  # fmt: skip
+        reservations = Reservations(networks)
+        self._standbys = standbys = Standbys(spawner, homes, reservations)
+        reservations.overtaken = standbys.unplug
+        lives = Lives(lambda container: log_config.feed(container, paths))
+        self._helper = NetworkHelper(spawner, paths.helper)
+        resolution = Resolution(self._helper, networks, records, lives, spawner)
+        proxying = Proxying(self._helper, networks.ports, records, lives)
+        self._helper.renewed += [resolution.renewed, proxying.renewed]
+        life = Lifecycle(
+            records, lives, planner, Launcher(spawner, standbys, paths), spawner, networks, resolution, proxying,
+            reservations, Foresight(planner, reservations), self._events, shelf=self._shelf,
+        )  # fmt: skip
+        standbys.clear_group = life.clear_group
+        return life
 
     def _stored(self, layers: LayerStore) -> tuple[ImageStore, Images]:
         settings, records = self._settings, self._records

@@ -65,7 +65,7 @@ class Lifecycle:
     """What is mounted on the host for a start; set by the composition."""
     tasks: set[asyncio.Task[None]] = dataclasses.field(default_factory=set)
     shelf: Shelf | None = None
-    """Where the layers are that are files; set by the composition."""
+    """Where the layers are that are files."""
     leaving: bool = False
     """The engine leaves: containers that end now are not started again."""
 
