@@ -176,13 +176,23 @@ def test_why_a_step_is_not_in_the_cache(shared_engine: Engine, tmp_path: Path) -
 
     assert why(dockerfile, f="1", g="2") == ["it has not been built before"] * 3
     assert why(dockerfile) == []
-    stands = "what it stands on: the base image, or a step before it changed"
+    stands = "what it stands on changed: a step before it"
     assert why(dockerfile, f="3", h="4") == ["file f changed", "file h is new", stands, stands]
     assert why(dockerfile, "--build-arg", "A=1") == ["variable A is new"]
     assert why(dockerfile.replace("B=c", "B=d"), "--build-arg", "A=2") == ["variable A changed", "variable B changed"]
     other = dockerfile.replace("why $A", "$A")
     assert why(other, "--build-arg", "A=2") == ["the command changed", "variable B changed"]
     assert why(dockerfile, "--build-arg", "A=2", "--no-cache") == ["the cache is not to be used"] * 3
+
+
+def test_why_names_the_base(shared_engine: Engine, tmp_path: Path) -> None:
+    ids = []
+    for content in ("first", "second"):
+        build(shared_engine, tmp_path / content, f"FROM busybox\nRUN echo {content} > /f\n", "-t", "below").check()
+        ids.append(shared_engine.api("GET", "/images/below/json").check().json["Id"])
+        said = build(shared_engine, tmp_path / "c", "FROM below\nRUN cat /f\n", "--why").check().err
+    assert _reasons(said) == [f"the base image changed: it is {ids[1]}, and was {ids[0]}"]
+    shared_engine.docker("rmi", "below").check()
 
 
 def test_stages_are_built_at_the_same_time(shared_engine: Engine, tmp_path: Path) -> None:

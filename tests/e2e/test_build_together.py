@@ -116,3 +116,16 @@ def _ran(engine: Engine, id: str) -> int:
 
     path = engine.root / "build-mounts" / hashlib.sha256(id.encode()).hexdigest()[:32] / "ran"
     return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+@pytest.mark.parametrize(("kind", "count"), [("corten", 1_000), ("classic", 300)])
+def test_a_long_dockerfile_keeps_nobody_waiting(shared_engine: Engine, tmp_path: Path, kind: str, count: int) -> None:
+    lines = "".join(f"LABEL l{number}={kind}\n" for number in range(count))
+    where = contexts.directory(tmp_path, f"FROM scratch\n{lines}")
+    with building(shared_engine, kind, where, "-t", "long") as build:
+        build.hears("Step 20/")
+        assert shared_engine.api("GET", "/images/long/json").status == 404  # others have their turn in between
+        build.ended()
+    labels = shared_engine.api("GET", "/images/long/json").check().json["Config"]["Labels"]
+    assert labels == {f"l{number}": kind for number in range(count)}
+    shared_engine.docker("rmi", "long").check()

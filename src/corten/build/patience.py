@@ -1,6 +1,6 @@
-"""Patterns held against files: as many times as a stranger's file has lines, on as many files as a context has.
+"""What a stranger can make long: a Dockerfile's lines, and patterns that are held against a context's files.
 
-What takes long goes on beside the loop, so that the engine answers others, and ends when nobody waits for it.
+It goes on beside the loop, so that the engine answers others, and ends when nobody waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ T = TypeVar("T")
 Check = Callable[[], None]
 """Raises where the work is no longer wanted."""
 _SHORT = 1 << 15
-"""Patterns times files: some hundredths of a second."""
+"""Of what takes a microsecond or a few: less than a tenth of a second."""
 
 
 class _Unwanted(Exception):
@@ -26,8 +26,8 @@ def always() -> None:
 
 
 async def beside(work: Callable[[Check], T], cost: int) -> T:
-    """The result of some work, which calls what it is given as often as it can; ``cost`` is about how often it holds a
-    pattern against a name."""
+    """The result of some work, which calls what it is given as often as it can; ``cost`` is about how many patterns it
+    holds against names, or how much else that takes as long."""
     if cost <= _SHORT:
         return work(always)
     gone = threading.Event()

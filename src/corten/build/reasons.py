@@ -11,7 +11,7 @@ _LONGEST = 200
 _MOST_FILES = 5000
 _MOST_TOLD = 8
 _WORDS = {
-    "chain": "what it stands on: the base image, or a step before it", "words": "the command",
+    "words": "the command",
     "user": "the user", "directory": "the working directory", "network": "the network", "mounts": "its mounts",
     "script": "the script", "hosts": "the hosts", "destination": "the destination", "owner": "the owner",
     "mode": "the mode", "files": "the files", "path": "the path", "epoch": "SOURCE_DATE_EPOCH",
@@ -48,8 +48,10 @@ def differences(before: Mapping[str, str] | None, now: Mapping[str, str]) -> lis
 
 
 def _all(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
+    if now.get("chain") != before.get("chain"):
+        yield _below(before.get("base", ""), now.get("base", ""))
     for name in dict.fromkeys((*now, *before)):
-        if now.get(name) == before.get(name):
+        if name in ("chain", "base") or now.get(name) == before.get(name):
             continue
         kind, _, member = name.partition(" ")
         verb = "is new" if name not in before else "is gone" if name not in now else "changed"
@@ -57,3 +59,10 @@ def _all(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
             yield f"{kind} {member} {verb}"
         else:
             yield f"{_WORDS.get(kind, kind)} {verb}"
+
+
+def _below(before: str, now: str) -> str:
+    """Of other layers below it: its base's, by the IDs of the images that it stood and stands on, or a step's."""
+    if before == now:
+        return "what it stands on changed: a step before it"
+    return f"the base image changed: it is {now or 'none'}, and was {before or 'none'}"

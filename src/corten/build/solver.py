@@ -16,10 +16,16 @@ from corten.build.ground import Files, Ground, Output, Record
 from corten.build.instructions import Dockerfile, Instruction, Label, Location, Pair
 from corten.build.linting import Linter, begin
 from corten.build.parser import parse_trigger
+from corten.build.patience import beside
 from corten.build.stage import Options, Other, StageRun
 from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, Origin, plan
 from corten.build.state import Layer, State
 from corten.errors import CortenError, InvalidInput
+
+_TURN = 8
+"""Instructions after which others have their turn."""
+_MOST_TOLD = 1000
+"""Steps after which their IDs are not told: each is the digest of a document that tells of all before it."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,7 +131,10 @@ class Solver:
             number += 1
             output.begin(number, instruction.original)
             await run.do(instruction)
-            output.made(run.state.id)
+            if run.state.image or len(run.state.history) <= _MOST_TOLD:
+                output.made(run.state.id)
+            if number % _TURN == 0:  # most instructions wait for nothing
+                await asyncio.sleep(0)
         if node.stage.index == self.graph.target:
             await self._label(run, number + 1, output)
         else:
@@ -141,7 +150,9 @@ class Solver:
         below = (await self._outcome(origin.index)).inherited if isinstance(origin, FromStage) else None
         if isinstance(origin, FromImage):
             self._linter.base(node.stage, origin.name, node.base.platform, state)
-        return self._linter.stage(node.stage, begin(state, scope, below), self._options.above)
+        linter, beginning, above = self._linter, begin(state, scope, below), self._options.above
+        cost = len(node.stage.instructions) ** 2  # each variable that is set copies those before it
+        return await beside(lambda check: linter.stage(node.stage, beginning, above), cost)
 
     async def _label(self, run: StageRun, number: int, output: Output) -> None:
         """The labels that the user asked for are the target's last instructions, and mean what they say."""

@@ -154,7 +154,7 @@ class StageRun:
         key = keys.of_command(self.state.chain, command, self._options.extra)
         shown = " ".join([*self.scope.in_history(), *command.words])
         record = await self._made(
-            key, f"RUN {' '.join(command.words)}", _parts_of_command(self.state.chain, command, self._options.extra),
+            key, f"RUN {' '.join(command.words)}", _parts_of_command(self.state, command, self._options.extra),
             lambda: self._ground.run(self.state.layers, command, self._output),
         )  # fmt: skip
         self._after(record, f"RUN {shown} # buildkit")
@@ -220,7 +220,7 @@ class StageRun:
         path = "/" + path.lstrip("/")
         owner = self.state.config.get("User") or ""
         key = keys.key_of("workdir", chain=self.state.chain, path=path, owner=owner, epoch=self._ground.epoch)
-        parts = parts_of("workdir", chain=self.state.chain, path=path, owner=owner, epoch=self._ground.epoch)
+        parts = parts_of("workdir", **_below(self.state), path=path, owner=owner, epoch=self._ground.epoch)
         record = await self._made(key, f"WORKDIR {path}", parts, lambda: self._directory(path, owner))
         self._after(record, f"WORKDIR {path}", WorkingDir=path)
 
@@ -258,7 +258,7 @@ class StageRun:
         for part in parts:
             files |= part.files or {"": part.fingerprint}
         named = parts_of(
-            one.keyword, chain="" if one.link else self.state.chain, destination=destination, owner=one.chown,
+            one.keyword, **({} if one.link else _below(self.state)), destination=destination, owner=one.chown,
             mode=one.chmod, epoch=self._ground.epoch, file=files,
         )  # fmt: skip
         record = await self._made(key, shown, named, lambda: self._copy(one, parts, destination, below))
@@ -375,9 +375,14 @@ async def _chosen(tree: Tree, sources: Sequence[str], exclude: Sequence[str], *,
     return await beside(lambda check: choose(check=check), (len(sources) + len(exclude)) * len(tree))
 
 
-def _parts_of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> dict[str, str]:
+def _below(state: State) -> dict[str, str]:
+    """What a step stands on."""
+    return {"chain": state.chain, "base": state.base}
+
+
+def _parts_of_command(state: State, command: Command, extra: Mapping[str, Any]) -> dict[str, str]:
     return parts_of(
-        "RUN", chain=chain, words=command.words, variable=dict(command.variables), user=command.user,
+        "RUN", **_below(state), words=command.words, variable=dict(command.variables), user=command.user,
         directory=command.working_directory, network=command.network,
         mounts=[[str(one.mount), one.part.fingerprint if one.part else ""] for one in command.mounts],
         script=command.script.data if command.script else "", hostname=command.hostname,

@@ -24,6 +24,9 @@ from corten.spec.descriptor import Descriptor
 from corten.spec.digest import Digest
 from corten.spec.image import Image
 
+_LARGEST = 8 << 20
+"""Bytes of documents that are not recorded yet."""
+
 
 class BuildSteps:
     """See :class:`corten.build.classic.Steps`. Of one build, which takes nothing but what ``sources`` have, unless they
@@ -34,7 +37,7 @@ class BuildSteps:
         self._sources = None if sources is None else [_Source(one, means.images) for one in sources]
         self._made: dict[tuple[str, str], Found] = {}
         self._pending: dict[str, Step] = {}
-        self._has_new = False
+        self._has_new, self._size = False, 0
 
     def turn(self, parent: str, line: str) -> AbstractAsyncContextManager[object]:
         """The next stage's, or the next build's, when this one has made it."""
@@ -92,12 +95,13 @@ class BuildSteps:
         blobs = [Descriptor(layer.media_type, Digest(layer.digest), layer.size) for layer in state.layers]
         diff_ids = [Digest(layer.diff_id) for layer in state.layers]
         self._pending[state.image] = Step(document, blobs, diff_ids, parent)
-        if self._has_new:
+        self._size += len(document)
+        if self._has_new or self._size > _LARGEST:
             await self.record()
 
     async def record(self) -> None:
         """Let all that was kept be images."""
-        self._has_new = False
+        self._has_new, self._size = False, 0
         while self._pending:
             steps, self._pending = [*self._pending.values()], {}
             await self._means.images.add_steps(steps)

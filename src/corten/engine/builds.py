@@ -18,6 +18,7 @@ from corten.build.ignore import Ignore
 from corten.build.instructions import Dockerfile
 from corten.build.linting import Linter
 from corten.build.parser import parse
+from corten.build.patience import beside
 from corten.build.solver import Begun, Solver, Wish, steps_above
 from corten.build.state import State
 from corten.engine.build_client import BuildClient, ContextMemory
@@ -307,15 +308,19 @@ async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfil
     """The Dockerfile, the context without what is to be ignored, and what that is. Raises InvalidInput,
     DockerfileError."""
     if given is not None:
-        return parse(given, name or _DEFAULT), *await considered(files, name or _DEFAULT)
+        return await _parsed(given, name), *await considered(files, name or _DEFAULT)
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
         real = files.tree.resolve(_DEFAULT.lower())
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
-    dockerfile = parse(await _content(files, real), name or _DEFAULT)
+    dockerfile = await _parsed(await _content(files, real), name)
     return dockerfile, *await considered(files, real)
+
+
+async def _parsed(content: bytes, name: str) -> Dockerfile:
+    return await beside(lambda check: parse(content, name or _DEFAULT), len(content) // 2)
 
 
 async def _content(files: Files, path: str) -> bytes:

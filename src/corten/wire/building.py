@@ -8,7 +8,8 @@ once or in parts, a JSON array of rows for its files; SECRET, a name, a NUL and 
 that may be asked; DOCKERFILE, one that is not in the context; GO, when all of that is said, with the time before the
 first file was listed, in nanoseconds since 1970 in decimal digits. Then, for each file that the engine wants, CONTENT
 as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, JSON documents of Docker's
-stream, each a line, cut anywhere; WANTED, once or in parts, a JSON array of numbers of rows, which are counted through
+stream, each a line, cut anywhere (with ``live`` in the query each tells its ``stage``, if it is of one, and
+``stopped`` the one that fails); WANTED, once or in parts, a JSON array of numbers of rows, which are counted through
 all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the end.
 
 All that announces may be sent with the request, but for secrets, which are for a peer that is known to speak this.

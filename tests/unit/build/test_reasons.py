@@ -12,6 +12,17 @@ def test_members_are_named() -> None:
     assert differences(now, before) == ["the command changed", "variable B changed", "variable C is gone"]
 
 
+def test_what_it_stands_on() -> None:
+    first, second = (parts_of("RUN", chain=chain, base="sha256:a") for chain in "12")
+    other = parts_of("RUN", chain="3", base="sha256:b")
+    assert differences(first, second) == ["what it stands on changed: a step before it"]
+    assert differences(first, other) == ["the base image changed: it is sha256:b, and was sha256:a"]
+    same = parts_of("RUN", chain="1", base="sha256:b")
+    assert differences(first, same) == ["its result is not in the cache any more"]
+    nothing = parts_of("RUN", chain="", base="")
+    assert differences(first, nothing) == ["the base image changed: it is none, and was sha256:a"]
+
+
 def test_nothing_new_and_nothing_known() -> None:
     parts = parts_of("COPY", destination="/a")
     assert differences(parts, parts) == ["its result is not in the cache any more"]
