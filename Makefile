@@ -45,7 +45,7 @@ kills: $(DEV)/.installed ## Kill the engine in pulls, loads, commits, prunes and
 	CORTEN_TEST_KILLS=36 CORTEN_STORM=72 CORTEN_BUILD_KILLS=50 $(DEV)/bin/python -m pytest -rs \
 		tests/e2e/test_pull_killed.py tests/e2e/test_image_storm.py tests/e2e/test_build_killed.py $(ARGS)
 
-test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it
+test-vm: $(DEV)/.installed ## Boot a kernel with cgroup v2 in qemu and run tests/vm in it (ARGS=--aarch64)
 	@scripts/test-deps
 	$(DEV)/bin/python -m tests.vm $(ARGS)
 
