@@ -153,6 +153,19 @@ def test_limits_of_commands(shared_engine: Engine, tmp_path: Path) -> None:
     assert "100663296" not in unlimited
 
 
+def _sleepers(parent: str) -> list[int]:
+    """Who sleeps in a control group below that one."""
+    found = [pid for pid in processes() if command_line(pid).startswith("sleep 1000")]
+    return [pid for pid in found if f"{parent}/" in _group(pid)]
+
+
+def _group(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cgroup").read_text()
+    except (FileNotFoundError, ProcessLookupError):  # it has left meanwhile
+        return ""
+
+
 def test_a_parent_of_control_groups(shared_engine: Engine, tmp_path: Path) -> None:
     parent = f"/{shared_engine.names.cgroup}/below"
     dockerfile = "FROM busybox\nRUN echo begun; sleep 1000\n"
@@ -163,8 +176,8 @@ def test_a_parent_of_control_groups(shared_engine: Engine, tmp_path: Path) -> No
         try:
             while process.stderr.readline() != "begun\n":
                 pass
-            sleeping = [pid for pid in processes() if command_line(pid).startswith("sleep 1000")]
-            assert [pid for pid in sleeping if f"{parent}/" in Path(f"/proc/{pid}/cgroup").read_text()]
+            wait_until(lambda: bool(_sleepers(parent)), "the command's sleep, which the shell begins after its word")
+            sleeping = _sleepers(parent)
         finally:
             process.kill()
     wait_until(lambda: not any(command_line(pid).startswith("sleep 1000") for pid in sleeping), "the command's end")

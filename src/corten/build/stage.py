@@ -343,7 +343,7 @@ class StageRun:
         plain: list[str] = []
         parts: list[Part] = []
         for source in sources:
-            for path in files.tree.match(source.strip("/")):
+            for path in await _matched(files.tree, source, len(sources)):
                 real = files.tree.resolve(path)
                 if real is None:
                     continue
@@ -368,6 +368,11 @@ class StageRun:
         sources = ["."] if is_tree else files.tree.names("")
         chosen = await _chosen(files.tree, sources, one.exclude, parents=False)
         return _part_of(chosen, files.spool, keeps_owner=False)
+
+
+async def _matched(tree: Tree, source: str, count: int) -> list[str]:
+    """What a source names, which is one of so many."""
+    return await beside(lambda _: tree.match(source.strip("/")), count * len(tree) if is_pattern(source) else 0)
 
 
 async def _chosen(tree: Tree, sources: Sequence[str], exclude: Sequence[str], *, parents: bool) -> Chosen:
