@@ -87,7 +87,7 @@ def _unknown(mount: MountRequest, bind: BindOptions | None, version: Version) ->
     if bind is not None and version < (1, 42):
         bind = msgspec.structs.replace(bind, create_mountpoint=False)
         found["bind_options"] = msgspec.structs.replace(bind, non_recursive=bind.non_recursive and version >= (1, 40))
-    if mount.type != "volume" and version < (1, 42):
+    if mount.type not in ("volume", "bind") and version < (1, 42):  # with a bind they have always been refused
         found["volume_options"] = None
     if mount.type != "tmpfs" and version < (1, 42):
         found["tmpfs_options"] = None

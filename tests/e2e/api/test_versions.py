@@ -209,7 +209,8 @@ def test_what_a_version_has_of_a_request(
     ("body", "refused", "taken", "sentence"),
     [
         (_TWO, "1.43", "1.44", "Container cannot be created with multiple network endpoints: bridge, other"),
-        ({"HostConfig": {"Mounts": [{**_BIND, "VolumeOptions": {}}]}}, "1.42", "1.41", "field VolumeOptions must not"),
+        ({"HostConfig": {"Mounts": [{"Type": "tmpfs", "Target": "/t", "VolumeOptions": {}}]}}, "1.42", "1.41",
+         "field VolumeOptions must not"),
         ({"HostConfig": {"Mounts": [{**_BIND, "TmpfsOptions": {}}]}}, "1.42", "1.41", "field TmpfsOptions must not"),
         ({"HostConfig": {"Mounts": [{**_BIND, "ReadOnly": True, "BindOptions": {"ReadOnlyForceRecursive": True}}]}},
          "1.43", "1.44", "BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"),
@@ -226,6 +227,13 @@ def test_what_a_version_refuses(
     answer = shared_engine.api("POST", f"/v{refused}/containers/create", body)
     assert (answer.status, sentence in answer.json["message"]) == (400, True), answer.json
     shared_engine.api("POST", f"/v{taken}/containers/create", body).check()
+
+
+@pytest.mark.parametrize("version", ["1.24", "1.41", "1.42"])
+def test_a_bind_with_options_of_a_volume_is_refused_by_all(shared_engine: Engine, version: str) -> None:
+    body = {"Image": "busybox", "HostConfig": {"Mounts": [{**_BIND, "VolumeOptions": {}}]}}
+    answer = shared_engine.api("POST", f"/v{version}/containers/create", body)
+    assert (answer.status, "field VolumeOptions must not" in answer.json["message"]) == (400, True), answer.json
 
 
 def test_volumes_and_networks_of_a_swarm_are_refused(shared_engine: Engine) -> None:
