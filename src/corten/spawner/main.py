@@ -127,7 +127,7 @@ class Spawner:
             os.close(self._wake)
             os.close(self._woken)
             status = _ROLES[message["do"]](message, descriptors)
-        except ConnectionError as error:  # an engine that was killed while it waited
+        except (BrokenPipeError, messages.Closed) as error:  # an engine that was killed while it waited
             print(f"{message.get('work', message['do'])}: who asked for it is gone: {error}", file=sys.stderr)
         except BaseException:  # noqa: BLE001  a fork must not return into the loop, whatever happened
             traceback.print_exc()

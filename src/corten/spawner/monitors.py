@@ -150,7 +150,7 @@ def _launch(
             launch(Starter(channel, line))
     except OperationFailed as failure:
         print(f"stand by: {failure.message}", file=sys.stderr)
-    except ConnectionError as error:  # an engine that was killed while it waited
+    except (BrokenPipeError, messages.Closed) as error:  # an engine that was killed while it waited
         print(f"start: who asked for it is gone: {error}", file=sys.stderr)
     except BaseException:  # noqa: BLE001  whatever happened
         traceback.print_exc()

@@ -38,6 +38,11 @@ def test_one_that_cannot_stand_by_leaves_a_line() -> None:
     assert _said(failure) == "stand by: overlay /: no such file or directory\n"
 
 
+@pytest.mark.parametrize("error", [messages.Closed("the engine"), BrokenPipeError(32, "Broken pipe")])
+def test_an_engine_that_is_gone_leaves_a_line(error: OSError) -> None:
+    assert _said(error) == f"start: who asked for it is gone: {error}\n"
+
+
 @pytest.mark.parametrize("error", [ConnectionResetError(104, "Connection reset by peer"), ValueError("odd")])
 def test_what_nobody_thought_of_is_told_whole(error: BaseException) -> None:
     said = _said(error)
