@@ -141,7 +141,7 @@ class System:
             lacking += [f"WARNING: {text}" for text in network_explain.lacking(reason)]
         elif not limits["IPv4Forwarding"]:
             lacking.append("WARNING: IPv4 forwarding is disabled")
-        if reason := apparmor.lacking() if self._standing.initial else "":
+        if reason := apparmor.lacking():
             lacking.append(f"WARNING: No AppArmor profile by default: {reason}")
         if self._standing.is_single:
             lacking.append("WARNING: A single user and group id: every file and process of a container is root's")
