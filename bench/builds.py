@@ -12,7 +12,7 @@ from bench.measures import Bench, Measure, Row
 from bench.peers import CommandLine
 from bench.sampling import Samples, interleave, timed
 
-_ROUNDS, _CACHED_ROUNDS, _LARGE_ROUNDS = 5, 25, 3
+_ROUNDS, _CACHED_ROUNDS, _LARGE_ROUNDS = 5, 50, 3
 _FILES, _BYTES = 20_000, 15_000
 _SECONDS = 10
 _STEPS = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,15 @@ import pytest
 from tests.support import contexts
 from tests.support.command import Cli
 from tests.support.engine import Engine
-from tests.support.process import wait_until
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
-
-SETTLED = 2 * 10**9
-"""Nanoseconds after which a file is taken to have what it had, as long as it looks the same."""
-
 
 @pytest.fixture
 def where(shared_engine: Engine, tmp_path: Path) -> Path:
     """A context on a base of its own, whose files were changed long enough ago."""
     shared_engine.cli("tag", "busybox", "base").check()
     dockerfile = "FROM base AS only\nRUN cat /proc/sys/kernel/random/uuid > /u\nCOPY f /f\n"
-    return settled(contexts.directory(tmp_path / "c", dockerfile, {"f": "a"}))
-
-
-def settled(*directories: Path) -> Path:
-    """The first of some directories, once their files were changed long enough ago."""
-    newest = max(path.stat().st_ctime_ns for directory in directories for path in directory.iterdir())
-    wait_until(lambda: time.time_ns() > newest + SETTLED, "files that are settled")
-    return directories[0]
+    return contexts.settled(contexts.directory(tmp_path / "c", dockerfile, {"f": "a"}))
 
 
 class Builder:
@@ -112,7 +99,7 @@ def test_what_else_a_build_has_is_as_it_was_or_asked_for(shared_engine: Engine, 
     dockerfile = "FROM busybox as only\nCOPY f /f\nCOPY --from=more g /g\n"
     own, more = contexts.directory(tmp_path / "c", dockerfile, {"f": "a"}), tmp_path / "more"
     contexts.directory(more, "", {"g": "b"})
-    build = Builder(shared_engine, settled(own, more), tmp_path / "trace")
+    build = Builder(shared_engine, contexts.settled(own, more), tmp_path / "trace")
     named = ("--build-context", f"more={more}")
     build(*named)
     build(*named)

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.support.process import wait_until
+
+SETTLED = 2 * 10**9
+"""Nanoseconds after which a file is taken to have what it had, as long as it looks the same."""
 
 
 def directory(target: Path, dockerfile: str, files: Mapping[str, str | bytes] | None = None) -> Path:
@@ -19,6 +25,13 @@ def directory(target: Path, dockerfile: str, files: Mapping[str, str | bytes] | 
         else:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
     return target
+
+
+def settled(*directories: Path) -> Path:
+    """The first of some directories, once their files were changed long enough ago."""
+    newest = max(path.stat().st_ctime_ns for directory in directories for path in directory.iterdir())
+    wait_until(lambda: time.time_ns() > newest + SETTLED, "files that are settled")
+    return directories[0]
 
 
 def archive(files: Mapping[str, str | bytes], *, mode: str = "w") -> bytes:

@@ -81,7 +81,7 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
             await client.end(_line(told(refused)))
             return
         if repeated is not None:
-            await client.end(await _said(repeated))
+            await client.repeat(await _said(repeated))
             return
 
         async def work(report: Report) -> None:
@@ -114,14 +114,14 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
     return Hijack(serve, protocol=building.PROTOCOL, is_early=True)
 
 
-async def _said(repeated: Repeated) -> bytes:
-    """All that such a build says, in one piece."""
+async def _said(repeated: Repeated) -> list[Document]:
+    """All that such a build says."""
     said: list[Document] = []
     try:
         await repeated.run(said.append)
     except CortenError as error:
         said.append(told(error))
-    return b"".join(map(_line, said))
+    return said
 
 
 def _line(document: Document) -> bytes:

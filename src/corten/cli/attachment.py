@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from corten.client import Client
-    from corten.client.connection import Tunnel
+    from corten.client.response import Tunnel
 
     from .context import Context
     from .terminal import DetachFilter, RawMode

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 
-from corten.client import jsontext
-from corten.client.core import checked
 from corten.errors import CortenError, InvalidInput
 from corten.wire import building
 
+from . import preload
 from .context import Context
 from .options import FLAG, INT, LIST, STRING, Command, Option, UsageError
 
@@ -167,13 +166,14 @@ def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
     try:
-        with context.client.upgrade("/build", query, headers) as response:  # the engine works from here on
+        with context.client.upgrade("/build", query, headers) as upgrade:  # the engine works from here on
+            preload(("cli.build_context",))
             from .build_context import Sender
 
             if secrets or not context.client.address.path:
                 # A secret is for who speaks this protocol; and over TCP a reset may overtake why that is refused.
-                checked(response)
-            sender = Sender(response, agents, caches.take if caches else None)
+                upgrade.check()
+            sender = Sender(upgrade, agents, caches.take if caches else None)
             _announce(sender, values, where)
             for name, value in secrets:
                 sender.secret(name, value)
@@ -182,10 +182,11 @@ def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
             if values.file and not query["dockerfile"]:
                 sender.dockerfile(_read(values.file))
             sender.announce()
+            preload(("wire.responses", "client.response", "cli.build_progress"))
             from .build_progress import Shown
 
             shown = Shown(mode)
-            with checked(response).tunnel() as tunnel:
+            with upgrade.tunnel() as tunnel:
                 code = shown.all(sender.documents(tunnel, shown.tick))
     finally:
         if agents:
@@ -271,6 +272,7 @@ def _finish(context: Context, values: Values, id: str, more: list[str]) -> None:
     if values.iidfile:
         _write(values.iidfile, id.encode())
     if values.metadata_file:
+        from corten.client import jsontext
         from corten.spec import reference as references
 
         image = context.client.get(f"/images/{id}/json")

@@ -6,7 +6,6 @@ import os
 import stat
 import time
 
-from corten.client import jsontext
 from corten.errors import CortenError, InvalidInput, Unavailable
 from corten.wire import building
 
@@ -16,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
-    from corten.client.connection import Response, Tunnel
+    from corten.client.core import Upgrade
+    from corten.client.response import Tunnel
 
     from .build_ssh import Agents
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _REMOTE = ("http://", "https://", "git://", "ssh://", "git@", "github.com/")
 _PIECE = 262144
+_RECEIVED = 65536
+"""Bytes: for more, malloc(3) would have memory mapped and unmapped each time."""
 _KINDS = {
     stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink", stat.S_IFIFO: "fifo",
 }  # fmt: skip
@@ -81,14 +83,38 @@ def _carried(text: str) -> str:
     return text if text.isascii() else os.fsencode(text).decode("latin-1")
 
 
+def _array(texts: Iterable[str]) -> bytes:
+    return f"[{','.join(texts)}]".encode("ascii")
+
+
+def _row(row: Row) -> str:
+    path, kind, mode, size, modified, changed, inode, link = row
+    return f'[{_text(path)},"{kind}",{mode},{size},{modified},{changed},{inode},{_text(link)}]'
+
+
+def _text(text: str) -> str:
+    """A text in JSON. Hardly any needs more than its quotes: for that, what knows JSON is not loaded."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    from corten.client import jsontext
+
+    return jsontext.encode(text).decode()
+
+
+def _decoded(text: bytes) -> Any:
+    from corten.client import jsontext
+
+    return jsontext.decode(text)
+
+
 class Sender:
     """The client's side of the connection. ``agents`` are those that the engine may ask; ``pieces`` takes those of an
     archive of the cache."""
 
     def __init__(
-        self, response: Response, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
+        self, upgrade: Upgrade, agents: Agents | None = None, pieces: Callable[[bytes], object] | None = None
     ) -> None:
-        self._response, self._agents, self._pieces = response, agents, pieces
+        self._upgrade, self._agents, self._pieces = upgrade, agents, pieces
         self._began = time.time_ns()
         self._rows: list[tuple[str, Row]] = []
         self._archive: Iterable[bytes] = ()
@@ -99,8 +125,8 @@ class Sender:
         """A context: see :mod:`corten.wire.building`."""
         found = list(rows)
         self._rows += [(root, row) for row in found]
-        self._send(building.frame(building.CONTEXT, jsontext.encode([name, kind, _carried(place)])))
-        for one in building.frames(building.LIST, jsontext.encode(found)):
+        self._send(building.frame(building.CONTEXT, _array(map(_text, (name, kind, _carried(place))))))
+        for one in building.frames(building.LIST, _array(map(_row, found))):
             self._send(one)
 
     def archive(self, content: Iterable[bytes]) -> None:
@@ -137,12 +163,16 @@ class Sender:
                 if kind == building.SAID:
                     said += payload
                     *lines, rest = bytes(said).split(b"\n")
-                    yield [jsontext.decode(line) for line in lines]
+                    yield [_decoded(line) for line in lines]
                     said[:] = rest
+                elif kind == building.TEXT:
+                    yield [{"stream": payload.decode(errors="replace")}]
+                elif kind == building.BUILT:
+                    yield [{"aux": {"ID": payload.decode(errors="replace")}}]
                 elif kind == building.WANTED:
                     wanted += payload
                 elif kind == building.GO:
-                    self._content(jsontext.decode(bytes(wanted)))
+                    self._content(_decoded(bytes(wanted)))
                     wanted.clear()
                 elif kind == building.DONE:
                     return
@@ -152,7 +182,7 @@ class Sender:
             while tick and not _has_come(tunnel.socket, tick):
                 yield []
             try:
-                data = tunnel.socket.recv(_PIECE)
+                data = tunnel.socket.recv(_RECEIVED)
             except ConnectionResetError:
                 data = b""
             if not data:
@@ -207,6 +237,6 @@ class Sender:
 
     def _flush(self) -> None:
         if self._waiting:
-            self._response.begin(b"".join(self._waiting))
+            self._upgrade.begin(b"".join(self._waiting))
             self._waiting.clear()
             self._size = 0

@@ -8,7 +8,6 @@ import sys
 from corten.client import Client
 from corten.client.address import Address, parse
 from corten.client.connection import Connection, own_connection
-from corten.client.core import Answer
 from corten.errors import CortenError, InvalidInput
 
 TYPE_CHECKING = False
@@ -172,6 +171,8 @@ def _existing(path: str) -> str:
 
 def described(error: CortenError) -> str:
     """An error as people read it: who told it, the message, and on lines of its own the hint."""
+    from corten.client.response import Answer
+
     told = "Error response from daemon: " if isinstance(error.__cause__, Answer) else ""
     return f"{told}{error.message}" + (f"\n{error.hint}" if error.hint else "")
 

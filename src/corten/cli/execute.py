@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from corten.client.core import checked
 from corten.errors import Unavailable
 from corten.wire import frames
 
@@ -13,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.client.connection import Tunnel
+    from corten.client.response import Tunnel
 
     from .attachment import Attachment
     from .context import Context
@@ -35,7 +34,7 @@ def execute(context: Context, values: Values, arguments: list[str]) -> int:
     answer = client.send("POST", f"/containers/{container}/exec", None, request, headers=headers)
     if not values.detach:
         context.prepare_attachment(0 if at_once else 1)
-    if checked(answer).head.status == _FOLLOWED:
+    if answer.checked().head.status == _FOLLOWED:
         return _followed(context, values, answer.tunnel())
     path = f"/exec/{answer.json()['Id']}"
     if not values.detach:

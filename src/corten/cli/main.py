@@ -11,6 +11,7 @@ import sys
 
 from corten.errors import CortenError
 
+from . import preload
 from .options import FLAG, LIST, STRING, Option, UsageError, parse
 
 TYPE_CHECKING = False
@@ -48,8 +49,20 @@ COMMON = {
     "info": "info:INFO",
 }
 """The commands that are called most: to find one of these, the table of all is not read (see :mod:`.commands`)."""
-AHEAD = frozenset(("build:BUILD", "execute:EXEC", "ps:LIST", "run:RUN"))
-"""Commands that start often and always speak to the engine: it is called before their module is loaded."""
+CLIENT = (
+    "wire.__init__", "wire.http1", "client.address", "client.connection", "client.core", "client.__init__",
+    "cli.context",
+)  # fmt: skip
+"""What all commands need that speak to an engine, in the order in which it is loaded."""
+_ATTACHED = ("client.jsontext", "wire.frames", "cli.notation")
+AHEAD = {
+    "build:BUILD": ("wire.building", "cli.build"),
+    "execute:EXEC": (*_ATTACHED, "cli.execute"),
+    "ps:LIST": ("client.jsontext", "cli.ps", "cli.table", "cli.times"),
+    "run:RUN": (*_ATTACHED, "cli.container_options", "cli.container_config", "cli.run"),
+}  # fmt: skip
+"""Commands that start often and always speak to the engine, with what they need besides: the engine is called before it
+is loaded."""
 _BROKEN_PIPE, _INTERRUPTED = 141, 130
 
 
@@ -100,11 +113,13 @@ def _command(options: Values, words: list[str]) -> int:
 
 
 def _run(place: str, options: Values, path: str, words: list[str]) -> int:
+    preload(CLIENT)
     from .context import Context
 
     context = Context(options, os.environ, path)
     if place in AHEAD:
         context.connect_ahead()
+        preload(AHEAD[place])
     command = load(place)
     try:
         values, arguments = command.parse(words, path)

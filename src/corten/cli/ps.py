@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from corten.client.core import checked
-
 from .options import FLAG, INT, STRING, Command, Option
 
 TYPE_CHECKING = False
@@ -30,7 +28,7 @@ def ps(context: Context, values: Values, arguments: list[str]) -> int:
     }
     answer = context.client.send("GET", "/containers/json", query)
     shown = listing(full=values.no_trunc)  # the modules of the table are read while the engine answers
-    rows = checked(answer).json()
+    rows = answer.checked().json()
     if values.quiet and form in ("", "table"):
         for row in rows:
             context.out(row["Id"] if values.no_trunc else row["Id"][:12])

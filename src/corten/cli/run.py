@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-from corten.client.core import checked
 from corten.errors import CortenError, InvalidInput, NotFound
 
 from . import container_config
@@ -15,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from corten.client.connection import Response
+    from corten.client.response import Response
 
     from .context import Context
     from .options import Values
@@ -99,7 +98,7 @@ def create_container(
         answer = context.client.send("POST", "/containers/create", query, request)
         if attached:
             context.prepare_attachment(2)  # for the end that is waited for, and for the start
-        made = checked(answer).json()
+        made = answer.checked().json()
     except NotFound as error:
         if values.pull != "missing" or not _is_missing_image(error):
             raise
@@ -182,7 +181,7 @@ class _Run:
         )
         query = {"stream": True, **streams, "detachKeys": self.values.detach_keys}
         with self._wait() as ended, self.client.hijack(f"{self.path}/attach", query) as tunnel:
-            checked(ended)
+            ended.checked()
             try:
                 if not attached.run(tunnel, self._start):
                     return 0

@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from corten.client.connection import Tunnel
+    from corten.client.response import Tunnel
 
     from .terminal import DetachFilter
 

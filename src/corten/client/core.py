@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from corten import errors
-from corten.wire import http1
 
-from . import jsontext
 from .address import Address, parse
-from .connection import Connection, Response, Tunnel
+from .connection import Connection
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,18 +13,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .connection import Body
+    from .response import Response, Tunnel
 
     Query = Mapping[str, Any]
 
-_KINDS: dict[int, type[errors.CortenError]] = {
-    400: errors.InvalidInput,
-    401: errors.AccessDenied,
-    403: errors.AccessDenied,
-    404: errors.NotFound,
-    409: errors.Conflict,
-    501: errors.Unsupported,
-    503: errors.Unavailable,
-}
 API_VERSION = "1.50"
 """The version of the API whose shapes the commands read; also that of Docker's own command line, release 28."""
 _PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/:@")
@@ -97,7 +87,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
     ) -> Response:
         """One request whose answer's body is the caller's to read; ``value`` goes as JSON, ``body`` raw."""
-        return checked(self.send(method, path, query, value, body=body, headers=headers))
+        return self.send(method, path, query, value, body=body, headers=headers).checked()
 
     def send(
         self,
@@ -109,46 +99,40 @@ class Client:
         body: Body = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """As :meth:`open`, but without waiting for the answer: hand it to :func:`checked` when it is needed."""
+        """As :meth:`open`, but without waiting for the answer: see :meth:`.response.Response.checked`."""
         fields = dict(headers or {})
         if value is not None:
-            body = jsontext.encode(value)
+            body = _encoded(value)
             fields.setdefault("Content-Type", "application/json")
-        return self._request(method, target(path, query), fields, body, http1.ResponseReader(method))
+        connection = self._sent(method, target(path, query), fields, body)
+        from .response import Response  # while the engine works
+
+        return Response(connection, method, self._give_back)
 
     def hijack(
         self, path: str, query: Query | None = None, value: Any = None, *, headers: Mapping[str, str] | None = None
     ) -> Tunnel:
         """POST, and the connection itself: attach and exec (Docker Engine API, "ContainerAttach"), or what
         ``headers`` ask to upgrade to."""
-        body = jsontext.encode(value) if value is not None else None
-        fields = {**_UPGRADE, "Content-Type": "application/json"} if body else {**_UPGRADE, **(headers or {})}
-        return checked(self._upgrade(path, query, fields, body)).tunnel()
+        body = _encoded(value) if value is not None else None
+        fields = {"Content-Type": "application/json"} if body else headers or {}
+        return self.upgrade(path, query, fields, body).tunnel()
 
-    def upgrade(self, path: str, query: Query | None, headers: Mapping[str, str]) -> Response:
-        """As :meth:`hijack`, but without waiting for the answer: the new protocol can be begun meanwhile
-        (:meth:`~.connection.Response.begin`)."""
-        return self._upgrade(path, query, {**_UPGRADE, **headers}, None)
+    def upgrade(
+        self, path: str, query: Query | None, headers: Mapping[str, str], body: bytes | None = None
+    ) -> Upgrade:
+        """As :meth:`hijack`, but without waiting for the answer."""
+        return Upgrade(self._sent("POST", target(path, query), {**_UPGRADE, **headers}, body))
 
-    def _upgrade(self, path: str, query: Query | None, headers: Mapping[str, str], body: Body) -> Response:
-        reader = http1.ResponseReader("POST", hijack=True)
-        return self._request("POST", target(path, query), headers, body, reader)
-
-    def _request(
-        self,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: Body,
-        reader: http1.ResponseReader,
-    ) -> Response:
+    def _sent(self, method: str, target: str, headers: Mapping[str, str], body: Body) -> Connection:
+        """The connection on which a request was sent."""
         connection = self._connection()
         try:
             connection.send(method, target, headers, body)
-            return Response(connection, reader, self._give_back)
         except BaseException:
             connection.close()
             raise
+        return connection
 
     def connect_ahead(self, count: int = 1) -> None:
         """Open connections for the requests to come: the engine accepts them while this process does other work.
@@ -182,33 +166,49 @@ class Client:
             connection.close()
 
 
-def checked(response: Response) -> Response:
-    """The response, unless it tells an error: then that, as one of :mod:`corten.errors`. 304 is no error."""
-    head = response.head
-    if head.status < 400:
-        return response
-    with response:
-        raise error_of(head.status, head.reason, response.read())
+class Upgrade:
+    """A request to leave HTTP that was sent. The new protocol can be begun before it is known whether the peer speaks
+    it: the request is complete by then, which is all that RFC 9110, 7.8 asks for; what is sent must be no HTTP.
+
+    A context manager; leaving it closes the connection.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._response: Response | None = None
+
+    def __enter__(self) -> Upgrade:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def begin(self, data: bytes) -> None:
+        """Send the first of the new protocol."""
+        self._connection.begin(data)
+
+    def check(self) -> Response:
+        """The peer's answer. Raises the error that it tells, as one of :mod:`corten.errors`."""
+        if self._response is None:
+            from .response import Response
+
+            self._response = Response(self._connection, "POST", _closed, hijack=True)
+        return self._response.checked()
+
+    def tunnel(self) -> Tunnel:
+        """The connection, once the peer has agreed. Raises as :meth:`check`."""
+        return self.check().tunnel()
 
 
-def error_of(status: int, reason: str, body: bytes) -> errors.CortenError:
-    """The error that a status and its ``{"message", "hint"}`` tell."""
-    try:
-        told = jsontext.decode(body)
-        message, hint = str(told["message"]), str(told.get("hint") or "")
-    except (errors.DataCorrupt, KeyError, TypeError, AttributeError):
-        message, hint = body.decode("utf-8", "replace").strip() or f"{status} {reason}", ""
-    error = _KINDS.get(status, errors.CortenError)(message, hint=hint)
-    error.__cause__ = Answer(status)
-    return error
+def _closed(connection: Connection, _: bool) -> None:
+    connection.close()
 
 
-class Answer(Exception):
-    """The cause of an error that the engine told (and this process did not find itself): its status."""
+def _encoded(value: Any) -> bytes:
+    """As JSON, whose C part is a library of its own to load: who says and hears none does without."""
+    from . import jsontext
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"HTTP {status}")
-        self.status = status
+    return jsontext.encode(value)
 
 
 def target(path: str, query: Query | None) -> str:
@@ -232,7 +232,7 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "1" if value else "0"
     if isinstance(value, (dict, list)):
-        return jsontext.encode(value).decode()
+        return _encoded(value).decode()
     return str(value)
 
 

@@ -9,8 +9,10 @@ that may be asked; DOCKERFILE, one that is not in the context; GO, when all of t
 first file was listed, in nanoseconds since 1970 in decimal digits. Then, for each file that the engine wants, CONTENT
 as often as it takes, and DONE, with a reason where it cannot be had. From the engine: SAID, JSON documents of Docker's
 stream, each a line, cut anywhere (with ``live`` in the query each tells its ``stage``, if it is of one, and
-``stopped`` the one that fails); WANTED, once or in parts, a JSON array of numbers of rows, which are counted through
-all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the end.
+``stopped`` the one that fails); of a build that is not solved again, TEXT and BUILT in their place, the text of the
+stream and the image's ID, so that its client needs no JSON; WANTED, once or in parts, a JSON array of numbers of rows,
+which are counted through all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the
+end.
 
 All that announces may be sent with the request, but for secrets, which are for a peer that is known to speak this.
 
@@ -34,9 +36,10 @@ HEADER = 5
 LONGEST = 1 << 20
 """Bytes of a payload."""
 LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED = b"L", b"S", b"F", b"G", b"C", b"D", b"P", b"W"
-CONTEXT, AGENT, OPEN, DATA, PIECE = b"N", b"A", b"O", b"B", b"E"
+CONTEXT, AGENT, OPEN, DATA, PIECE, TEXT, BUILT = b"N", b"A", b"O", b"B", b"E", b"T", b"I"
 _KINDS = frozenset((
-    LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED, CONTEXT, AGENT, OPEN, DATA, PIECE,
+    LIST, SECRET, DOCKERFILE, GO, CONTENT, DONE, SAID, WANTED, CONTEXT, AGENT, OPEN, DATA, PIECE, TEXT,
+    BUILT,
 ))  # fmt: skip
 _DIGITS = 20
 CHANNEL = 4

@@ -13,7 +13,6 @@ import pytest
 
 from corten.client import Client
 from corten.client.address import Address
-from corten.client.core import checked
 from corten.errors import NotFound, Unavailable
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n42"
@@ -59,28 +58,28 @@ def test_a_request_is_sent_before_its_answer_is_there(listener: Listener, client
     peer = listener.accept()
     assert peer.recv(1000).startswith(b"GET /v1.50/a HTTP/1.1\r\n")
     peer.sendall(ANSWER)
-    assert checked(response).json() == 42
+    assert response.checked().json() == 42
 
 
 def test_requests_can_be_under_way_together(listener: Listener, client: Client) -> None:
     first, second = client.send("GET", "/first"), client.send("GET", "/second")
     for body in (b"1", b"2"):
         listener.accept().sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n" + body)
-    assert (checked(second).json(), checked(first).json()) == (2, 1)
+    assert (second.checked().json(), first.checked().json()) == (2, 1)
 
 
 def test_an_error_is_told_when_the_answer_is_asked_for(listener: Listener, client: Client) -> None:
     response = client.send("GET", "/a")
     listener.accept().sendall(b'HTTP/1.1 404 Not Found\r\nContent-Length: 17\r\n\r\n{"message": "no"}')
     with pytest.raises(NotFound, match="no"):
-        checked(response)
+        response.checked()
 
 
 def test_an_answer_that_never_comes_is_told_when_it_is_asked_for(listener: Listener, client: Client) -> None:
     response = client.send("GET", "/a")
     listener.accept().close()
     with pytest.raises(Unavailable):
-        checked(response)
+        response.checked()
 
 
 def test_connections_made_ahead_are_the_ones_used(listener: Listener, client: Client) -> None:
@@ -89,7 +88,7 @@ def test_connections_made_ahead_are_the_ones_used(listener: Listener, client: Cl
     responses = [client.send("GET", "/a"), client.send("GET", "/b")]
     for peer in peers:
         peer.sendall(ANSWER)
-    assert [checked(response).json() for response in responses] == [42, 42]
+    assert [response.checked().json() for response in responses] == [42, 42]
     with pytest.raises(BlockingIOError):
         listener.accept()
 
@@ -108,7 +107,7 @@ def test_a_connection_that_the_engine_closed_meanwhile_is_replaced(listener: Lis
     listener.accept().close()
     response = client.send("GET", "/a")
     listener.accept().sendall(ANSWER)
-    assert checked(response).json() == 42
+    assert response.checked().json() == 42
 
 
 def test_a_connection_whose_answer_nobody_read_is_not_used_again(listener: Listener, client: Client) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corten.errors import CortenError, DataCorrupt, InvalidInput, Unavailable
-from corten.wire.http1 import END, LAST_CHUNK, Head, ResponseReader, chunk, request
+from corten.wire.http1 import LAST_CHUNK, chunk, request
+from corten.wire.responses import END, Head, ResponseReader
 
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: 1\r\nx: 2\r\n\r\n"
