@@ -8,10 +8,10 @@ else they import, the import system finds as ever.
 
 from __future__ import annotations
 
+import marshal
+import os
 import sys
 from _frozen_importlib_external import MAGIC_NUMBER
-from marshal import loads
-from os import O_CLOEXEC, O_RDONLY, close, fstat, open, read, stat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,12 +54,12 @@ def preload(names: Iterable[str]) -> None:
 def _cached(directory: str, name: str, tag: str) -> bytes | None:
     """The content of a module's cache, if it is of the source as it is now."""
     try:
-        descriptor = open(f"{directory}/__pycache__/{name}.{tag}.pyc", O_RDONLY | O_CLOEXEC)
+        descriptor = os.open(f"{directory}/__pycache__/{name}.{tag}.pyc", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            data = read(descriptor, fstat(descriptor).st_size)
+            data = os.read(descriptor, os.fstat(descriptor).st_size)
         finally:
-            close(descriptor)
-        status = stat(f"{directory}/{name}.py")
+            os.close(descriptor)
+        status = os.stat(f"{directory}/{name}.py")
     except OSError:
         return None
     made_of = b"".join((value & _MASK).to_bytes(4, "little") for value in (0, int(status.st_mtime), status.st_size))
@@ -81,11 +81,10 @@ def _module(full: str, directory: str, name: str) -> ModuleType:
 def _execute(full: str, module: ModuleType, content: bytes) -> None:
     above, _, last = full.rpartition(".")
     package = sys.modules.get(above)
-    if package is None:  # its cache was stale
-        return
-    sys.modules[full] = module
+    if package is None or sys.modules.setdefault(full, module) is not module:
+        return  # its package had no cache, or what came before has imported it
     try:
-        exec(loads(memoryview(content)[_HEAD:]), module.__dict__)  # noqa: S102, S302  what the import system does
+        exec(marshal.loads(memoryview(content)[_HEAD:]), module.__dict__)  # noqa: S102, S302  what the import system does
     except BaseException:
         del sys.modules[full]
         raise

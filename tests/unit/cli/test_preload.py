@@ -95,6 +95,16 @@ def test_whoever_runs_python_otherwise_has_the_import_system(tree: Path, flags: 
     assert how(tree, *flags) == ["imported"] * 4
 
 
+def test_what_comes_too_late_is_there_once(tree: Path) -> None:
+    tell = """
+import sys
+from corten.cli import preload
+preload(("wire.__init__", "wire.building", "errors"))
+print(sys.modules["corten.wire.building"].DataCorrupt is sys.modules["corten.errors"].DataCorrupt)
+"""
+    assert told(tree, code=tell) == ["True"]
+
+
 def test_a_module_that_fails_is_not_left_half_loaded(tree: Path) -> None:
     (tree / "corten/wire/building.py").write_text("raise LookupError('here')\n")
     compileall.compile_dir(tree / "corten/wire", quiet=2, force=True)
