@@ -5,6 +5,7 @@ A module that is missing here is not forbidden for ever: it is to be worth a ten
 
 from __future__ import annotations
 
+import compileall
 import dataclasses
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.support import contexts
 from tests.support.command import Cli, run
-from tests.support.engine import Engine
+from tests.support.engine import PROJECT, Engine
 
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
@@ -20,12 +21,14 @@ EVERY = {
     "__future__", "gc", "corten", "corten.errors",
     "corten.cli", "corten.cli.main", "corten.cli.options",
 }  # fmt: skip
-REPORT = "modules of this command:"
+REPORT, SLOW = "modules of this command:", "of which were imported:"
 TELL = f"""
 import os, sys
 before, leave = set(sys.modules), os._exit
 def told(code):
-    os.write(2, " ".join(["{REPORT}", *(set(sys.modules) - before)]).encode())
+    names = set(sys.modules) - before
+    slow = [name for name in names if name.startswith("corten") and sys.modules[name].__spec__.loader is not None]
+    os.write(2, " ".join(["{REPORT}", *names, "{SLOW}", *slow]).encode())
     leave(code)
 os._exit = told
 sys.argv = sys.argv[1:]
@@ -58,6 +61,7 @@ def cli(shared_engine: Engine) -> Cli:
     """A command line that reports what it imports, with a container ``SLEEPER``."""
     shared_engine.cli("run", "-d", "--name", "SLEEPER", "busybox", "sleep", "100000").check()
     python, script = shared_engine.cli.argv
+    compileall.compile_dir(PROJECT / "src" / "corten", quiet=2)
     return dataclasses.replace(shared_engine.cli, argv=(python, "-c", TELL, script))
 
 
@@ -65,14 +69,24 @@ def imported(report: str) -> set[str]:
     """The modules that such a command reported."""
     _, told, names = report.rpartition(REPORT)
     assert told, report
-    return set(names.split())
+    return set(names.partition(SLOW)[0].split())
+
+
+def slowly(report: str) -> set[str]:
+    """Those of the command's own that were not loaded ahead (:func:`corten.cli.preload`)."""
+    return set(report.rpartition(SLOW)[2].split())
 
 
 @pytest.mark.parametrize("command", BUDGETS)
 def test_a_command_imports_what_it_needs_and_no_more(cli: Cli, command: str) -> None:
-    found = imported(cli(*command.split()).check().err)
-    assert "corten.cli.main" in found
-    assert found - BUDGETS[command] == set()
+    said = cli(*command.split()).check().err
+    assert "corten.cli.main" in imported(said)
+    assert imported(said) - BUDGETS[command] == set()
+
+
+@pytest.mark.parametrize("command", [command for command in BUDGETS if "version" not in command])
+def test_what_starts_often_is_loaded_ahead(cli: Cli, command: str) -> None:
+    assert slowly(cli(*command.split()).check().err) == {"corten", "corten.cli"}
 
 
 def test_an_engine_that_is_known_by_its_root_costs_no_openssl(cli: Cli, shared_engine: Engine) -> None:
@@ -92,5 +106,6 @@ def test_a_build_imports_what_it_needs_and_no_more(cli: Cli, tmp_path: Path) -> 
 
     contexts.settled(where)
     cli("build", "-q", str(where)).check()
-    again = imported(cli("build", "-q", str(where)).check().err)
-    assert found - again == {"_json", "corten.client.jsontext"}  # the answer is text
+    again = cli("build", "-q", str(where)).check().err
+    assert found - imported(again) == {"_json", "corten.client.jsontext"}  # the answer is text
+    assert slowly(again) == {"corten", "corten.cli"}

@@ -10,6 +10,8 @@ from corten.client.address import Address, parse
 from corten.client.connection import Connection, own_connection
 from corten.errors import CortenError, InvalidInput
 
+from . import preload
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -85,6 +87,7 @@ class Context:
     def prepare_attachment(self, connections: int) -> None:
         """Load what an attachment needs, and open its connections, while the engine works at the request before it."""
         self.connect_ahead(connections)
+        preload(("cli.signals", "cli.streams", "cli.attachment"))
         from . import attachment  # noqa: F401
 
     @property

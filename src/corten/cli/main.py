@@ -54,11 +54,12 @@ CLIENT = (
     "cli.context",
 )  # fmt: skip
 """What all commands need that speak to an engine, in the order in which it is loaded."""
-_ATTACHED = ("client.jsontext", "wire.frames", "cli.notation")
+_ANSWER = ("client.jsontext", "wire.responses", "client.response")
+_ATTACHED = (*_ANSWER, "wire.frames", "cli.notation")
 AHEAD = {
     "build:BUILD": ("wire.building", "cli.build"),
     "execute:EXEC": (*_ATTACHED, "cli.execute"),
-    "ps:LIST": ("client.jsontext", "cli.ps", "cli.table", "cli.times"),
+    "ps:LIST": (*_ANSWER, "cli.ps", "cli.table", "cli.times"),
     "run:RUN": (*_ATTACHED, "cli.container_options", "cli.container_config", "cli.run"),
 }  # fmt: skip
 """Commands that start often and always speak to the engine, with what they need besides: the engine is called before it
