@@ -55,11 +55,12 @@ _IGNORES_ALL = ("*", "**", "**/*")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inherited:
     """What a stage begins with, as far as checks go: its variables, whether a WORKDIR of this file or a shell of the
-    image or of SHELL came before."""
+    image or of SHELL came before, and whether it is known what the image has."""
 
     scope: Scope
     workdir: bool = False
     own_shell: bool = False
+    is_known: bool = True
 
 
 def of_file(dockerfile: Dockerfile, given: Given, asked: Settings) -> tuple[Finding, ...]:
@@ -250,7 +251,8 @@ class _Follower:
         if isinstance(changed, Env):
             self.now = dataclasses.replace(self.now, scope=self.now.scope.with_env(changed.pairs))
         elif isinstance(changed, Workdir):
-            if not self.now.workdir and not changed.path.startswith("/"):
+            is_certain = self.now.is_known or "$" not in one.original
+            if is_certain and not self.now.workdir and not changed.path.startswith("/"):
                 found.append(finding("WorkdirRelativePath", one.location, quoted(changed.path)))
             self.now = dataclasses.replace(self.now, workdir=True)
         elif isinstance(changed, Copy | Add):
@@ -293,6 +295,8 @@ class _Follower:
                     yield finding("ExposeInvalidFormat", one.location, port)
 
     def _undefined(self, one: Instruction, unset: frozenset[str], scope: Scope) -> Iterator[Finding]:
+        if not self.now.is_known:
+            return
         for name in sorted(unset - scope.declared - set(_NOT_VARIABLES)):
             self._suggestions -= 1
             meant = nearest(name, scope.variables) if self._suggestions >= 0 else ""
