@@ -154,9 +154,6 @@ def _plain(one: Instruction) -> Iterator[Finding]:
     where = one.location
     if isinstance(one, Maintainer):
         yield finding("MaintainerDeprecated", where)
-    elif isinstance(one, Env | Label):
-        for _ in (pair for pair in one.pairs if pair.legacy):
-            yield finding("LegacyKeyValueFormat", where, one.written)
     elif isinstance(one, From):
         if one.name_written != one.name_written.lower():
             yield finding("StageNameCasing", where, one.name_written)
@@ -166,6 +163,11 @@ def _plain(one: Instruction) -> Iterator[Finding]:
         yield from _description(one, "FROM", [one.name] if one.name else [])
     elif isinstance(one, Arg):
         yield from _description(one, "ARG", [definition.name for definition in one.definitions])
+
+
+def _legacy(one: Instruction) -> Iterator[Finding]:
+    if isinstance(one, Env | Label) and any(pair.legacy for pair in one.pairs):
+        yield finding("LegacyKeyValueFormat", one.location, one.written)
 
 
 def _description(one: Instruction, keyword: str, names: list[str]) -> Iterator[Finding]:
@@ -238,7 +240,7 @@ class _Follower:
 
     def follow(self, one: Instruction) -> list[Finding]:
         """What is found at one instruction, which is then behind. Raises InvalidInput if it cannot be applied."""
-        found = [*self._once(one), *self._shell(one), *self._secrets(one)]
+        found = [*self._once(one), *self._shell(one), *self._secrets(one), *_legacy(one)]
         found += self._ports(one)
         if isinstance(one, Arg):
             before = self.now.scope

@@ -233,6 +233,10 @@ class Walk:
                     raise InvalidInput("ssh does not support source")
                 name = mount.id or "default"
                 told.agents.setdefault(name, Need(name, mount.required, run.location))
+            elif not mount.target:
+                raise InvalidInput(f"RUN --mount=type={mount.type}: it needs a target")
+            elif not mount.target.strip("/"):
+                raise InvalidInput('invalid mount target "/"')
 
 
 def secret_of(mount: Mount) -> str:

@@ -6,8 +6,9 @@ begins with is looked at if it is here, and is unknown otherwise: what hangs on 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from corten.build import outline
 from corten.build.applied import base_of
@@ -16,11 +17,20 @@ from corten.build.checks import Inherited
 from corten.build.expansion import quoted
 from corten.build.failure import Source
 from corten.build.ground import Files
-from corten.build.instructions import Dockerfile, Finding
+from corten.build.instructions import Dockerfile, Finding, Instruction
 from corten.build.linting import Linter, begin
 from corten.build.outline import Outline, Target, Walk
 from corten.build.patience import Check, beside
-from corten.build.stages import FromContext, FromImage, FromNothing, FromStage, Graph, Node, plan
+from corten.build.stages import (
+    FromContext,
+    FromImage,
+    FromNothing,
+    FromStage,
+    Graph,
+    Node,
+    plan,
+    refuse_what_comes_later,
+)
 from corten.build.state import State, of_image
 from corten.engine.build_contexts import Contexts
 from corten.engine.build_files import BuildFiles, ignored
@@ -117,6 +127,31 @@ class Plan:
         return begin(base, Scope.of_image(base.config.get("Env") or () if base else ()), None)
 
 
+def plan_of(dockerfile: Dockerfile, given: Given, contexts: Sequence[str] = (), *, whole: bool = False) -> Plan:
+    """What is to be gone through: what the target needs, or the whole. Raises DockerfileError, and InvalidInput for a
+    target that is none."""
+    source, above = Source(dockerfile.source, dockerfile.text), global_arguments(dockerfile, given)
+    bases = [base_of(stage.from_, above, dockerfile.escape, source) for stage in dockerfile.stages]
+    graph = plan(dockerfile, bases, given.target, contexts)
+    planned = Plan(dockerfile, given, above, graph, range(len(graph.nodes)) if whole else graph.needed)
+    for node in planned.nodes:
+        refuse_what_comes_later(node, source)
+        for use in node.uses:
+            if isinstance(use.origin, FromImage):
+                with _located(f"invalid from flag value {use.name}", use.instruction, source):
+                    reference.parse(use.origin.name)
+    return planned
+
+
+@contextlib.contextmanager
+def _located(what: str, instruction: Instruction, source: Source) -> Iterator[None]:
+    """What is invalid within is so at this instruction. Raises DockerfileError."""
+    try:
+        yield
+    except InvalidInput as error:
+        raise source.error(f"{what}: {error.message}", instruction.location, instruction.keyword) from None
+
+
 class BuildCall:
     """One such request. ``find`` gives the image of a name that is here."""
 
@@ -136,7 +171,7 @@ class BuildCall:
         dockerfile = await parsed(content, name)
         if self._request.call == "targets":
             return Listed(content, outline.targets(dockerfile))
-        planned = self._plan(dockerfile)
+        planned = self._planned(dockerfile)
         found = await beside(lambda check: planned.walk(check).outline(), planned.cost)
         return Outlined(content, found, planned.unknown)
 
@@ -157,19 +192,15 @@ class BuildCall:
     async def _linted(self, dockerfile: Dockerfile, linter: Linter) -> Sequence[str]:
         """Have the stages checked; the names of bases that are not here. Raises DockerfileError, InvalidInput for why
         it cannot be built."""
-        planned = self._plan(dockerfile, whole=not self._given.target)
+        planned = self._planned(dockerfile, whole=not self._given.target)
         await beside(lambda check: planned.lint(linter, check), planned.cost)
         await beside(planned.walk, planned.cost)
         return planned.unknown
 
-    def _plan(self, dockerfile: Dockerfile, *, whole: bool = False) -> Plan:
-        """What is to be gone through: what the target needs, or the whole. Raises DockerfileError, InvalidInput."""
+    def _planned(self, dockerfile: Dockerfile, *, whole: bool = False) -> Plan:
+        """The plan with what its stages begin with. Raises DockerfileError, InvalidInput."""
+        planned = plan_of(dockerfile, self._given, self._contexts.names, whole=whole)
         source = Source(dockerfile.source, dockerfile.text)
-        above = global_arguments(dockerfile, self._given)
-        bases = [base_of(stage.from_, above, dockerfile.escape, source) for stage in dockerfile.stages]
-        graph = plan(dockerfile, bases, self._given.target, self._contexts.names)
-        chosen = range(len(graph.nodes)) if whole else graph.needed
-        planned = Plan(dockerfile, self._given, above, graph, chosen)
         for node in planned.nodes:
             if not isinstance(node.origin, FromStage):
                 planned.bases[node.stage.index] = self._base(node, source)
@@ -184,16 +215,10 @@ class BuildCall:
             kind, place = self._contexts.kind(origin.name)
             return self._here(place, None) if kind == "image" else None if kind == "layout" else State(platform=target)
         assert isinstance(origin, FromImage)
-        try:
+        with _located(f"failed to parse platform {from_.platform}", from_, source):
             wanted = platforms.parse(node.base.platform, target) if node.base.platform else None
-        except InvalidInput as error:
-            cause = f"failed to parse platform {from_.platform}: {error.message}"
-            raise source.error(cause, from_.location, "FROM") from None
-        try:
+        with _located(f"failed to parse stage name {quoted(origin.name)}", from_, source):
             reference.parse(origin.name)
-        except InvalidInput as error:
-            cause = f"failed to parse stage name {quoted(origin.name)}: {error.message}"
-            raise source.error(cause, from_.location, "FROM") from None
         return self._here(origin.name, wanted)
 
     def _here(self, name: str, wanted: Platform | None) -> State | None:
