@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from corten.build.descriptions import DESCRIPTIONS
 from corten.build.instructions import Finding, Location
 from corten.build.outline import Need, Outline, Parameter, Target
-from corten.engine.build_calls import Checked, Listed, Outlined
+from corten.build.patience import beside
+from corten.engine.build_calls import Answer, Checked, Listed
 from corten.errors import DockerfileError, InvalidInput
 
 if TYPE_CHECKING:
@@ -54,14 +55,16 @@ async def answer(builds: Builds, asked: BuildRequest, client: BuildClient, repor
     if asked.call not in METHODS:
         raise InvalidInput(f"build with call={asked.call}: it is one of {', '.join((*METHODS, DESCRIBE))}")
     found = await builds.called(asked, client)
+    report(await beside(lambda _: _told(found), len(found.content)))
+    if isinstance(found, Checked) and found.error is not None:
+        raise found.error
+
+
+def _told(found: Answer) -> Json:
     if isinstance(found, Listed):
-        report({"call": listed(found.content, found.targets)})
-    elif isinstance(found, Outlined):
-        report({"call": outlined(found.content, found.outline), "unknown": list(found.unknown)})
-    else:
-        report({"call": checked(found), "unknown": list(found.unknown)})
-        if found.error is not None:
-            raise found.error
+        return {"call": listed(found.content, found.targets)}
+    told = checked(found) if isinstance(found, Checked) else outlined(found.content, found.outline)
+    return {"call": told, "unknown": list(found.unknown)}
 
 
 def checked(found: Checked) -> Json:

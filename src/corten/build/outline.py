@@ -92,8 +92,6 @@ def described(instruction: Instruction, name: str) -> str:
 class _Told:
     """What one stage has told."""
 
-    used: frozenset[str] = frozenset()
-    """By its FROM, and those of the stages that it begins with."""
     own: dict[str, Parameter] = dataclasses.field(default_factory=dict)
     declared: set[str] = dataclasses.field(default_factory=set)
     secrets: dict[str, Need] = dataclasses.field(default_factory=dict)
@@ -111,8 +109,6 @@ class Walk:
         self._numbers = {name: number for number, name in enumerate(self._parameters)}
         self._told = [_Told() for _ in graph.nodes]
         self._scopes: dict[int, tuple[Scope, bool]] = {}
-        for node in graph.nodes:
-            self._begin(node)
 
     def follow(self, stages: Iterable[int], check: Check = always) -> None:
         """Go through stages of these numbers, in order. Raises DockerfileError for what cannot be applied, unless it
@@ -130,9 +126,10 @@ class Walk:
         parameters: dict[str, Parameter] = {}
         secrets: dict[str, Need] = {}
         agents: dict[str, Need] = {}
+        done: set[int] = set()
         for node in self._order():
             told = self._told[node.stage.index]
-            for one in self._parameters_of(told):
+            for one in self._parameters_of(told, self._used(node, done)):
                 parameters.setdefault(one.name, one)
             for kept, more in ((secrets, told.secrets), (agents, told.agents)):
                 for name, need in more.items():
@@ -143,13 +140,15 @@ class Walk:
             tuple(sorted(secrets.values(), key=_place)), tuple(sorted(agents.values(), key=_place)),
         )  # fmt: skip
 
-    def _begin(self, node: Node) -> None:
-        if node.replaced:
-            return
-        used = node.base.used
-        if isinstance(node.origin, FromStage):
-            used |= self._told[node.origin.index].used
-        self._told[node.stage.index].used = used
+    def _used(self, node: Node, done: set[int]) -> Iterator[str]:
+        """The names that the FROM of a stage uses, and those of the stages that it begins with; of each stage once."""
+        while node.stage.index not in done:
+            done.add(node.stage.index)
+            if not node.replaced:
+                yield from node.base.used
+            if not isinstance(node.origin, FromStage):
+                return
+            node = self._graph.nodes[node.origin.index]
 
     def _order(self) -> Iterator[Node]:
         """The target, then what it begins with, then what else it takes files from; and so on with each."""
@@ -164,17 +163,18 @@ class Walk:
             origins = (node.origin, *(use.origin for use in node.uses))
             waiting += [one.index for one in reversed(origins) if isinstance(one, FromStage)]
 
-    def _parameters_of(self, told: _Told) -> Iterator[Parameter]:
-        """Those that a stage uses, and those that the defaults above the first FROM use for these; as they stand."""
-        waiting, found = [*told.used, *told.declared], set[str]()
+    def _parameters_of(self, told: _Told, used: Iterable[str]) -> Iterator[Parameter]:
+        """Those that a stage declares, those that are used, and those that the defaults above the first FROM use for
+        these; as they stand."""
+        waiting, found = [*used, *told.declared], set[str]()
         while waiting:
             name = waiting.pop()
             if name not in found:
                 found.add(name)
                 waiting += () if name in told.own else self._behind.get(name, ())
         yield from told.own.values()
-        above = (found - told.own.keys()) & self._parameters.keys()
-        yield from sorted((self._parameters[name] for name in above), key=self._order_above)
+        above = [self._parameters[name] for name in found if name not in told.own and name in self._parameters]
+        yield from sorted(above, key=self._order_above)
 
     def _order_above(self, one: Parameter) -> tuple[int, int]:
         return one.location.first, self._numbers[one.name]

@@ -6,6 +6,7 @@ begins with is looked at if it is here, and is unknown otherwise: what hangs on 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from corten.build.ground import Files
 from corten.build.instructions import Dockerfile, Finding, Instruction
 from corten.build.linting import Linter, begin
 from corten.build.outline import Outline, Target, Walk
-from corten.build.patience import Check, beside
+from corten.build.patience import Check, always, beside
 from corten.build.stages import (
     FromContext,
     FromImage,
@@ -42,6 +43,10 @@ from corten.spec.image import Image
 from corten.spec.platform import Platform
 
 _DEFAULT = "Dockerfile"
+_TURN = 64
+"""Stages after which others have their turn."""
+_A_STAGE = 16
+"""What a stage costs, in the measure of :func:`beside`."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ class Plan:
     @property
     def cost(self) -> int:
         """Each variable that is set copies those before it."""
-        return sum(len(node.stage.instructions) ** 2 for node in self.nodes)
+        return sum(_A_STAGE + len(node.stage.instructions) ** 2 for node in self.nodes)
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -127,7 +132,9 @@ class Plan:
         return begin(base, Scope.of_image(base.config.get("Env") or () if base else ()), None)
 
 
-def plan_of(dockerfile: Dockerfile, given: Given, contexts: Sequence[str] = (), *, whole: bool = False) -> Plan:
+def plan_of(
+    dockerfile: Dockerfile, given: Given, contexts: Sequence[str] = (), *, whole: bool = False, check: Check = always
+) -> Plan:
     """What is to be gone through: what the target needs, or the whole. Raises DockerfileError, and InvalidInput for a
     target that is none."""
     source, above = Source(dockerfile.source, dockerfile.text), global_arguments(dockerfile, given)
@@ -135,12 +142,17 @@ def plan_of(dockerfile: Dockerfile, given: Given, contexts: Sequence[str] = (), 
     graph = plan(dockerfile, bases, given.target, contexts)
     planned = Plan(dockerfile, given, above, graph, range(len(graph.nodes)) if whole else graph.needed)
     for node in planned.nodes:
+        check()
         refuse_what_comes_later(node, source)
         for use in node.uses:
             if isinstance(use.origin, FromImage):
                 with _located(f"invalid from flag value {use.name}", use.instruction, source):
                     reference.parse(use.origin.name)
     return planned
+
+
+def _cost(dockerfile: Dockerfile) -> int:
+    return _A_STAGE * len(dockerfile.stages)
 
 
 @contextlib.contextmanager
@@ -159,6 +171,7 @@ class BuildCall:
         self, request: BuildRequest, given: Given, contexts: Contexts, find: Callable[[str], Image | None]
     ) -> None:
         self._request, self._given, self._contexts, self._find = request, given, contexts, find
+        self._known: dict[tuple[str, Platform | None], State | None] = {}
 
     async def answer(self, files: BuildFiles) -> Answer:
         """What is told. Raises DockerfileError and InvalidInput, which a check has in its answer, and what makes the
@@ -170,8 +183,8 @@ class BuildCall:
             return await self._checked(own, content, path)
         dockerfile = await parsed(content, name)
         if self._request.call == "targets":
-            return Listed(content, outline.targets(dockerfile))
-        planned = self._planned(dockerfile)
+            return Listed(content, await beside(lambda _: outline.targets(dockerfile), _cost(dockerfile)))
+        planned = await self._planned(dockerfile)
         found = await beside(lambda check: planned.walk(check).outline(), planned.cost)
         return Outlined(content, found, planned.unknown)
 
@@ -182,7 +195,8 @@ class BuildCall:
             dockerfile = await parsed(content, self._request.dockerfile)
             override = self._request.arguments.get("BUILDKIT_DOCKERFILE_CHECK", "")
             rules = await ignored(own, path)
-            linter = Linter(dockerfile, self._given, override, rules, at_once=False)
+            given, cost = self._given, _cost(dockerfile) + len(content) // _A_STAGE
+            linter = await beside(lambda _: Linter(dockerfile, given, override, rules, at_once=False), cost)
             answer = dataclasses.replace(answer, unknown=await self._linted(dockerfile, linter))
             linter.refuse()
         except InvalidInput as error:
@@ -192,18 +206,23 @@ class BuildCall:
     async def _linted(self, dockerfile: Dockerfile, linter: Linter) -> Sequence[str]:
         """Have the stages checked; the names of bases that are not here. Raises DockerfileError, InvalidInput for why
         it cannot be built."""
-        planned = self._planned(dockerfile, whole=not self._given.target)
+        planned = await self._planned(dockerfile, whole=not self._given.target)
         await beside(lambda check: planned.lint(linter, check), planned.cost)
         await beside(planned.walk, planned.cost)
         return planned.unknown
 
-    def _planned(self, dockerfile: Dockerfile, *, whole: bool = False) -> Plan:
+    async def _planned(self, dockerfile: Dockerfile, *, whole: bool = False) -> Plan:
         """The plan with what its stages begin with. Raises DockerfileError, InvalidInput."""
-        planned = plan_of(dockerfile, self._given, self._contexts.names, whole=whole)
+        given, names = self._given, self._contexts.names
+        planned = await beside(
+            lambda check: plan_of(dockerfile, given, names, whole=whole, check=check), _cost(dockerfile)
+        )
         source = Source(dockerfile.source, dockerfile.text)
         for node in planned.nodes:
             if not isinstance(node.origin, FromStage):
                 planned.bases[node.stage.index] = self._base(node, source)
+            if node.stage.index % _TURN == 0:
+                await asyncio.sleep(0)
         return planned
 
     def _base(self, node: Node, source: Source) -> State | None:
@@ -223,6 +242,11 @@ class BuildCall:
 
     def _here(self, name: str, wanted: Platform | None) -> State | None:
         """The image that a build would begin with, if it need not be pulled."""
+        if (name, wanted) not in self._known:
+            self._known[name, wanted] = self._looked(name, wanted)
+        return self._known[name, wanted]
+
+    def _looked(self, name: str, wanted: Platform | None) -> State | None:
         image = self._find(name)
         if image is None or (wanted and platforms.choose([image.platform], wanted) is None):
             return None

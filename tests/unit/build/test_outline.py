@@ -46,6 +46,7 @@ def parameters(text: str, target: str = "", **given: str) -> list[tuple[str, str
         ("FROM a\nARG TARGETARCH\nARG HTTP_PROXY", [("HTTP_PROXY", "", 3)]),
         ("FROM a\nENV e=1\nARG x=$e", [("x", "1", 3)]),
         ("FROM a AS one\nARG x=1\nFROM one\nARG y=$x", [("x", "1", 2), ("y", "1", 4)]),
+        ("ARG x=a\nFROM $x AS one\nARG x=b\nFROM one", [("x", "a", 1)]),
         ("FROM a AS one\nARG x=1\nFROM b\nCOPY --from=one c d\nARG x=2", [("x", "2", 5)]),
         ("FROM a AS one\nARG x=1\nFROM b\nRUN --mount=from=one,target=/c d", [("x", "1", 2)]),
         ("FROM a AS one\nARG x=1\nFROM b", []),

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from corten.cli import build_call
 from corten.cli.options import UsageError
-from corten.errors import InvalidInput
+from corten.client.response import Response
+from corten.errors import InvalidInput, Unsupported
 
 Asked = tuple[str, str, bool] | None
 
@@ -48,6 +50,14 @@ def test_what_is_no_method(text: str) -> None:
 def test_two_methods() -> None:
     with pytest.raises(InvalidInput, match="--check --call=outline"):
         build_call.asked("outline", check=True)
+
+
+def test_an_engine_that_would_build() -> None:
+    """One of before knows no ``call``: nothing is announced to it."""
+    call = build_call.Call("check")
+    call.agreed(cast(Response, SimpleNamespace(headers={"corten-call": "check"})))
+    with pytest.raises(Unsupported, match="the engine is older"):
+        call.agreed(cast(Response, SimpleNamespace(headers={"upgrade": "corten-build"})))
 
 
 def ranges(first: int, last: int) -> list[dict[str, Any]]:
