@@ -48,6 +48,8 @@ def test_it_is_solved_again_where_something_changed(shared_engine: Engine, where
     assert said.count("Using cache") == 2
     assert build("-t", "named") == set()
     assert (build.id, build.said) == (first, f"{said}Successfully tagged named:latest\n")
+    shared_engine.cli("build", "--check", str(where)).check()
+    assert build() == set()
     assert shared_engine.api("GET", "/images/named/json").check().json["Id"] == first
 
     assert "Dockerfile" in build("--label", "a=b")

@@ -1,4 +1,4 @@
-"""A Dockerfile of whatever bytes is read, expanded, sorted by stages and checked, or refused in one way."""
+"""A Dockerfile of whatever bytes is read, expanded, sorted by stages, checked and outlined, or refused in one way."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from corten.build.applied import base_of
 from corten.build.arguments import Given, Scope, global_arguments
 from corten.build.failure import Source
 from corten.build.instructions import Dockerfile, Onbuild
+from corten.build.outline import Walk, targets
 from corten.build.parser import parse, parse_trigger
+from corten.build.state import State
 from corten.errors import DockerfileError
 
 _GIVEN = Given({"a": "b", "HTTP_PROXY": "p"})
@@ -43,6 +45,11 @@ def _follow(dockerfile: Dockerfile) -> None:
     for stage in dockerfile.stages:
         begin = checks.Inherited(Scope.of_image(["a=1"]))
         checks.of_stage(dockerfile, stage, begin, _GIVEN, above, asked)
+    assert len(targets(dockerfile)) == len(dockerfile.stages)
+    walk = Walk(dockerfile, _GIVEN, above, graph, {node.stage.index: State() for node in graph.nodes})
+    walk.follow(graph.needed)
+    parameters = walk.outline().parameters
+    assert len({one.name for one in parameters}) == len(parameters)
 
 
 def _trigger(instruction: Onbuild, source: Source) -> None:

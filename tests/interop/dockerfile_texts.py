@@ -30,7 +30,10 @@ _LINES = (
     'SHELL ["a"]', "WORKDIR a", "WORKDIR /b", "WORKDIR $nope", "EXPOSE 80/TCP", "EXPOSE 80:80", "EXPOSE $p",
     "COPY $src /", "COPY a$PATTH /", "RUN $u", "RUN --mount=target=/$tgt x", "# check=skip=all",
     "# check=skip=UndefinedVar,JSONArgsRecommended", "# check=experimental=all", "# x is fine", "#", "# base words",
-    "Run x", "USER ${who:-me}", "VOLUME /$v", "RUN a \\\n\n b", "ONBUILD RUN $x", "COPY --from=x a b",
+    "RUN --mount=type=secret,id=s,required x", "RUN --mount=type=secret,target=/$y/t --mount=type=secret,id=s x",
+    "RUN --mount=type=ssh x", "RUN --mount=type=ssh,id=$y,required x", "# y words\nARG y z=$y", "COPY --from=0 a b",
+    "# x above\nFROM $base AS x", "Run x", "USER ${who:-me}", "VOLUME /$v", "RUN a \\\n\n b", "ONBUILD RUN $x",
+    "COPY --from=x a b",
 )  # fmt: skip
 _CHECKS = (
     "", "", "", "# check=skip=JSONArgsRecommended;error=true\n", "#check=skip=all\n", "# check=experimental=all\n",

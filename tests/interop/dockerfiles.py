@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.fuzz import corpus
+from tests.interop import dockerfile_calls as calls
 from tests.interop import dockerfile_texts as texts
 from tests.interop import dockerfile_values as values
 
@@ -27,6 +29,9 @@ MODULE, VERSION = "github.com/moby/buildkit", "v0.34.2"
 _SOURCE = Path(__file__).resolve().parent / "buildkit/main.go"
 _CACHE = Path(__file__).resolve().parents[2] / ".cache/interop/buildkit"
 _SHOWN, _LONGEST = 5, 2000
+_LIMITS = re.compile("longer than a command can be given|more than [0-9]+ ports|no stages to build")
+_WIDEST = 500
+_CHECK_ABOVE_FROM = re.compile(r"#[ ]?check=skip[^\n]*\n(?:#[^\n]*\n)*from --platform", re.IGNORECASE)
 
 Answer = dict[str, Any]
 
@@ -93,6 +98,18 @@ def _checks(buildkit: BuildKit, text: str) -> tuple[Answer, Answer]:
     return mine, _unsuggested({"warnings": found}) if "error" not in mine else theirs
 
 
+def _called(method: str) -> Callable[[BuildKit, str], tuple[Answer, Answer]]:
+    def both(buildkit: BuildKit, text: str) -> tuple[Answer, Answer]:
+        target = "x" if method != "targets" and " AS x" in text and len(text) % 2 else ""
+        theirs = buildkit.ask(Op="call", Text=text, Args=texts.ARGUMENTS, Method=method, Target=target)
+        mine = calls.of_call(method, text, texts.ARGUMENTS, target)
+        if "panic" in theirs:
+            return {}, {}
+        return calls.comparable(method, mine), calls.comparable(method, theirs)
+
+    return both
+
+
 def _unsuggested(answer: Answer) -> Answer:
     """Without what is nearest to a wrong name: of two that are equally near, either may be told."""
     if "warnings" not in answer:
@@ -114,6 +131,10 @@ def _ignore(buildkit: BuildKit, text: str) -> tuple[Answer, Answer]:
 KINDS: dict[str, tuple[str, Callable[[random.Random], str], Callable[[BuildKit, str], tuple[Answer, Answer]]]] = {
     "Dockerfiles": ("dockerfile", texts.dockerfile, _dockerfile),
     "Dockerfiles, checked": ("dockerfile", texts.plausible, _checks),
+    **{
+        f"Dockerfiles, --call={method}": ("dockerfile", texts.plausible, _called(method))
+        for method in calls.METHODS
+    },
     "words": ("expansion", texts.word, _word),
     ".dockerignore files": ("ignore", texts.ignore, _ignore),
 }
@@ -125,9 +146,16 @@ def _meant(kind: str, text: str, mine: Answer, theirs: Answer) -> bool:
     - BuildKit takes single bytes of a flag for letters, and passes on bytes that are not UTF-8.
     - It knows no limit to ``${a:-${b:-…}}``.
     - It loses the word before ``${name:-…}`` and its like when it splits a text: of ``<<A${b:-c}`` the mark, too.
+    - It knows no limit to what a command can be given, to ports, and to the lines that it shows; it lists the stages of
+      a file that has none.
+    - It asks no ``check=`` above a FROM whether InvalidBaseImagePlatform is wanted.
     - Of .dockerignore it makes a regular expression, in which ``\\a`` is no ``a``, and ``[*]`` no star; it sees that
       a pattern is malformed when it has to match it.
     """
+    if "--call" in kind and (_LIMITS.search(mine.get("error", "")) or max(map(len, text.splitlines())) > _WIDEST):
+        return True
+    if "--call=check" in kind and _CHECK_ABOVE_FROM.search(text):
+        return True
     if kind.startswith("Dockerfile"):
         return not text.isascii() or ("<<" in text and "${" in text)
     if kind == "words":

@@ -76,7 +76,7 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
         try:
             if not await client.hear():
                 return
-            repeated = builds.repeated(asked, client)
+            repeated = None if asked.call else builds.repeated(asked, client)
         except CortenError as refused:
             await client.end(_line(told(refused)))
             return
@@ -86,6 +86,11 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
 
         async def work(report: Report) -> None:
             try:
+                if asked.call:
+                    from corten.api.build_calls import answer
+
+                    await answer(builds, asked, client, report)
+                    return
                 async with builds.followed(asked, client) as ready:
                     await ready.run(report)
             except CortenError as error:
@@ -111,7 +116,8 @@ def _followed(request: Request, asked: BuildRequest) -> Hijack:
                 task.cancel()
             await asyncio.gather(receiving, telling, return_exceptions=True)
 
-    return Hijack(serve, protocol=building.PROTOCOL, is_early=True)
+    headers = ((building.CALLED, asked.call),) if asked.call else ()
+    return Hijack(serve, protocol=building.PROTOCOL, headers=headers, is_early=True)
 
 
 async def _said(repeated: Repeated) -> list[Document]:
@@ -144,6 +150,8 @@ def _asked(request: Request) -> BuildRequest:
     if request.text("version") == "2":
         raise Unsupported("build with BuildKit's protocol: Corten speaks the classic builder's (DOCKER_BUILDKIT=0)")
     follows = request.headers.get("upgrade", "").lower() == building.PROTOCOL
+    if (call := request.text("call")) and not follows:
+        raise Unsupported(f"build with call={call}: corten build --call has it; the API builds")
     names = [references.parse_tagged(name) for name in request.query.get("t", ()) if name]
     arguments = _json(request, "buildargs", dict[str, str | None])
     return BuildRequest(
@@ -164,6 +172,7 @@ def _asked(request: Request) -> BuildRequest:
         cache_from=tuple(_json(request, "cachefrom", list[str])),
         cache_to=_mode(request.text("cacheto")),
         why=request.flag("why"),
+        call=call,
         live=follows and request.flag("live"),
         host=_host(request),
         auths=_auths(request),

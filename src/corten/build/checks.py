@@ -55,11 +55,12 @@ _IGNORES_ALL = ("*", "**", "**/*")
 @dataclasses.dataclass(frozen=True, slots=True)
 class Inherited:
     """What a stage begins with, as far as checks go: its variables, whether a WORKDIR of this file or a shell of the
-    image or of SHELL came before."""
+    image or of SHELL came before, and whether it is known what the image has."""
 
     scope: Scope
     workdir: bool = False
     own_shell: bool = False
+    is_known: bool = True
 
 
 def of_file(dockerfile: Dockerfile, given: Given, asked: Settings) -> tuple[Finding, ...]:
@@ -153,9 +154,6 @@ def _plain(one: Instruction) -> Iterator[Finding]:
     where = one.location
     if isinstance(one, Maintainer):
         yield finding("MaintainerDeprecated", where)
-    elif isinstance(one, Env | Label):
-        for _ in (pair for pair in one.pairs if pair.legacy):
-            yield finding("LegacyKeyValueFormat", where, one.written)
     elif isinstance(one, From):
         if one.name_written != one.name_written.lower():
             yield finding("StageNameCasing", where, one.name_written)
@@ -165,6 +163,11 @@ def _plain(one: Instruction) -> Iterator[Finding]:
         yield from _description(one, "FROM", [one.name] if one.name else [])
     elif isinstance(one, Arg):
         yield from _description(one, "ARG", [definition.name for definition in one.definitions])
+
+
+def _legacy(one: Instruction) -> Iterator[Finding]:
+    if isinstance(one, Env | Label) and any(pair.legacy for pair in one.pairs):
+        yield finding("LegacyKeyValueFormat", one.location, one.written)
 
 
 def _description(one: Instruction, keyword: str, names: list[str]) -> Iterator[Finding]:
@@ -237,7 +240,7 @@ class _Follower:
 
     def follow(self, one: Instruction) -> list[Finding]:
         """What is found at one instruction, which is then behind. Raises InvalidInput if it cannot be applied."""
-        found = [*self._once(one), *self._shell(one), *self._secrets(one)]
+        found = [*self._once(one), *self._shell(one), *self._secrets(one), *_legacy(one)]
         found += self._ports(one)
         if isinstance(one, Arg):
             before = self.now.scope
@@ -250,7 +253,8 @@ class _Follower:
         if isinstance(changed, Env):
             self.now = dataclasses.replace(self.now, scope=self.now.scope.with_env(changed.pairs))
         elif isinstance(changed, Workdir):
-            if not self.now.workdir and not changed.path.startswith("/"):
+            is_certain = self.now.is_known or "$" not in one.original
+            if is_certain and not self.now.workdir and not changed.path.startswith("/"):
                 found.append(finding("WorkdirRelativePath", one.location, quoted(changed.path)))
             self.now = dataclasses.replace(self.now, workdir=True)
         elif isinstance(changed, Copy | Add):
@@ -293,6 +297,8 @@ class _Follower:
                     yield finding("ExposeInvalidFormat", one.location, port)
 
     def _undefined(self, one: Instruction, unset: frozenset[str], scope: Scope) -> Iterator[Finding]:
+        if not self.now.is_known:
+            return
         for name in sorted(unset - scope.declared - set(_NOT_VARIABLES)):
             self._suggestions -= 1
             meant = nearest(name, scope.variables) if self._suggestions >= 0 else ""

@@ -18,14 +18,21 @@ from corten.spec import platform as platforms
 class Linter:
     """The checks of one build; :attr:`found` is what they have found so far."""
 
-    def __init__(self, dockerfile: Dockerfile, given: Given, override: str = "", ignored: Ignore | None = None) -> None:
-        """``override`` are settings that the build was asked with. Raises DockerfileError, InvalidInput, also where
-        something is found that is to be an error."""
+    def __init__(
+        self, dockerfile: Dockerfile, given: Given, override: str = "", ignored: Ignore | None = None, *,
+        at_once: bool = True,
+    ) -> None:  # fmt: skip
+        """``override`` are settings that the build was asked with; with ``at_once``, the first that is found and is to
+        be an error ends it, else :meth:`refuse` does. Raises DockerfileError, InvalidInput."""
         self._dockerfile, self._given, self._ignored = dockerfile, given, ignored
         self._asked = rules.settings(dockerfile, override)
-        self._source = Source(dockerfile.source, dockerfile.text)
+        self._source, self._at_once = Source(dockerfile.source, dockerfile.text), at_once
         self.found: set[Finding] = set()
         self._take(checks.of_file(dockerfile, given, self._asked))
+
+    def refuse(self) -> None:
+        """Raises DockerfileError if what was found is to be an error."""
+        rules.refuse(self._asked, self.found, self._source)
 
     @property
     def sorted(self) -> Sequence[Finding]:
@@ -50,11 +57,14 @@ class Linter:
 
     def _take(self, found: Sequence[Finding]) -> None:
         self.found.update(found)
-        rules.refuse(self._asked, found, self._source)
+        if self._at_once:
+            rules.refuse(self._asked, found, self._source)
 
 
-def begin(state: State, scope: Scope, below: Inherited | None) -> Inherited:
-    """What a stage begins with: an image, or a stage below it."""
+def begin(state: State | None, scope: Scope, below: Inherited | None) -> Inherited:
+    """What a stage begins with: an image, None where it is not known, or a stage below it."""
     if below is not None:
         return dataclasses.replace(below, scope=scope)
+    if state is None:
+        return Inherited(scope, is_known=False)
     return Inherited(scope, own_shell=bool(state.config.get("Shell")))

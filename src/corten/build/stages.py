@@ -141,7 +141,7 @@ def plan(dockerfile: Dockerfile, bases: Sequence[Base], target: str = "", contex
     _refuse_cycles(nodes, source)
     needed = _needed(nodes, chosen)
     for index in needed:
-        _refuse_what_comes_later(nodes[index], source)
+        refuse_what_comes_later(nodes[index], source)
     return Graph(tuple(nodes), chosen, needed, names)
 
 
@@ -228,7 +228,8 @@ def _refuse_cycles(nodes: Sequence[Node], source: Source) -> None:
         raise source.error(f"circular dependency detected on stage: {node.title}", node.stage.from_.location, "FROM")
 
 
-def _refuse_what_comes_later(node: Node, source: Source) -> None:
+def refuse_what_comes_later(node: Node, source: Source) -> None:
+    """Raises DockerfileError if a stage uses one that is not there yet."""
     for use in node.uses:
         if isinstance(use.origin, FromStage) and use.origin.index >= node.stage.index:
             raise later(use, node, source)

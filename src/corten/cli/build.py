@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from .build_caches import CacheTo
+    from .build_call import Call
     from .build_context import Sender
     from .build_output import Output
     from .build_ssh import Agents
@@ -35,6 +36,11 @@ def build(context: Context, values: Values, arguments: list[str]) -> int:
     for name, value in (("provenance", values.provenance), ("sbom", values.sbom)):
         if value not in ("", "false"):
             raise InvalidInput(f"--{name} {value}: a build is not attested, --{name}=false says the same")
+    if values.check or values.call not in ("", "build"):
+        from . import build_call
+
+        if (call := build_call.asked(values.call, check=values.check)) is not None:
+            return _followed(context, values, where, call)[0]
     outputs = _outputs([*values.output, *(["type=registry"] if values.push else [])])
     code, id = _followed(context, values, where)
     if code == 0:
@@ -158,11 +164,14 @@ def _registries(context: Context) -> dict[str, str]:
 # --- the connection
 
 
-def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
-    """Build, and answer for what the engine comes to need; the exit code, and the image's ID."""
-    caches, agents = _caches(values.cache_to), _agents(values.ssh)
+def _followed(context: Context, values: Values, where: str, call: Call | None = None) -> tuple[int, str]:
+    """Build, or have it told what is called for, and answer for what the engine comes to need; the exit code, and the
+    image's ID."""
+    caches, agents = _caches([] if call else values.cache_to), _agents(values.ssh)
     mode = _mode(values)
     query = {**_query(values, where, mode), "cacheto": caches.mode if caches else ""}
+    if call:
+        query["call"] = call.method
     secrets = [_secret(text) for text in values.secret]
     headers = {"Upgrade": building.PROTOCOL, **_registries(context)}
     try:
@@ -173,6 +182,8 @@ def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
             if secrets or not context.client.address.path:
                 # A secret is for who speaks this protocol; and over TCP a reset may overtake why that is refused.
                 upgrade.check()
+            if call:
+                call.agreed(upgrade.check())
             sender = Sender(upgrade, agents, caches.take if caches else None)
             _announce(sender, values, where)
             for name, value in secrets:
@@ -185,7 +196,7 @@ def _followed(context: Context, values: Values, where: str) -> tuple[int, str]:
             preload(("wire.responses", "client.response", "cli.build_progress"))
             from .build_progress import Shown
 
-            shown = Shown(mode)
+            shown = call.shown(context, quiet=mode == "quiet") if call else Shown(mode)
             with upgrade.tunnel() as tunnel:
                 code = shown.all(sender.documents(tunnel, shown.tick))
     finally:
@@ -307,7 +318,9 @@ BUILD = Command(
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),
         Option("--cache-to", LIST, "Cache export destinations"),
+        Option("--call", STRING, 'Set method for evaluating build ("check", "outline", "targets")', "build"),
         Option("--cgroup-parent", STRING, "Set the parent cgroup for the RUN instructions during build"),
+        Option("--check", FLAG, 'Shorthand for "--call=check"'),
         Option("--compress", FLAG, "Accepted for compatibility: only files that are needed are sent", hidden=True),
         Option("--cpu-period", INT, "Limit the CPU CFS (Completely Fair Scheduler) period"),
         Option("--cpu-quota", INT, "Limit the CPU CFS (Completely Fair Scheduler) quota"),

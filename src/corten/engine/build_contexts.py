@@ -86,6 +86,11 @@ class Contexts:
                 self._images[name] = await layout.state(ground)
             return self._images[name]
 
+    def kind(self, name: str) -> tuple[str, str]:
+        """Kind and place of a context."""
+        context = self._announced[name]
+        return context.kind, context.place
+
     def caches(self, files: BuildFiles) -> list[Layout]:
         """The caches that a client has given."""
         from corten.engine.build_layouts import Layout

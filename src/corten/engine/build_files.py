@@ -159,15 +159,22 @@ def is_archive(head: bytes) -> bool:
     return head.startswith(_HEADS) or head[_USTAR] == b"ustar"
 
 
-async def considered(files: Files, dockerfile: str = "") -> tuple[Files, Ignore | None]:
-    """A context without what its ignore file names, the Dockerfile's own or ``.dockerignore``, and that file's rules. A
-    client that has looked at that sends nothing of it anyway. Raises InvalidInput."""
+async def ignored(files: Files, dockerfile: str = "") -> Ignore | None:
+    """The rules of a context's ignore file, the Dockerfile's own or ``.dockerignore``. Raises InvalidInput."""
     tree = files.tree
     name = next((one for one in ignore.candidates(dockerfile) if tree.resolve(one) == one), None)
     if name is None:
-        return files, None
+        return None
     assert isinstance(files.spool, FileSpool)
-    rules = ignore.parse(await files.spool.content(tree.get(name), _LARGEST_IGNORE))
+    return ignore.parse(await files.spool.content(tree.get(name), _LARGEST_IGNORE))
+
+
+async def considered(files: Files, dockerfile: str = "") -> tuple[Files, Ignore | None]:
+    """A context without what its ignore file names, and that file's rules. A client that has looked at that sends
+    nothing of it anyway. Raises InvalidInput."""
+    tree, rules = files.tree, await ignored(files, dockerfile)
+    if rules is None:
+        return files, None
     left = await beside(functools.partial(kept, tree, rules), len(tree) * len(rules.rules))
     return Files(left, files.spool), rules
 

@@ -41,6 +41,7 @@ from corten.spec.platform import Platform
 from corten.spec.reference import Reference
 
 if TYPE_CHECKING:
+    from corten.engine.build_calls import Answer
     from corten.engine.build_contexts import Contexts
     from corten.engine.build_steps import BuildSteps
 
@@ -77,6 +78,8 @@ class BuildRequest:
     """``min`` or ``max``: what of the cache the client is sent when it has been built; '' for nothing."""
     why: bool = False
     """Say of each step that is not in the cache what of its key is new."""
+    call: str = ""
+    """What is to be told of the Dockerfile, with nothing built: ``check``, ``outline`` or ``targets``; '' to build."""
     live: bool = False
     """Tell of all stages as they go, each document with its stage's number."""
     host: HostConfig = _NO_LIMITS
@@ -91,7 +94,7 @@ class Build:
         ignored: Ignore | None = None,
     ) -> None:  # fmt: skip
         self._request, self._dockerfile, self._ground, self._means = request, dockerfile, ground, means
-        self._given = _given(request, ground.platform)
+        self._given = given_of(request, ground.platform)
         wish = Wish(
             given=self._given, labels=request.labels, no_cache=request.no_cache,
             no_cache_filter=request.no_cache_filter, contexts=ground.context_names,
@@ -227,6 +230,25 @@ class Builds:
             contexts.remember()
             self.repeats.keep(recipe, key, solved if client.is_settled() else None)
 
+    async def called(self, request: BuildRequest, client: BuildClient) -> Answer:
+        """What a Dockerfile tells without being built. Raises DockerfileError, InvalidInput, DataCorrupt, Unavailable
+        for a context that is elsewhere."""
+        from corten.engine.build_calls import BuildCall
+        from corten.engine.build_contexts import Contexts
+
+        recipe, _ = _recipe(request, client)
+        contexts = Contexts(client, self.memory, self.staging, request, recipe, client.began)
+        given = given_of(request, self._platform(request))
+        try:
+            async with self.means.workshop.open():
+                with _naming(), self._files() as files:
+                    return await BuildCall(request, given, contexts, self.means.images.find_named).answer(files)
+        finally:
+            contexts.remember()
+
+    def _platform(self, request: BuildRequest) -> Platform:
+        return platforms.parse(request.platform, self.machine) if request.platform else self.machine
+
     @contextlib.asynccontextmanager
     async def _prepared(
         self, request: BuildRequest, context: Callable[[BuildFiles], Awaitable[Files]], contexts: Contexts | None = None
@@ -240,7 +262,7 @@ class Builds:
     ) -> Build:
         given = contexts.client.dockerfile if contexts else None
         dockerfile, own, ignored = await _read(own, request.dockerfile, given)
-        platform = platforms.parse(request.platform, self.machine) if request.platform else self.machine
+        platform = self._platform(request)
         epoch = _epoch(request.arguments.get("SOURCE_DATE_EPOCH", ""))
         ground = BuildGround(
             self.means, files, hold, Terms(request.host, platform), platform, own, request.pull, request.auths,
@@ -307,19 +329,25 @@ def _naming() -> Iterator[None]:
 async def _read(files: Files, name: str, given: bytes | None) -> tuple[Dockerfile, Files, Ignore | None]:
     """The Dockerfile, the context without what is to be ignored, and what that is. Raises InvalidInput,
     DockerfileError."""
+    content, path = await located(files, name, given)
+    return await parsed(content, name), *await considered(files, path)
+
+
+async def located(files: Files, name: str, given: bytes | None) -> tuple[bytes, str]:
+    """The content of the Dockerfile, and its path in the context. Raises InvalidInput."""
     if given is not None:
-        return await _parsed(given, name), *await considered(files, name or _DEFAULT)
+        return given, name or _DEFAULT
     path = (name or _DEFAULT).removeprefix("./").strip("/")
     real = files.tree.resolve(path)
     if real is None and not name:
         real = files.tree.resolve(_DEFAULT.lower())
     if real is None or files.tree.get(real).kind != "file":
         raise InvalidInput(f"Cannot locate specified Dockerfile: {name or _DEFAULT}")
-    dockerfile = await _parsed(await _content(files, real), name)
-    return dockerfile, *await considered(files, real)
+    return await _content(files, real), real
 
 
-async def _parsed(content: bytes, name: str) -> Dockerfile:
+async def parsed(content: bytes, name: str) -> Dockerfile:
+    """A Dockerfile. Raises DockerfileError."""
     return await beside(lambda check: parse(content, name or _DEFAULT), len(content) // 2)
 
 
@@ -334,7 +362,8 @@ def _recipe(request: BuildRequest, client: BuildClient) -> tuple[str, str]:
     return recipe, key_of(dataclasses.replace(request, names=(), auths={}, cache_to=""), client.digest)
 
 
-def _given(request: BuildRequest, platform: Platform) -> Given:
+def given_of(request: BuildRequest, platform: Platform) -> Given:
+    """The arguments of a build for such a platform."""
     machine = platforms.of_machine(os.uname().machine)
     return Given(request.arguments, machine, platform, request.target)
 

@@ -14,6 +14,11 @@ stream and the image's ID, so that its client needs no JSON; WANTED, once or in 
 which are counted through all lists, and GO; PIECE, of an archive of the cache that the client asked for; DONE at the
 end.
 
+With ``call`` in the query (``check``, ``outline``, ``targets`` or ``subrequests.describe``) nothing is built: the head
+of the answer has Corten-Call, without which the engine knows none of this, and what is said is ``call``, the result in
+BuildKit's shape (its ``frontend/subrequests``), and ``unknown``, the names of bases that are not here; then the error,
+if a check finds one.
+
 All that announces may be sent with the request, but for secrets, which are for a peer that is known to speak this.
 
 Kinds of contexts: ``directory`` and ``layout`` (of OCI), whose files are listed; ``archive``, whose only row is the
@@ -32,6 +37,7 @@ from __future__ import annotations
 from corten.errors import DataCorrupt
 
 PROTOCOL = "corten-build"
+CALLED = "Corten-Call"
 HEADER = 5
 LONGEST = 1 << 20
 """Bytes of a payload."""

@@ -17,6 +17,10 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/frontend/dockerfile/shell"
 	"github.com/moby/buildkit/frontend/dockerui"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/frontend/subrequests/lint"
+	"github.com/moby/buildkit/frontend/subrequests/outline"
+	"github.com/moby/buildkit/frontend/subrequests/targets"
 	"github.com/moby/patternmatcher"
 	"github.com/moby/patternmatcher/ignorefile"
 	digest "github.com/opencontainers/go-digest"
@@ -34,6 +38,8 @@ type request struct {
 	Paths    []string
 	Patterns string
 	Args     map[string]string
+	Method   string
+	Target   string
 }
 
 type answer map[string]any
@@ -62,6 +68,8 @@ func main() {
 			a = ignore(r)
 		case "lint":
 			a = check(r)
+		case "call":
+			a = call(r)
 		}
 		if err := enc.Encode(a); err != nil {
 			panic(err)
@@ -251,13 +259,7 @@ func (resolver) ResolveImageConfig(_ context.Context, ref string, _ sourceresolv
 }
 
 func check(r request) answer {
-	amd := ocispecs.Platform{OS: "linux", Architecture: "amd64"}
-	scratch := llb.Scratch()
-	sources := llb.NewSourceMap(&scratch, "Dockerfile", "Dockerfile", []byte(r.Text))
-	sources.Definition = &llb.Definition{}
-	opt := dockerfile2llb.ConvertOpt{MetaResolver: resolver{}, TargetPlatform: &amd, SourceMap: sources}
-	opt.Config = dockerui.Config{BuildArgs: r.Args, BuildPlatforms: []ocispecs.Platform{amd}}
-	found, err := dockerfile2llb.DockerfileLint(context.Background(), []byte(r.Text), opt)
+	found, err := lintOf(r)
 	if err != nil {
 		return answer{"error": err.Error()}
 	}
@@ -270,4 +272,62 @@ func check(r request) answer {
 		a["error"] = found.Error.Message
 	}
 	return a
+}
+
+func options(r request) dockerfile2llb.ConvertOpt {
+	amd := ocispecs.Platform{OS: "linux", Architecture: "amd64"}
+	scratch := llb.Scratch()
+	sources := llb.NewSourceMap(&scratch, "Dockerfile", "Dockerfile", []byte(r.Text))
+	sources.Definition = &llb.Definition{}
+	opt := dockerfile2llb.ConvertOpt{MetaResolver: resolver{}, TargetPlatform: &amd, SourceMap: sources}
+	opt.Config = dockerui.Config{BuildArgs: r.Args, BuildPlatforms: []ocispecs.Platform{amd}}
+	opt.Target = r.Target
+	return opt
+}
+
+func lintOf(r request) (*lint.LintResults, error) {
+	return dockerfile2llb.DockerfileLint(context.Background(), []byte(r.Text), options(r))
+}
+
+// call gives the document and the text that buildx prints. ListTargets has no linter, and panics where a comment above an
+// instruction is a check=.
+func call(r request) (told answer) {
+	defer func() {
+		if recover() != nil {
+			told = answer{"panic": true}
+		}
+	}()
+	var doc any
+	var err error
+	text := bytes.NewBuffer(nil)
+	switch r.Method {
+	case "check":
+		var found *lint.LintResults
+		if found, err = lintOf(r); err == nil {
+			doc = found
+			err = found.PrintTo(text, nil)
+		}
+	case "outline":
+		var found *outline.Outline
+		if found, err = dockerfile2llb.Dockerfile2Outline(context.Background(), []byte(r.Text), options(r)); err == nil {
+			var res *gateway.Result
+			doc = found
+			if res, err = found.ToResult(); err == nil {
+				text.Write(res.Metadata["result.txt"])
+			}
+		}
+	case "targets":
+		var found *targets.List
+		if found, err = dockerfile2llb.ListTargets(context.Background(), []byte(r.Text)); err == nil {
+			var res *gateway.Result
+			doc = found
+			if res, err = found.ToResult(); err == nil {
+				text.Write(res.Metadata["result.txt"])
+			}
+		}
+	}
+	if err != nil {
+		return answer{"error": err.Error()}
+	}
+	return answer{"document": doc, "text": text.String()}
 }

@@ -40,6 +40,13 @@ FILES: dict[str, Callable[[int], str]] = {
     "a long word": lambda n: "FROM a\nUSER " + "b" * n,
     "a long keyword": lambda n: "R" * n + " a",
     "stages": lambda n: "".join(f"FROM s{i} AS s{i + 1}\n" for i in range(n)),
+    "stages by arguments": lambda n: (
+        "".join(f"ARG p{i}=s{i}\n" for i in range(n)) + "".join(f"FROM $p{i} AS s{i + 1}\nARG q{i}\n" for i in range(n))
+    ),
+    "arguments that use each other": lambda n: (
+        "ARG a0=b\n" + "".join(f"ARG a{i + 1}=$a{i}\n" for i in range(n)) + f"FROM $a{n}\n" * 2
+    ),
+    "mounts of secrets": lambda n: "FROM a\nRUN " + "".join(f"--mount=type=secret,id=s{i} " for i in range(n)) + "b",
     "copies from stages": lambda n: "FROM a AS b\n" * n + "COPY --from=b c d\n" * n,
     "volumes": lambda n: "FROM a\nVOLUME [" + '"a",' * n + '"b"]',
     "brackets": lambda n: "FROM a\nCMD " + "[" * n,
