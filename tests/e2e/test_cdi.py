@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from tests.support.engine import Engine
 pytestmark = [pytest.mark.root, pytest.mark.network]
 
 _CANDIDATES = ("/dev/fuse", "/dev/loop-control", "/dev/net/tun", "/dev/vhost-vsock")
+HOOK = f"""#!{sys.executable}
+import json, os, sys
+state = json.load(sys.stdin)
+with open(state["bundle"] + "/config.json") as file:
+    root = json.load(file)["root"]["path"]
+with open(root + "/hooked", "w") as file:
+    print(state["id"], state["status"], os.environ["GIVEN"], os.environ.get("HOME"), sys.argv[1], file=file)
+"""
 OF_BUILDS = "org.mobyproject.buildkit.device"
 LOOK = (
     'set -e; echo "$CDI $COMMON $OWN"; stat -c "%a %t:%T %u:%g" /dev/cdi/zero; head -c 2 /dev/cdi/zero | od -An -tx1;'
@@ -67,9 +76,18 @@ def specs(workspace: Path, device: str) -> Path:
     written(where / "high/pick.json", "vendor.com/pick", {"one": picked})
     (where / "high/broken.json").write_text("{")
     open_ = {"containerEdits": {"env": ["OPEN=1"]}, "annotations": {f"{OF_BUILDS}.autoallow": "true"}}
-    hook = {"hooks": [{"hookName": "createContainer", "path": "/bin/true"}]}
+    late = {"hooks": [{"hookName": "poststop", "path": "/bin/true"}]}
+    hooks = [
+        {"hookName": "createRuntime", "path": "/bin/sh", "args": ["sh", "-c", f"cat > {where}/state"]},
+        {"hookName": "createContainer", "path": str(where / "hook"), "args": ["hook", "$PATH"], "env": ["GIVEN=1"]},
+        {"hookName": "startContainer", "path": "/bin/busybox", "args": ["busybox", "touch", "/started"]},
+    ]
+    (where / "hook").write_text(HOOK)
+    (where / "hook").chmod(0o755)
+    failing = {"hookName": "createContainer", "path": "/bin/sh", "args": ["sh", "-c", "echo no card >&2; exit 3"]}
     others = {
-        "real": node(path="/dev/real", hostPath=device, permissions="r"), "open": open_, "hooked": hook,
+        "real": node(path="/dev/real", hostPath=device, permissions="r"), "open": open_, "late": late,
+        "hooked": {"hooks": hooks}, "failing": {"hooks": [failing]},
         "absent": node(path="/dev/no-such-device"),
         "left": {
             "mounts": [{"hostPath": str(where / "host/shown"), "containerPath": "/left/behind"}],
@@ -134,7 +152,8 @@ def test_a_node_can_be_opened_as_far_as_it_is_permitted(engine: Engine, device: 
 def test_what_there_is_and_what_is_wrong_with_it(engine: Engine, specs: Path) -> None:
     told = engine.api("GET", "/info").check().json
     assert told["CDISpecDirs"] == [str(specs / "low"), str(specs / "high")]
-    names = ("box=zero", "more=absent", "more=hooked", "more=left", "more=open", "more=real", "pick=one")
+    more = [f"more={name}" for name in ("absent", "failing", "hooked", "late", "left", "open", "real")]
+    names = ["box=zero", *more, "pick=one"]
     assert told["DiscoveredDevices"] == [{"Source": "cdi", "ID": f"vendor.com/{name}"} for name in names]
     wrong = f"CDI: Error associated with spec file {specs / 'high/broken.json'}: Expecting property name"
     assert [one for one in told["Warnings"] if one.startswith(wrong)]
@@ -163,7 +182,8 @@ def test_a_specification_that_changes_or_clashes(engine: Engine, specs: Path) ->
     ("name", "told"),
     [
         ("vendor.com/none=x", "CDI device injection failed: unresolvable CDI devices vendor.com/none=x"),
-        ("vendor.com/more=hooked", "vendor.com/more=hooked: hooks of a specification are not supported here"),
+        ("vendor.com/more=late", "vendor.com/more=late: poststop hooks of a specification are not supported here"),
+        ("vendor.com/more=failing", "run hook /bin/sh: exit status 3: no card"),
         ("vendor.com/more=absent", 'failed to stat CDI host device "/dev/no-such-device": no such file or directory'),
     ],
 )
@@ -172,6 +192,21 @@ def test_what_cannot_be_given(engine: Engine, name: str, told: str) -> None:
     for cli, code in ((engine.cli, 125), (engine.docker, 127 if "no such file" in told else 125)):
         said = cli("run", "--rm", "--network", "none", "--device", name, "busybox", "true")
         assert (said.code, told in said.err) == (code, True), said.err
+
+
+def test_hooks_are_run_while_it_is_made(engine: Engine, specs: Path) -> None:
+    options = ("--name", "hooked", "--network", "none", "--device", "vendor.com/more=hooked")
+    # Whoever stands by has left the host's files behind: none of them may be taken.
+    for _ in range(2):
+        said = engine.cli("run", *options, "busybox", "sh", "-c", "cat /hooked; ls /started").check()
+        id = engine.inspect("hooked")["Id"]
+        assert said.out == f"{id} creating 1 None $PATH\n/started\n"
+        state = json.loads((specs / "state").read_text())
+        assert (state["id"], state["status"], state["pid"] > 1) == (id, "creating", True)
+        assert stat.S_IMODE(os.stat(f"{state['bundle']}/config.json").st_mode) == 0o600
+        engine.cli("rm", "hooked").check()
+    plan = engine.cli("run", "--explain", "--rm", *options[2:], "busybox", "true").check()
+    assert "hooks" in plan.out + plan.err
 
 
 def test_requests_that_mean_nothing(engine: Engine) -> None:

@@ -235,11 +235,13 @@ def test_devices_are_the_hosts_with_its_modes(ordinary_user: User) -> None:
 
 def test_devices_by_name_are_the_hosts_too(ordinary_user: User) -> None:
     shared = ordinary_user.home / "shared"
+    hook = ["sh", "-c", f"cat > {shared}/state"]
     edits = {
         "zero": {
             "env": ["CDI=1"], "additionalGids": [55],
             "deviceNodes": [{"path": "/dev/mine", "hostPath": "/dev/zero", "type": "c", "major": 1, "minor": 5}],
             "mounts": [{"hostPath": str(shared), "containerPath": "/shared", "options": ["ro"]}],
+            "hooks": [{"hookName": "createContainer", "path": "/bin/sh", "args": hook}],
         },
         "other": {"deviceNodes": [{"path": "/dev/null", "type": "c", "major": 1, "minor": 5}]},
         "group": {"additionalGids": [4_000_000]},
@@ -255,6 +257,7 @@ def test_devices_by_name_are_the_hosts_too(ordinary_user: User) -> None:
     for name, cause in (("other", "/dev/null is not the device 1:5"), ("group", "group 4000000 is not among those")):
         refused = ordinary_user.box("--device", f"vendor.com/x={name}", "busybox", "true")
         assert (refused.code, f"CDI device injection failed: {cause}" in refused.err) == (125, True), refused.err
+    assert json.loads((shared / "state").read_text())["status"] == "creating"
     assert "  cdi: vendor.com/x=zero\n" in ordinary_user.cli("info").out
 
 

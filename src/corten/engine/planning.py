@@ -36,11 +36,12 @@ from corten.runtime.cgroups import CgroupManager
 from corten.runtime.plan import HostSide, OverlayRoot, PlainRoot, exec_plan, plan
 from corten.runtime.seccomp.profile import default_profile, resolve_profile
 from corten.spec.plan import Plan
-from corten.spec.runtime import User
+from corten.spec.runtime import Hooks, RuntimeConfig, User
 
 if TYPE_CHECKING:
     from corten.engine.cdi import Cdi, Injected
 
+_NO_HOOKS = Hooks()
 _MODES = {"network": "network_mode", "pid": "pid_mode", "ipc": "ipc_mode"}
 
 
@@ -68,6 +69,21 @@ class Planner:
         root = str(self.paths.root)
         # What shows the data root is a slave where it can be one: dockerd does not insist either.
         propagation.check(one for one in container.mounts if not propagation.concerns(one.source, root))
+        config = self._config(container)
+        host = HostSide(
+            root=self._root(container),
+            cgroups=self.cgroups,
+            links=(
+                *container_network.operations(container, endpoints),
+                *resolution.operations(container, endpoints, str(self.paths.helper)),
+            ),
+            reaper=bool(container.host.init),
+            user_namespace=not self.means.standing.initial,
+            told=self._told(container, config),
+        )
+        return plan(config, host)
+
+    def _config(self, container: Container) -> RuntimeConfig:
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             links_env=legacy_links.environment(container, self._linked(container)),
@@ -82,17 +98,27 @@ class Planner:
             groups=self.means.groups,
             of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
         )
-        host = HostSide(
-            root=self._root(container),
-            cgroups=self.cgroups,
-            links=(
-                *container_network.operations(container, endpoints),
-                *resolution.operations(container, endpoints, str(self.paths.helper)),
-            ),
-            reaper=bool(container.host.init),
-            user_namespace=not self.means.standing.initial,
-        )
-        return plan(runtime_config(container, around), host)
+        return runtime_config(container, around)
+
+    def _told(self, container: Container, config: RuntimeConfig) -> str:
+        """What the hooks of its devices are told of it; '' where there are none."""
+        if config.hooks == _NO_HOOKS:
+            return ""
+        from corten.engine import bundles
+
+        return bundles.told(container.id, self.paths.container(container.id), config)
+
+    def write_bundle(self, container: Container) -> None:
+        """Write what hooks of its devices read of a container. Raises CortenError."""
+        if not container.host.device_requests:
+            return
+        config = self._config(placed(container, self.paths))
+        if config.hooks != _NO_HOOKS:
+            from corten.engine import bundles
+
+            root = self._root(container)
+            path = root.path if isinstance(root, PlainRoot) else f"{root.base}/{root.merged}"
+            bundles.write(self.paths.container(container.id), config, path)
 
     def exec_plan(self, container: Container, request: ExecRequest) -> Plan:
         """The operations of one more command in a running container."""

@@ -32,6 +32,7 @@ from corten.spec.runtime import (
     Capabilities,
     Device,
     DeviceRule,
+    Hooks,
     Mount,
     Namespace,
     Process,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
 _UNLIMITED = 2**64 - 1
 _ROOT = "0"
+_NO_HOOKS = Hooks()
 _TTY = 5
 """The group of terminals (moby, oci/defaults.go)."""
 # In a network of its own, a container's programs need no capability for ports below 1024 and for ping.
@@ -112,6 +114,7 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
         readonly_paths=tuple(host.readonly_paths or ()),
         seccomp=around.seccomp,
         annotations=tuple((host.annotations or {}).items()),
+        hooks=around.injected.hooks if around.injected else _NO_HOOKS,
     )
 
 

@@ -63,7 +63,8 @@ class Hook(_Value, frozen=True):
     path: Text
     args: tuple[str, ...] = ()
     env: tuple[str, ...] = ()
-    timeout: int | None = None
+    timeout: Annotated[int, Meta(gt=0)] | None = None
+    """Seconds."""
 
 
 class Edits(_Value, frozen=True):
@@ -80,7 +81,8 @@ class Edits(_Value, frozen=True):
     def __add__(self, other: Edits) -> Edits:
         return Edits(
             self.env + other.env, self.device_nodes + other.device_nodes, self.net_devices + other.net_devices,
-            self.mounts + other.mounts, self.hooks + other.hooks, other.intel_rdt or self.intel_rdt,
+            self.mounts + other.mounts, self.hooks + other.hooks,
+            self.intel_rdt if other.intel_rdt is None else other.intel_rdt,
             self.additional_gids + other.additional_gids,
         )  # fmt: skip
 
@@ -186,6 +188,8 @@ def _check(file: _File) -> None:
         for path in (*(node.path for node in edits.device_nodes), *(one.container_path for one in edits.mounts)):
             if not path.startswith("/") or posixpath.normpath(path).strip("/") == "":
                 raise InvalidInput(f"{path!r} is not an absolute path of a container")
+        if wrong := [hook.path for hook in edits.hooks if not hook.path.startswith("/")]:
+            raise InvalidInput(f"the path of a hook, {wrong[0]!r}, is not absolute")
 
 
 def _needed(file: _File) -> Iterator[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from corten.errors import InvalidInput
 from corten.spec.cdi import Device, Edits, Mount, Node, decode, is_qualified, merged
 
+_MEMBERS = (
+    "cdiVersion", "kind", "devices", "containerEdits", "annotations", "name", "env", "deviceNodes", "mounts", "path",
+    "hostPath", "containerPath", "options", "type", "hooks", "additionalGids", "major", "fileMode", "x",
+)  # fmt: skip
 BASE = {"cdiVersion": "0.6.0", "kind": "vendor.com/gpu"}
 
 
@@ -79,6 +86,8 @@ def test_annotations_of_a_device_go_before_those_of_its_file() -> None:
         (spec({"mounts": [{"hostPath": "/a", "containerPath": "/"}]}), "'/' is not an absolute path"),
         (spec({"mounts": [{"hostPath": "", "containerPath": "/b"}]}), "length >= 1"),
         (spec({"hooks": [{"hookName": "later", "path": "/x"}]}), "Invalid enum value"),
+        (spec({"hooks": [{"hookName": "prestart", "path": "x"}]}), "the path of a hook, 'x', is not absolute"),
+        (spec({"hooks": [{"hookName": "prestart", "path": "/x", "timeout": 0}]}), ">= 1"),
         (spec({"additionalGids": [1]}), "cdiVersion 0.6.0 has not what is asked for: that is of 0.7.0"),
         (spec({"netDevices": [{"hostInterfaceName": "a", "name": "b"}]}, cdiVersion="1.0.0"), "that is of 1.1.0"),
         (spec(node(hostPath="/dev/y"), cdiVersion="0.4.0"), "that is of 0.5.0"),
@@ -99,6 +108,20 @@ def test_a_file_that_is_within_itself_is_refused() -> None:
     within["annotations"] = within
     with pytest.raises(InvalidInput):
         decode(within, "/f")
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["0.6.0", "a/b", "/dev/x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_MEMBERS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(_JSON, _JSON)
+def test_nothing_else_is_raised(file: Any, edits: Any) -> None:
+    for value in (file, spec(edits), spec({"deviceNodes": [file], "mounts": [edits], "hooks": [file]})):
+        with contextlib.suppress(InvalidInput):
+            decode(value, "/f")
 
 
 def test_names() -> None:
