@@ -272,3 +272,9 @@ def test_nothing_of_a_device_is_in_a_layer(engine: Engine, tmp_path: Path) -> No
     built(engine, tmp_path, step, "--allow", "device").check()
     listed = engine.cli("run", "--rm", "--network", "none", "made", "sh", "-c", "cat /copy; ls -R /left")
     assert (listed.out, "No such file" in listed.err) == ("text\n", True), listed
+    hooked = "--device=vendor.com/more=hooked ls /started"
+    built(engine, tmp_path, hooked, "--allow", "device").check()
+    changed = engine.cli("run", "--rm", "--network", "none", "made", "cat", "/hooked").check().out
+    assert " creating 1 None $PATH" in changed  # that is in it: a hook may be there to change files
+    failing = built(engine, tmp_path, hooked.replace("hooked", "failing"), "--allow", "device")
+    assert (failing.code, "run hook /bin/sh: exit status 3: no card" in failing.err) == (1, True), failing.err
