@@ -1,7 +1,7 @@
 """Devices by the Container Device Interface: the files of its directories, and what a container is given by them.
 
 The files are the administrator's, and trusted as far as he is: they name what of the host is shown. One that cannot be
-read is a warning, in the log and in ``info``. Loaded when first a device is asked for.
+read is a warning, in the log and in ``info``. Loaded when first one of these is asked for.
 """
 
 from __future__ import annotations
