@@ -86,6 +86,7 @@ from corten.wire.places import make_run_directory
 if TYPE_CHECKING:
     from corten.engine.build_pins import BuildPins
     from corten.engine.builds import Builds
+    from corten.engine.cdi import Cdi
 
 _log = logging.getLogger("corten")
 _LONGEST_SOCKET_PATH = 107
@@ -169,6 +170,7 @@ class Engine:
         self._means = Means.of_process(self._cgroups)
         self._events = Events()
         self._records = Records(self._database)
+        self._cdi = functools.cache(self._devices_by_name)
         self._build()
 
     def _build(self) -> None:
@@ -212,7 +214,8 @@ class Engine:
         commits = Commits(life, Updating(life, means), archives, images)
         system = System(
             paths, records, images, volumes, observing, self._cgroups, means.standing, events, settings.pools,
-            self.leave, settings.log.type, layers, lambda: networks.lacking, settings.mirrors.get(DOCKER_HUB, ()),
+            self.leave, settings.log.type, layers, lambda: networks.lacking, self._cdi,
+            settings.mirrors.get(DOCKER_HUB, ()),
         )  # fmt: skip
         self._life, self._networks, self._stopping, self._creation = life, networks, stopping, creation
         self._recovery, self._watch, self._resolution = Recovery(life, paths), NetworkWatch(networks), life.resolution
@@ -229,8 +232,8 @@ class Engine:
         paths, records, spawner = self._paths, self._records, self._spawner
         self._shelf = Shelf(spawner, layers, paths.root)
         planner = Planner(
-            paths, networks, self._cgroups, self._settings.cgroup_parent, self._means, records.find, layers.files,
-            layers.are_copied,
+            paths, networks, self._cgroups, self._settings.cgroup_parent, self._means, records.find, self._cdi,
+            layers.files, layers.are_copied,
         )  # fmt: skip
         reservations = Reservations(networks)
         self._standbys = standbys = Standbys(spawner, homes, reservations)
@@ -274,9 +277,14 @@ class Engine:
         layers = BuildLayers(store, images, archives, staging)
         rooms = Rooms(self._creation, self._life, self._containers.removal, homes)
         mounts = BuildMounts(archives, staging, self._paths.root / "build-mounts", self._paths.run / "secrets")
-        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts, workshop)
+        means = BuildMeans(images, layers, BuildCache(self._database), rooms, archives, mounts, workshop, self._cdi())
         memory, repeats = ContextMemory(self._paths.root / "contexts"), Repeats(images, means.cache)
         return Builds(means, staging, memory, repeats)
+
+    def _devices_by_name(self) -> Cdi:
+        from corten.engine.cdi import Cdi
+
+        return Cdi(self._settings.cdi_spec_dirs)
 
     def _build_pins(self) -> BuildPins:
         from corten.engine.build_pins import BuildPins

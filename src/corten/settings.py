@@ -49,6 +49,8 @@ class Settings:
     """Bytes of images that the store is kept under, where that can be; 0: any."""
     mirrors: Mirrors = dataclasses.field(default_factory=dict)
     """Who is asked before a registry."""
+    cdi_spec_dirs: tuple[str, ...] = ()
+    """Where devices are described that can be asked for by name."""
     idle: float = 0.0
     """Seconds without a client and a container that runs, after which an engine that systemd starts on demand leaves;
     0: never."""
@@ -89,6 +91,8 @@ class Settings:
                             help="most that a layer may have, decompressed (256)")  # fmt: skip
         parser.add_argument("--store-limit", type=_bytes, default=0, metavar="SIZE",
                             help="keep images under a size, e.g. 20g: those used longest ago go first")  # fmt: skip
+        parser.add_argument("--cdi-spec-dir", action="append", default=[], metavar="DIRECTORY",
+                            help="where devices are described (/etc/cdi, /var/run/cdi): the last one wins")  # fmt: skip
         parser.add_argument("--version", action="version", version=f"Corten {__version__}")
         found = parser.parse_args(arguments)
         root = Path(os.path.abspath(found.root))
@@ -108,8 +112,18 @@ class Settings:
             mirrors=mirrors(found.registry_mirror),
             log=log_config.of_daemon(found.log_driver, found.log_opt),
             store_limit=found.store_limit,
+            cdi_spec_dirs=tuple(map(os.path.abspath, found.cdi_spec_dir)) or _cdi_spec_dirs(),
             idle=found.idle_exit if listeners.is_activated() else 0.0,
         )
+
+
+def _cdi_spec_dirs() -> tuple[str, ...]:
+    """As dockerd has them: the machine's, and an ordinary user's own, who can give only what is his."""
+    own = []
+    if os.geteuid() != 0:
+        own.append(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
+        own += filter(None, [os.environ.get("XDG_RUNTIME_DIR")])
+    return ("/etc/cdi", "/var/run/cdi", *(f"{directory}/cdi" for directory in own))
 
 
 def _gibibytes(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -230,6 +231,34 @@ def test_devices_are_the_hosts_with_its_modes(ordinary_user: User) -> None:
     assert others <= set(shown)
     missing = ordinary_user.box("--device", "/dev/no-such", "busybox", "true")
     assert missing.code == 125
+
+
+def test_devices_by_name_are_the_hosts_too(ordinary_user: User) -> None:
+    shared = ordinary_user.home / "shared"
+    hook = ["sh", "-c", f"cat > {shared}/state"]
+    edits = {
+        "zero": {
+            "env": ["CDI=1"], "additionalGids": [55],
+            "deviceNodes": [{"path": "/dev/mine", "hostPath": "/dev/zero", "type": "c", "major": 1, "minor": 5}],
+            "mounts": [{"hostPath": str(shared), "containerPath": "/shared", "options": ["ro"]}],
+            "hooks": [{"hookName": "createContainer", "path": "/bin/sh", "args": hook}],
+        },
+        "other": {"deviceNodes": [{"path": "/dev/null", "type": "c", "major": 1, "minor": 5}]},
+        "group": {"additionalGids": [4_000_000]},
+    }  # fmt: skip
+    devices = [{"name": name, "containerEdits": one} for name, one in edits.items()]
+    spec = ordinary_user.home / ".config/cdi/mine.json"
+    ordinary_user.run("mkdir", "-p", str(shared), str(spec.parent)).check()
+    spec.write_text(json.dumps({"cdiVersion": "0.7.0", "kind": "vendor.com/x", "devices": devices}))
+    spec.chmod(0o644)
+    script = "head -c 3 /dev/mine; echo $CDI; id -G; touch /shared/x"
+    told = ordinary_user.box("--device", "vendor.com/x=zero", "busybox", "sh", "-c", script)
+    assert (told.raw, "Read-only file system" in told.err) == (b"\0\0\x001\n0 55\n", True)
+    for name, cause in (("other", "/dev/null is not the device 1:5"), ("group", "group 4000000 is not among those")):
+        refused = ordinary_user.box("--device", f"vendor.com/x={name}", "busybox", "true")
+        assert (refused.code, f"CDI device injection failed: {cause}" in refused.err) == (125, True), refused.err
+    assert json.loads((shared / "state").read_text())["status"] == "creating"
+    assert "  cdi: vendor.com/x=zero\n" in ordinary_user.cli("info").out
 
 
 # --- images

@@ -265,6 +265,16 @@ def test_what_was_copied_in_before_the_start(standing: Engine, cli: Cli, busybox
     cli("rm", "filled").check()
 
 
+def test_who_waited_in_vain_takes_nothing_along(standing: Engine, cli: Cli, busybox: str) -> None:
+    cli("run", "-d", "--name", "other", busybox, "sleep", "1000").check()
+    for name in ("one", "two", "three"):
+        await_standby(standing)
+        # Whoever has left the host's tree cannot do this; somebody without an init stands by for a command, and can.
+        cli("run", "--name", name, "--pid", "container:other", busybox, "touch", "/mine").check()
+        assert cli("diff", name).out == "A /mine\n"
+    cli("rm", "-f", "other", "one", "two", "three").check()
+
+
 def test_more_are_created_than_stand_by(standing: Engine, cli: Cli, busybox: str) -> None:
     names = [f"n{number}" for number in range(6)]
     for name in names:

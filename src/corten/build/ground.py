@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -16,6 +16,9 @@ from corten.build.copying import Chosen, Found, Rows
 from corten.build.files import Tree
 from corten.build.instructions import HereDocument, Mount
 from corten.build.state import Layer, State
+
+if TYPE_CHECKING:
+    from corten.spec.cdi import Device
 
 
 class Spool(Protocol):
@@ -67,6 +70,8 @@ class Command:
     hostname: str = ""
     """'' for one of the container's own."""
     privileged: bool = False
+    devices: tuple[str, ...] = ()
+    """By their full names, all allowed."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -149,6 +154,9 @@ class Ground(Protocol):
 
     async def run(self, below: Sequence[Layer], command: Command, output: Output) -> Layer | None:
         """Run a command in a container; the layer of what it changed. Raises CommandFailed, CortenError."""
+
+    def devices(self) -> Mapping[str, Device]:
+        """The devices that can be asked for by name, in the order of their names."""
 
     def turn(self, key: str) -> AbstractAsyncContextManager[object]:
         """Of those who come to the step of this key, one makes it; the next has its turn when that can be found."""

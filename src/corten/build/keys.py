@@ -35,6 +35,8 @@ def of_command(chain: str, command: Command, extra: Mapping[str, Any]) -> str:
         for one in command.mounts
     ]  # fmt: skip
     special: dict[str, Any] = {"privileged": True} if command.privileged else {}
+    if command.devices:
+        special["devices"] = command.devices
     if command.hostname not in ("", HOSTNAME):
         special["hostname"] = command.hostname
     return key_of(

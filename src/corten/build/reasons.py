@@ -13,8 +13,8 @@ _MOST_TOLD = 8
 _WORDS = {
     "words": "the command",
     "user": "the user", "directory": "the working directory", "network": "the network", "mounts": "its mounts",
-    "script": "the script", "hosts": "the hosts", "destination": "the destination", "owner": "the owner",
-    "mode": "the mode", "files": "the files", "path": "the path", "epoch": "SOURCE_DATE_EPOCH",
+    "script": "the script", "devices": "the devices", "hosts": "the hosts", "destination": "the destination",
+    "owner": "the owner", "mode": "the mode", "files": "the files", "path": "the path", "epoch": "SOURCE_DATE_EPOCH",
     "kind": "the instruction",
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from corten.build.applied import applied
 from corten.build.arguments import Given, Globals, Scope
 from corten.build.configuring import configured, shell_of
 from corten.build.copying import Chosen, Marks
+from corten.build.devices import granted
 from corten.build.expansion import Rules
 from corten.build.failure import Source
 from corten.build.files import Entry, Tree
@@ -29,7 +30,6 @@ from corten.errors import InvalidInput
 from corten.spec.image import unix_seconds
 
 _HOST_NETWORK, _INSECURE = "network.host", "security.insecure"
-_NO_DEVICES = "no devices are known here by such names"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -175,7 +175,17 @@ class StageRun:
             script=script,
             hostname=self._options.given.arguments.get("BUILDKIT_SANDBOX_HOSTNAME") or self.hostname,
             privileged=one.security == "insecure",
+            devices=self._devices(one),
         )
+
+    def _devices(self, one: Run) -> tuple[str, ...]:
+        """Those that it is given, by their full names. Raises InvalidInput."""
+        if not one.devices:
+            return ()
+        found = granted(one.devices, self._ground.devices(), self._options.allowed)
+        for name in found.missing:
+            self._output.say(f" ---> [Warning] optional device {name} is not registered: the command has none")
+        return found.names
 
     def _words(self, one: Run) -> tuple[list[str], HereDocument | None]:
         """The argument vector; here-documents are the shell's, unless the first is all there is: then it is the
@@ -391,7 +401,7 @@ def _parts_of_command(state: State, command: Command, extra: Mapping[str, Any]) 
         directory=command.working_directory, network=command.network,
         mounts=[[str(one.mount), one.part.fingerprint if one.part else ""] for one in command.mounts],
         script=command.script.data if command.script else "", hostname=command.hostname,
-        privileged=command.privileged, **extra,
+        privileged=command.privileged, **({"devices": command.devices} if command.devices else {}), **extra,
     )  # fmt: skip
 
 
@@ -422,8 +432,6 @@ def _refuse_rights(one: Run, options: Options) -> None:
     for right, flag in rights.items():
         if right not in options.allowed:
             raise InvalidInput(f"RUN {flag}: {right} is not allowed", hint=f"build with --allow {right}")
-    if missing := [device.name for device in one.devices if device.required]:
-        raise InvalidInput(f"RUN --device={missing[0]}: not supported: {_NO_DEVICES}")
 
 
 def _history(one: Copy | Add) -> str:

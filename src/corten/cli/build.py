@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .options import Values
 
 
-_RIGHTS = ("network.host", "security.insecure")
+_RIGHTS = ("network.host", "security.insecure", "device")
 _MODES = ("auto", "plain", "quiet", "tty")
 
 
@@ -99,9 +99,10 @@ def _mode(values: Values) -> str:
 
 
 def _allowed(texts: list[str]) -> tuple[str, ...]:
-    names = tuple(one for text in texts for one in text.split(","))
-    if unknown := [name for name in names if name not in _RIGHTS]:
-        raise InvalidInput(f"--allow {unknown[0]}: a build can be given {' and '.join(_RIGHTS)}, and nothing else")
+    # What is said of a device may have a comma of its own, as with buildx.
+    names = tuple(one for text in texts for one in ([text] if text.startswith("device=") else text.split(",")))
+    if unknown := [name for name in names if name not in _RIGHTS and not name.startswith("device=")]:
+        raise InvalidInput(f"--allow {unknown[0]}: a build can be given {', '.join(_RIGHTS)} or device=NAME")
     return names
 
 
@@ -313,7 +314,7 @@ BUILD = Command(
     "[OPTIONS] PATH | URL | -",
     (
         Option("--add-host", LIST, 'Add a custom host-to-IP mapping ("host:ip")'),
-        Option("--allow", LIST, 'Allow what a container is not ("network.host", "security.insecure")'),
+        Option("--allow", LIST, 'Allow what a container is not ("network.host", "security.insecure", "device[=NAME]")'),
         Option("--build-arg", LIST, "Set build-time variables"),
         Option("--build-context", LIST, "Additional build contexts (e.g., name=path)"),
         Option("--cache-from", LIST, "External cache sources"),

@@ -208,12 +208,19 @@ def _limits(values: Values) -> dict[str, Any]:
         "MemorySwappiness": values.memory_swappiness,
         "OomKillDisable": values.oom_kill_disable,
         "Ulimits": [flag_value("--ulimit", notation.ulimit, text) for text in values.ulimit],
-        "Devices": [notation.device(text) for text in values.device],
+        "Devices": [notation.device(text) for text in values.device if not notation.is_device_name(text)],
+        "DeviceRequests": _device_requests(values),
         "DeviceCgroupRules": values.device_cgroup_rule,
     }
     if values.given("pids-limit"):
         limits["PidsLimit"] = values.pids_limit
     return limits
+
+
+def _device_requests(values: Values) -> list[dict[str, Any]] | None:
+    """What is asked for by name is the engine's to find."""
+    names = [text for text in values.device if notation.is_device_name(text)]
+    return [{"Driver": "cdi", "DeviceIDs": names}] if names else None
 
 
 def _block_io(values: Values) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def info(context: Context, values: Values, arguments: list[str]) -> int:
 def _server(told: dict[str, Any]) -> list[str]:
     from .units import bytes_size
 
-    plugins = told.get("Plugins") or {}
+    plugins, devices = told.get("Plugins") or {}, told.get("DiscoveredDevices") or []
     return [
         f" Containers: {told['Containers']}",
         *(f"  {name}: {told[f'Containers{name}']}" for name in ("Running", "Paused", "Stopped")),
@@ -50,6 +50,8 @@ def _server(told: dict[str, Any]) -> list[str]:
         *_named(told, ("Cgroup Version", "CgroupVersion")),
         " Plugins:",
         *(f"  {name}: {' '.join(plugins[name])}" for name in ("Volume", "Network", "Log") if plugins.get(name)),
+        *_listed("CDI spec directories", told.get("CDISpecDirs") or []),
+        *_listed("Discovered Devices", [f"{one['Source']}: {one['ID']}" for one in devices]),
         f" Swarm: {(told.get('Swarm') or {}).get('LocalNodeState', 'inactive')}",
         f" Runtimes: {' '.join(sorted(told.get('Runtimes') or {}))}",
         *_named(told, ("Default Runtime", "DefaultRuntime"), ("Init Binary", "InitBinary")),
@@ -65,6 +67,10 @@ def _server(told: dict[str, Any]) -> list[str]:
         *_registries(told.get("RegistryConfig") or {}),
         f" Live Restore Enabled: {str(told.get('LiveRestoreEnabled', False)).lower()}",
     ]
+
+
+def _listed(title: str, lines: list[str]) -> list[str]:
+    return [f" {title}:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _named(told: dict[str, Any], *names: tuple[str, str]) -> list[str]:

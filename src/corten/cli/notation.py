@@ -128,6 +128,20 @@ def ulimit(text: str) -> dict[str, Any]:
     return {"Name": name, "Soft": int(numbers[0]), "Hard": int(numbers[1])}
 
 
+def is_device_name(text: str) -> bool:
+    """Whether ``--device`` names a device of the Container Device Interface: ``vendor.com/class=name``."""
+    kind, _, name = text.partition("=")
+    vendor, _, group = kind.partition("/")
+    kinds = all(_is_word(part, "_-.") and part[0].isalpha() for part in (vendor, group))
+    return kinds and _is_word(name, "_-.:")
+
+
+def _is_word(text: str, marks: str) -> bool:
+    """Whether this is letters and digits, with marks between them."""
+    ends = text[:1].isalnum() and text[-1:].isalnum()
+    return ends and text.isascii() and all(letter.isalnum() or letter in marks for letter in text)
+
+
 def device(text: str) -> dict[str, str]:
     """``/dev/host[:/dev/inside][:rwm]``."""
     parts = text.split(":")

@@ -24,12 +24,14 @@ from corten.engine.build_layers import BuildLayers, Hold
 from corten.engine.build_mounts import BuildMounts
 from corten.engine.build_rooms import Rooms, Terms
 from corten.engine.build_turns import Turns
+from corten.engine.cdi import Cdi
 from corten.engine.clock import format_seconds, now
 from corten.engine.images import Images
 from corten.engine.workshop import Workshop
 from corten.errors import NotFound, Unsupported
 from corten.spec import platform as platforms
 from corten.spec import reference
+from corten.spec.cdi import Device
 from corten.spec.image import Image
 from corten.spec.platform import Platform
 
@@ -50,6 +52,8 @@ class Means:
     mounts: BuildMounts
     workshop: Workshop
     """What the works of builds are done in; open while there is a build."""
+    cdi: Cdi
+    """Devices by name."""
     turns: Turns = dataclasses.field(default_factory=Turns)
 
 
@@ -192,7 +196,12 @@ class BuildGround:
             self.means.mounts.shown(command, *given) as mounted,
             self.means.rooms.ran(below, command, mounted, self.terms, output) as container,
         ):
-            return await self.means.layers.changed(self.hold, below, container, self.epoch_seconds, mounted.places)
+            places = (*mounted.places, *(self.means.cdi.places(command.devices) if command.devices else ()))
+            return await self.means.layers.changed(self.hold, below, container, self.epoch_seconds, places)
+
+    def devices(self) -> Mapping[str, Device]:
+        """Those that are described."""
+        return self.means.cdi.devices()
 
     def turn(self, key: str) -> AbstractAsyncContextManager[object]:
         """The turn to make a step."""

@@ -16,6 +16,7 @@ import msgspec
 from corten.build.ground import Command, Output
 from corten.build.state import Layer
 from corten.engine.build_mounts import Mounted
+from corten.engine.cdi import request_of
 from corten.engine.creation import Creation
 from corten.engine.homes import Homes
 from corten.engine.lifecycle import Lifecycle
@@ -144,6 +145,7 @@ def _request(image: Image, command: Command, mounted: Mounted, terms: Terms) -> 
         network_mode=command.network,
         mounts=list(mounted.mounts) or None,
         privileged=command.privileged,
+        device_requests=request_of(command.devices),
     )
     environment = {**command.hidden, **command.variables, **mounted.variables}
     return CreateRequest(

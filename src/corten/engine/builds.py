@@ -65,7 +65,7 @@ class BuildRequest:
     platform: str = ""
     network: str = "default"
     allowed: tuple[str, ...] = ()
-    """Rights that commands may have beyond a container's: ``network.host``, ``security.insecure``."""
+    """Rights that commands may have beyond a container's: ``network.host``, ``security.insecure``, ``device``."""
     no_cache: bool = False
     no_cache_filter: tuple[str, ...] = ()
     pull: bool = False

@@ -142,6 +142,8 @@ def _is_word(text: str) -> bool:
 
 def _refuse_devices(host: HostConfig) -> None:
     for request in host.device_requests or ():
+        if request.driver == "cdi":  # what it names is looked up at the start, as by dockerd
+            continue
         driver, capabilities = request.driver, request.capabilities or []
         shown = " ".join(f"[{' '.join(one)}]" for one in capabilities)
         raise InvalidInput(f'could not select device driver "{driver}" with capabilities: [{shown}]')

@@ -76,7 +76,9 @@ class Launcher:
             durable=not container.host.auto_remove,
             cgroup=cgroup,
             # A volume's or a bind's file system may be unmounted by who heard of the container's end.
-            mounts_linger=not any(mount.type in ("bind", "volume") for mount in container.mounts),
+            mounts_linger=not (
+                any(mount.type in ("bind", "volume") for mount in container.mounts) or container.host.device_requests
+            ),
             taken=taken,
             log=log_spec(container, self._paths),
         )

@@ -99,6 +99,7 @@ class Lifecycle:
 
             def prepare() -> None:
                 self.planner.write_etc(container, endpoints)
+                self.planner.write_bundle(container)
                 if endpoints:
                     sandbox = self.resolution.publish(container, endpoints)
                     # Known before the container runs: an engine that dies now finds it again.

@@ -116,7 +116,7 @@ class WeightDevice(Value, frozen=True):
 
 
 class DeviceRequest(Value, frozen=True):
-    """Devices that a driver would choose; there is none here."""
+    """Devices that a driver chooses; ``cdi`` is the one that there is."""
 
     driver: str = ""
     count: int = 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten.engine import (
     apparmor,
@@ -29,13 +30,18 @@ from corten.engine.paths import Paths
 from corten.engine.privileges import capabilities, security
 from corten.engine.runtime_config import Surroundings, runtime_config, shared_container
 from corten.engine.volume_mounts import placed
-from corten.errors import Conflict, InvalidInput, NotFound
+from corten.errors import Conflict, InvalidInput, NotFound, Unsupported
 from corten.network.endpoint import Endpoint
 from corten.runtime.cgroups import CgroupManager
 from corten.runtime.plan import HostSide, OverlayRoot, PlainRoot, exec_plan, plan
 from corten.runtime.seccomp.profile import default_profile, resolve_profile
 from corten.spec.plan import Plan
+from corten.spec.runtime import Hooks, RuntimeConfig, User
 
+if TYPE_CHECKING:
+    from corten.engine.cdi import Cdi, Injected
+
+_NO_HOOKS = Hooks()
 _MODES = {"network": "network_mode", "pid": "pid_mode", "ipc": "ipc_mode"}
 
 
@@ -49,6 +55,8 @@ class Planner:
     cgroup_parent: str
     means: Means
     find: Callable[[str], Container]
+    cdi: Callable[[], Cdi]
+    """Devices by name: called when a container has such."""
     files: Callable[[Sequence[str]], tuple[str, ...]]
     """Of layers, those that are files: where they are below the data root."""
     are_copied: Callable[[Sequence[str]], bool] = lambda _: False
@@ -61,6 +69,21 @@ class Planner:
         root = str(self.paths.root)
         # What shows the data root is a slave where it can be one: dockerd does not insist either.
         propagation.check(one for one in container.mounts if not propagation.concerns(one.source, root))
+        config = self._config(container)
+        host = HostSide(
+            root=self._root(container),
+            cgroups=self.cgroups,
+            links=(
+                *container_network.operations(container, endpoints),
+                *resolution.operations(container, endpoints, str(self.paths.helper)),
+            ),
+            reaper=bool(container.host.init),
+            user_namespace=not self.means.standing.initial,
+            told=self._told(container, config),
+        )
+        return plan(config, host)
+
+    def _config(self, container: Container) -> RuntimeConfig:
         peers = {kind: self._peer(container, kind) for kind in _MODES}
         around = Surroundings(
             links_env=legacy_links.environment(container, self._linked(container)),
@@ -75,17 +98,27 @@ class Planner:
             groups=self.means.groups,
             of_host=frozenset(kind for kind in _MODES if self._mode_at_end(container, kind) == "host"),
         )
-        host = HostSide(
-            root=self._root(container),
-            cgroups=self.cgroups,
-            links=(
-                *container_network.operations(container, endpoints),
-                *resolution.operations(container, endpoints, str(self.paths.helper)),
-            ),
-            reaper=bool(container.host.init),
-            user_namespace=not self.means.standing.initial,
-        )
-        return plan(runtime_config(container, around), host)
+        return runtime_config(container, around)
+
+    def _told(self, container: Container, config: RuntimeConfig) -> str:
+        """What the hooks of its devices are told of it; '' where there are none."""
+        if config.hooks == _NO_HOOKS:
+            return ""
+        from corten.engine import bundles
+
+        return bundles.told(container.id, self.paths.container(container.id), config)
+
+    def write_bundle(self, container: Container) -> None:
+        """Write what hooks of its devices read of a container. Raises CortenError."""
+        if not container.host.device_requests:
+            return
+        config = self._config(placed(container, self.paths))
+        if config.hooks != _NO_HOOKS:
+            from corten.engine import bundles
+
+            root = self._root(container)
+            path = root.path if isinstance(root, PlainRoot) else f"{root.base}/{root.merged}"
+            bundles.write(self.paths.container(container.id), config, path)
 
     def exec_plan(self, container: Container, request: ExecRequest) -> Plan:
         """The operations of one more command in a running container."""
@@ -95,9 +128,12 @@ class Planner:
             "uts": host.uts_mode != "host",
             "cgroup": host.cgroupns_mode != "host",
         }
-        profile = apparmor.confinement(host)
+        process = exec_process(container, request, self._links_env(container))
         return exec_plan(
-            dataclasses.replace(exec_process(container, request, self._links_env(container)), apparmor_profile=profile),
+            dataclasses.replace(
+                process, apparmor_profile=apparmor.confinement(host),
+                user=self._in_groups(process.user, container, request),
+            ),
             namespaces=("mount", *(kind for kind, is_own in own.items() if is_own)),
             cgroup_files=self.cgroups.join_files(self.cgroup(container)),
             seccomp=None if request.privileged else seccomp(container),
@@ -159,10 +195,30 @@ class Planner:
 
     def _devices(self, container: Container) -> dict[str, Any]:
         """Nodes to make with the rules of the device cgroup; both need the machine's root, others show the host's."""
+        injected = self._injected(container)
+        named = {"injected": injected} if injected else {}
         if not self.means.standing.initial:
-            return {"device_mounts": tuple(devices.binds(container.host))}
+            return {"device_mounts": tuple(devices.binds(container.host)), **named}
         nodes, rules = devices.devices(container.host)
-        return {"devices": nodes, "device_rules": rules}
+        if injected:
+            nodes, rules = (*nodes, *injected.nodes), rules if container.host.privileged else (*rules, *injected.rules)
+        return {"devices": nodes, "device_rules": rules, **named}
+
+    def _injected(self, container: Container) -> Injected | None:
+        """What devices that are asked for by name bring. Raises InvalidInput, Unsupported."""
+        if not container.host.device_requests:
+            return None
+        return self.cdi().injected(container, self.means.standing)
+
+    def _in_groups(self, user: User, container: Container, request: ExecRequest) -> User:
+        """Of a container that runs: with the groups of its devices, which may have gone meanwhile. They are of the
+        container's user, as those of ``--group-add``."""
+        if request.user:
+            return user
+        with contextlib.suppress(InvalidInput, Unsupported):
+            if injected := self._injected(container):
+                return dataclasses.replace(user, additional_gids=injected.groups)
+        return user
 
     def _peer(self, container: Container, kind: str) -> Container | None:
         ref = shared_container(getattr(container.host, _MODES[kind]))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -32,6 +32,7 @@ from corten.spec.runtime import (
     Capabilities,
     Device,
     DeviceRule,
+    Hooks,
     Mount,
     Namespace,
     Process,
@@ -41,9 +42,13 @@ from corten.spec.runtime import (
 )
 from corten.sys.standing import MACHINE, Standing
 
+if TYPE_CHECKING:
+    from corten.engine.cdi import Injected
+
 _NAMESPACES = {"network": "net", "pid": "pid", "ipc": "ipc", "uts": "uts", "cgroup": "cgroup"}
 _UNLIMITED = 2**64 - 1
 _ROOT = "0"
+_NO_HOOKS = Hooks()
 _TTY = 5
 """The group of terminals (moby, oci/defaults.go)."""
 # In a network of its own, a container's programs need no capability for ports below 1024 and for ping.
@@ -80,6 +85,8 @@ class Surroundings:
     """Variables that tell of the containers that it links to."""
     device_mounts: tuple[Mount, ...] = ()
     """Devices of the host that are shown instead of made."""
+    injected: Injected | None = None
+    """What devices that are asked for by name bring besides their nodes."""
 
     def is_foreign(self, kind: str) -> bool:
         """Whether a namespace is not this engine's to mount from: the kernel asks whose it is (user_namespaces(7))."""
@@ -107,6 +114,7 @@ def runtime_config(container: Container, around: Surroundings) -> RuntimeConfig:
         readonly_paths=tuple(host.readonly_paths or ()),
         seccomp=around.seccomp,
         annotations=tuple((host.annotations or {}).items()),
+        hooks=around.injected.hooks if around.injected else _NO_HOOKS,
     )
 
 
@@ -122,13 +130,17 @@ def environment(config: ContainerConfig, linked: tuple[str, ...] = ()) -> tuple[
 def _process(container: Container, rules: Security, around: Surroundings) -> Process:
     config, host = container.config, container.host
     size = host.console_size
+    env, given = environment(config, around.links_env), around.injected
     return Process(
         args=(container.path, *container.args),
-        env=environment(config, around.links_env),
+        env=tuple(replace_env(env, given.env)) if given else env,
         cwd=config.working_dir or "/",
         terminal=config.tty,
         console_size=size if config.tty and size and all(size) else None,
-        user=User(name=config.user or "0", additional_groups=tuple(host.group_add or ())),
+        user=User(
+            name=config.user or "0", additional_gids=given.groups if given else (),
+            additional_groups=tuple(host.group_add or ()),
+        ),
         capabilities=capability_sets(capabilities(host)),
         rlimits=tuple(rlimit(one) for one in host.ulimits or ()),
         no_new_privileges=rules.no_new_privileges,
@@ -197,6 +209,9 @@ def _mounts(container: Container, around: Surroundings) -> Iterator[Mount]:
     """The system's mounts, the engine's files, then the user's by depth, so that none hides another."""
     host = container.host
     chosen = [*_user_mounts(container), *_tmpfs_mounts(host.tmpfs or {})]
+    if around.injected:  # each instead of what the user has there, as by dockerd
+        given = {mount.destination: mount for mount in around.injected.mounts}
+        chosen = [*(mount for mount in chosen if mount.destination not in given), *given.values()]
     taken = {mount.destination for mount in chosen}
     own = [mount for mount in _etc_mounts(around.etc) if mount.destination not in taken]
     if "/etc" in taken:  # they are shown in whatever is there

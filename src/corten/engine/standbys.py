@@ -173,13 +173,14 @@ class Standbys:
                 return
 
     async def take(self, id: str, forecast: Forecast, request: Message) -> tuple[Monitor | None, Done]:
-        """The monitor of one who fits, and what that has done. Without one, nobody has anything of the container's in
-        his hands any more. ``id`` is '' for an exec."""
+        """The monitor of one who fits, and what that has done. Nobody else has anything of the container's in his hands
+        any more: whoever lets go of its directories has them made anew. ``id`` is '' for an exec."""
         self._learn(id, forecast, request)
         fitting = self._fitting(id, forecast)
+        if id and (fitting is None or fitting.id != id):
+            await self.forget(id)
+            fitting = self._fitting(id, forecast)
         if fitting is None:
-            if id:
-                await self.forget(id)
             return None, NOTHING
         self._waiting.remove(fitting)
         done = fitting.done(forecast)

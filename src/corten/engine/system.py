@@ -10,7 +10,7 @@ import platform
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from corten import __version__
 from corten.engine import apparmor, layer_forms, network_explain
@@ -29,9 +29,12 @@ from corten.runtime.cgroups import CgroupManager
 from corten.store.layers import LayerStore
 from corten.sys.standing import Standing
 
+if TYPE_CHECKING:
+    from corten.engine.cdi import Cdi
+
 _NOT_HERE: dict[str, Any] = {
     "ContainerdCommit": {"ID": ""}, "RuncCommit": {"ID": ""}, "InitCommit": {"ID": ""}, "GenericResources": None,
-    "ProductLicense": "", "DiscoveredDevices": [], "CDISpecDirs": [],
+    "ProductLicense": "",
 }  # fmt: skip
 """Parts of other engines: members that clients expect to find."""
 
@@ -58,6 +61,7 @@ class System:
         log_driver: str,
         layers: LayerStore,
         no_firewall: Callable[[], str],
+        cdi: Callable[[], Cdi],
         mirrors: Sequence[str] = (),
     ) -> None:
         self._paths, self._records = paths, records
@@ -65,7 +69,7 @@ class System:
         self._cgroups, self._standing, self._stop = cgroups, standing, stop
         self._events, self._pools = events, pools
         self._log_driver, self._layers, self._no_firewall = log_driver, layers, no_firewall
-        self._mirrors = list(mirrors)
+        self._mirrors, self._cdi = list(mirrors), cdi
         self._id = _engine_id(paths.root)
 
     def version(self) -> dict[str, Any]:
@@ -118,7 +122,9 @@ class System:
                 "NodeID": "", "NodeAddr": "", "LocalNodeState": "inactive", "ControlAvailable": False, "Error": "",
                 "RemoteManagers": None,
             },
-            "Warnings": self._warnings() or None,
+            "CDISpecDirs": list(self._cdi().directories),
+            "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in self._cdi().devices()],
+            "Warnings": [*self._warnings(), *self._cdi().warnings()] or None,
         }  # fmt: skip
 
     def _process(self) -> dict[str, Any]:

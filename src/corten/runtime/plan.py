@@ -112,6 +112,8 @@ class HostSide:
     links: tuple[Operation, ...] = ()
     reaper: bool = False
     user_namespace: bool = False
+    told: str = ""
+    """What hooks are told of the container, where a starter runs them (:class:`RuntimeHooks`)."""
 
 
 def plan(config: RuntimeConfig, host: HostSide) -> Plan:
@@ -170,7 +172,7 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
         yield ReadOnlyPaths(config.readonly_paths)
     if config.masked_paths:
         yield MaskPaths(config.masked_paths)
-    yield from _hooks(config)
+    yield from _hooks(config, host)
     yield from _confined(config.process)
     yield PivotRoot()
     if config.rootfs_propagation:
@@ -183,12 +185,13 @@ def _inside(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     yield from _with_start_hooks(config, process_steps(config.process, config.seccomp, reaper=host.reaper))
 
 
-def _hooks(config: RuntimeConfig) -> Iterator[Operation]:
+def _hooks(config: RuntimeConfig, host: HostSide) -> Iterator[Operation]:
     """Those that are run while the container is created; the init is told its state with the runtime's."""
     hooks = config.hooks
     own = (*hooks.prestart, *hooks.create_runtime)
     if own or hooks.create_container or hooks.start_container:
-        yield RuntimeHooks(tuple(hook.path for hook in own))
+        run = tuple(dataclasses.astuple(hook) for hook in own) if host.told else ()
+        yield RuntimeHooks(tuple(hook.path for hook in own), run, host.told)
     if hooks.create_container:
         yield ContainerHooks(tuple(dataclasses.astuple(hook) for hook in hooks.create_container))
 

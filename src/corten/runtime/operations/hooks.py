@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import ClassVar
 
+from corten.errors import CortenError
 from corten.runtime.command import resolve
+from corten.runtime.failure import OperationFailed
 from corten.runtime.hooks import run_hook
 from corten.spec.operation import Context, Operation, operation
+from corten.spec.plan import Plan
 from corten.spec.runtime import Hook
 
 _GROUP = "command"
@@ -20,8 +24,14 @@ class RuntimeHooks(Operation):
 
     kind: ClassVar[str] = "hooks.runtime"
     group: ClassVar[str] = _GROUP
+    of_host: ClassVar[bool] = True
+    """Hooks are programs of the host's, and may look at its files also from within the container's namespaces."""
 
     paths: tuple[str, ...]
+    hooks: tuple[tuple[str, tuple[str, ...], tuple[str, ...], int | None], ...] = ()
+    """(path, args, env, timeout in seconds), where a starter runs them; the OCI command line has them itself."""
+    told: str = ""
+    """The container's state, as JSON, but for its status and pid; '' where the OCI command line tells it."""
 
     def what(self) -> str:
         return " ".join(self.paths) or "none"
@@ -34,6 +44,22 @@ class RuntimeHooks(Operation):
 
     def run(self, context: Context) -> None:
         context.await_hooks()
+
+    def outside(self, pid: int) -> bytes:
+        """Run the hooks for a container whose init is ``pid``; what the init is told. Raises OperationFailed."""
+        states = [json.dumps({**json.loads(self.told), "status": one, "pid": pid}) for one in ("creating", "created")]
+        try:
+            for fields in self.hooks:
+                run_hook(Hook(*fields), states[0].encode())
+        except CortenError as error:
+            raise OperationFailed.of(self, error) from error
+        return json.dumps(states).encode()
+
+
+def outside(plan: Plan, pid: int) -> bytes:
+    """:meth:`RuntimeHooks.outside` of a plan that has such."""
+    (step,) = (one for one in plan.steps if isinstance(one, RuntimeHooks))
+    return step.outside(pid)
 
 
 @operation
