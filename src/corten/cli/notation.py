@@ -129,7 +129,8 @@ def ulimit(text: str) -> dict[str, Any]:
 
 
 def is_device_name(text: str) -> bool:
-    """Whether ``--device`` names a device of the Container Device Interface: ``vendor.com/class=name``."""
+    """Whether ``--device`` names a device of the Container Device Interface: ``vendor.com/class=name``. The rule is
+    that of :mod:`corten.spec.cdi`, which takes as long to load as the whole command."""
     kind, _, name = text.partition("=")
     vendor, _, group = kind.partition("/")
     kinds = all(_is_word(part, "_-.") and part[0].isalpha() for part in (vendor, group))

@@ -60,12 +60,8 @@ class Cdi:
         self._told: set[str] = set()
 
     def devices(self) -> dict[str, cdi.Device]:
-        """By name, in the order of the names. What is wrong with a file is logged."""
-        return self._listed()[0]
-
-    def warnings(self) -> list[str]:
-        """What is wrong with the files, in dockerd's words."""
-        return self._listed()[1]
+        """By name, in the order of the names."""
+        return self.listed()[0]
 
     def edits(self, names: Sequence[str]) -> Edits:
         """What these devices need. Raises InvalidInput for one that is not there, Unsupported for what is not done
@@ -113,7 +109,9 @@ class Cdi:
 
     # --- files
 
-    def _listed(self) -> tuple[dict[str, cdi.Device], list[str]]:
+    def listed(self) -> tuple[dict[str, cdi.Device], list[str]]:
+        """The devices by name, in the order of the names, and what is wrong with the files, in dockerd's words, which
+        is logged when it is new."""
         found: dict[str, cdi.Device] = {}
         files: dict[str, tuple[object, tuple[cdi.Device, ...], str]] = {}
         warnings = []
@@ -155,17 +153,17 @@ class Cdi:
 
     def _opened(self, path: str, descriptor: int) -> tuple[object, tuple[cdi.Device, ...], str]:
         status = os.fstat(descriptor)
-        print = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-        if path in self._read and self._read[path][0] == print:
+        seen = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if path in self._read and self._read[path][0] == seen:
             return self._read[path]
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LONGEST:
-            return print, (), f"it is not a file of at most {_LONGEST} bytes"
+            return seen, (), f"it is not a file of at most {_LONGEST} bytes"
         with open(descriptor, "rb", closefd=False) as file:
             content = file.read(_LONGEST)
         try:
-            return print, cdi.decode(_parsed(path, content), path), ""
+            return seen, cdi.decode(_parsed(path, content), path), ""
         except InvalidInput as error:
-            return print, (), error.message
+            return seen, (), error.message
 
 
 def requested(host: HostConfig) -> list[str]:

@@ -90,6 +90,7 @@ class System:
         states = [container.state for container in self._records]
         running = sum(state.running and not state.paused for state in states)
         paused = sum(state.paused for state in states)
+        devices, unread = self._cdi().listed()
         return {
             "ID": self._id,
             "Containers": len(states),
@@ -123,8 +124,8 @@ class System:
                 "RemoteManagers": None,
             },
             "CDISpecDirs": list(self._cdi().directories),
-            "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in self._cdi().devices()],
-            "Warnings": [*self._warnings(), *self._cdi().warnings()] or None,
+            "DiscoveredDevices": [{"Source": "cdi", "ID": name} for name in devices],
+            "Warnings": [*self._warnings(), *unread] or None,
         }  # fmt: skip
 
     def _process(self) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import compileall
 import os
+import py_compile
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from corten.cli import FIRST
 from corten.cli.main import AHEAD, CLIENT
 
 PACKAGE = Path(__file__).resolve().parents[3] / "src" / "corten"
+BY_HASH = py_compile.PycInvalidationMode.CHECKED_HASH
 NAMES = ("errors", "cli.options", "wire.__init__", "wire.building")
 TELL = f"""
 import sys
@@ -74,7 +76,7 @@ def test_a_cache_of_another_source_is_not_taken(tree: Path) -> None:
 
 
 def test_a_cache_is_taken_by_time_and_size_only(tree: Path) -> None:
-    compileall.compile_dir(tree / "corten", quiet=2, force=True, invalidation_mode=_by_hash())
+    compileall.compile_dir(tree / "corten", quiet=2, force=True, invalidation_mode=BY_HASH)
     assert how(tree) == ["imported"] * 4
 
 
@@ -136,9 +138,3 @@ print(found)
 """
     compileall.compile_dir(PACKAGE, quiet=2)
     assert told(PACKAGE.parent, code=tell) == ["[]"]
-
-
-def _by_hash() -> object:
-    import py_compile
-
-    return py_compile.PycInvalidationMode.CHECKED_HASH

@@ -49,7 +49,7 @@ def test_files_that_cannot_be_read_are_warnings(tmp_path: Path, caplog: pytest.L
     (tmp_path / "README").write_text("not looked at")
     cdi = Cdi([str(tmp_path), str(tmp_path / "none")])
     assert list(cdi.devices()) == ["v.com/x=a", "v.com/x=b"]
-    warned = [one.split(": ")[1].rpartition("/")[2] for one in cdi.warnings()]
+    warned = [one.split(": ")[1].rpartition("/")[2] for one in cdi.listed()[1]]
     others = {path.name for path in tmp_path.iterdir()} - {"good.json", "README"}
     assert sorted(warned) == sorted(others)
     assert len(caplog.records) == len(others)  # each once, however often they are asked for
@@ -70,9 +70,9 @@ def test_the_later_directory_counts_and_two_of_one_are_none(tmp_path: Path) -> N
     assert cdi.edits(["v.com/x=a"]).env == ("FROM=high.json",)
     written(tmp_path / "high/other.json", "a", "b")
     assert list(cdi.devices()) == ["v.com/x=b"]  # nor is the lower one's meant by whoever put them there
-    assert 'conflicting device "v.com/x=a"' in cdi.warnings()[0]
+    assert 'conflicting device "v.com/x=a"' in cdi.listed()[1][0]
     (tmp_path / "high/other.json").unlink()
-    assert cdi.warnings() == []
+    assert cdi.listed()[1] == []
 
 
 def test_what_is_asked_for() -> None:
